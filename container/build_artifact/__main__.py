@@ -1,0 +1,105 @@
+"""`python -m build_artifact NAME OUTPUT_DIR`: an artifact that has been compared before it exists."""
+
+import argparse
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from serving import artifact, inference
+from serving.errors import StartError
+from serving.images import decode
+
+# Past this the artifact is refused: the same model, on another engine, is another answer.
+LIMIT = 1e-5
+_CONTAINER = Path(__file__).resolve().parent.parent
+
+
+def build(name: str, output: Path, exporter: str, photos: Path) -> str:
+    """Export `name`, compare both engines on the photographs, and put the artifact at `output`.
+
+    Returns its model id. Raises StartError, and then leaves `output` as it was.
+    """
+    if output.exists() and any(output.iterdir()) and not (output / artifact.MANIFEST).exists():
+        raise StartError(f"{output} holds something that is no artifact; name another folder")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".building-") as temporary:
+        folder, reference = Path(temporary, "artifact"), Path(temporary, "reference.npz")
+        folder.mkdir()
+        print(f"{name}: exporting with MXNet", flush=True)
+        exported = subprocess.run(
+            [exporter, "-m", "build_artifact.export", name, folder, photos, reference],
+            env={**os.environ, "PYTHONPATH": str(_CONTAINER)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if exported.returncode:
+            lines = exported.stderr.strip().splitlines()
+            raise StartError(lines[-1].removeprefix("error: ") if lines else "the exporter failed")
+        difference = compare(folder, reference, photos)
+        if difference > LIMIT:
+            raise StartError(
+                f"{name} is refused: MXNet and ONNX Runtime differ by {difference:.1e} in a "
+                f"probability, and {LIMIT:.0e} is the limit"
+            )
+        facts = artifact.read_manifest(folder)
+        facts["engine"] = f"onnxruntime {version('onnxruntime')}"
+        # A bound and not the difference itself: its digits depend on the CPU, the model id may not.
+        facts["max_probability_difference"] = 10.0 ** math.ceil(math.log10(max(difference, 1e-7)))
+        artifact.write_manifest(folder, facts)
+        if output.exists():
+            shutil.rmtree(output)
+        folder.rename(output)
+    return artifact.check(output).model_id
+
+
+def compare(folder: Path, reference: Path, photos: Path) -> float:
+    """The largest difference of a probability between MXNet's answers and the serving pipeline's."""
+    net = inference.load_model(folder)
+    largest = 0.0
+    for photo, expected in np.load(reference).items():
+        served = inference.probabilities(decode((photos / photo).read_bytes()), net)
+        difference = float(np.abs(served - expected).max())
+        label = net.labels[int(expected.argmax())]
+        print(f"  {photo:<16} {label}: differs by at most {difference:.1e}", flush=True)
+        largest = max(largest, difference)
+    return largest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="build_artifact",
+        description="Build the artifact of the default model (efficientnet_lite0) or of any "
+        "classification model of the GluonCV zoo.",
+        epilog="example: python -m build_artifact mobilenetv3_large build/artifacts/mobilenetv3_large",
+    )
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("output", metavar="OUTPUT_DIR", type=Path)
+    parser.add_argument(
+        "--exporter",
+        default=os.environ.get("EXPORTER_PYTHON", sys.executable),
+        metavar="PYTHON",
+        help="the Python with requirements-build.txt installed (default: EXPORTER_PYTHON)",
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        default=_CONTAINER / "photos",
+        metavar="DIR",
+        help="photographs on which the engines are compared (default: %(default)s)",
+    )
+    options = parser.parse_args()
+    try:
+        model_id = build(options.name, options.output, options.exporter, options.photos)
+    except StartError as failure:
+        sys.exit(f"error: {failure}")
+    print(f"{options.output}: model id {model_id}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+#!/bin/sh
+# The fork. `serve` starts the HTTP server (SageMaker starts a container so); anything else names a
+# handler for Lambda's runtime, under the emulator where no Lambda is around it.
+# Every branch ends in exec: the server has to receive SIGTERM itself.
+set -eu
+
+here=$(dirname -- "$(readlink -f -- "$0")")
+export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
+# On Lambda the function's own settings say how to log; here the same as there.
+export AWS_LAMBDA_LOG_FORMAT="${AWS_LAMBDA_LOG_FORMAT:-JSON}"
+
+case "${1:-}" in
+serve)
+    shift
+    exec python -m serving.serve "$@"
+    ;;
+"")
+    set -- serving.lambda_handler.handler
+    ;;
+esac
+if [ -n "${AWS_LAMBDA_RUNTIME_API:-}" ]; then
+    exec python -m awslambdaric "$@"
+fi
+exec aws-lambda-rie python -m awslambdaric "$@"

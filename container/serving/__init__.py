@@ -1,0 +1,1 @@
+"""The serving package: one pipeline (`service.respond`) behind two faces (`serve`, `lambda_handler`)."""

@@ -1,0 +1,189 @@
+"""Where the model's artifact is, and whether it is the right one.
+
+An artifact is one folder: symbol, params, `model.onnx`, `labels.txt` and a `manifest.json` that
+names the others with their sha256. Its model id is the sha256 over the sorted lines
+`sha256  relative-path` of all its files. SageMaker unpacks `model.tar.gz` before the container sees
+it, so this is what can be compared on both targets.
+"""
+
+import hashlib
+import json
+import logging
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from serving.errors import StartError
+from serving.settings import Settings
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+MAX_UNPACKED_BYTES = 8 * 1024**3
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A folder that may be served. `manifest` is empty for one of only symbol and params."""
+
+    folder: Path
+    model_id: str
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+
+def resolve(settings: Settings, model_path: Path | None = None) -> Artifact:
+    """Find the artifact, in this order, and check it.
+
+    1. `model_path`, SageMaker's mount, unless it is absent or empty;
+    2. `MODEL_DATA_URL`, unpacked into the temporary folder;
+    3. the one baked into the image for `MODEL_NAME`;
+    4. the GluonCV zoo's model of that name, in an image that has MXNet.
+
+    Raises StartError: no artifact, a broken one, or another model id than `MODEL_ID`.
+    """
+    if model_path and model_path.is_dir() and any(model_path.iterdir()):
+        found = check(model_path)
+    elif settings.model_data_url:
+        found = check(_unpack(settings.model_data_url))
+    elif not settings.model_name:
+        raise StartError(
+            "no model: mount an artifact, or set MODEL_DATA_URL or MODEL_NAME, or pass --model-path"
+        )
+    elif (settings.artifacts_dir / settings.model_name / MANIFEST).is_file():
+        found = check(settings.artifacts_dir / settings.model_name, trusted=True)
+    else:
+        found = check(_from_zoo(settings.model_name))
+    if settings.model_id and found.model_id != settings.model_id:
+        raise StartError(
+            f"the artifact in {found.folder} has model id {found.model_id}, "
+            f"but MODEL_ID asks for {settings.model_id}"
+        )
+    return found
+
+
+def check(folder: Path, *, trusted: bool = False) -> Artifact:
+    """Check a folder against its manifest and compute its model id. Raises StartError.
+
+    `trusted` takes the manifest's word for the files' sha256: a baked artifact was checked when the
+    image was built and cannot have changed since, and a cold start need not read it twice.
+    """
+    if not folder.is_dir():
+        raise StartError(f"{folder} is not a folder")
+    if not (folder / MANIFEST).exists():
+        for pattern in ("*symbol.json", "*.params"):
+            if len(list(folder.glob(pattern))) != 1:
+                raise StartError(
+                    f"{folder} is no artifact: it holds neither {MANIFEST} nor exactly one "
+                    f"{pattern} (the files belong at the top of model.tar.gz)"
+                )
+        return Artifact(folder, model_id(_digests(folder)))
+    manifest = read_manifest(folder)
+    digests = dict(manifest["files"])
+    for name in digests:
+        if not (folder / name).is_file():
+            raise StartError(f"the artifact in {folder} lacks {name}, which its manifest names")
+    if trusted:
+        digests[MANIFEST] = sha256(folder / MANIFEST)
+        return Artifact(folder, model_id(digests), manifest)
+    actual = _digests(folder)
+    for name, digest in digests.items():
+        if actual.get(name) != digest:
+            raise StartError(f"{folder / name} does not have the sha256 that its manifest names")
+    return Artifact(folder, model_id(actual), manifest)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an artifact, `{}` where there is none. Raises StartError."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        manifest = json.loads(path.read_bytes())
+        readable = manifest["format"] == FORMAT and isinstance(manifest["files"], dict)
+    except (ValueError, KeyError, TypeError):
+        readable = False
+    if not readable:
+        raise StartError(f"{path} is not a manifest of format {FORMAT}")
+    return dict(manifest)
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write the manifest: `facts`, and the sha256 of every other file in the folder."""
+    kept = {key: value for key, value in facts.items() if key not in ("format", "files")}
+    (folder / MANIFEST).unlink(missing_ok=True)
+    manifest = {"format": FORMAT, **kept, "files": dict(sorted(_digests(folder).items()))}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def model_id(digests: Mapping[str, str]) -> str:
+    """The model id of files by their relative path and sha256."""
+    lines = sorted(f"{digest}  {name}\n" for name, digest in digests.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+
+
+def _unpack(url: str) -> Path:
+    """Unpack `model.tar.gz` from S3 or a file into a new temporary folder."""
+    folder = Path(mkdtemp(prefix="model-"))
+    _log.info("unpacking the artifact", extra={"source": url.partition("?")[0]})
+    try:
+        if url.startswith("s3://"):
+            from serving.fetch import s3_client
+
+            bucket, _, key = url.removeprefix("s3://").partition("/")
+            stream = s3_client(timeout_seconds=60).get_object(Bucket=bucket, Key=key)["Body"]
+        else:
+            stream = open(url.removeprefix("file://"), "rb")  # noqa: SIM115 - closed below
+        with stream, tarfile.open(fileobj=stream, mode="r|gz") as archive:
+            _extract(archive, folder)
+    except StartError:
+        raise
+    except Exception as error:  # botocore's, tarfile's, zlib's, the file system's: all end the start
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StartError(f"MODEL_DATA_URL={url} cannot be unpacked: {reason}") from None
+    return folder
+
+
+def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+    """Regular files and folders only, below `folder`, up to a bound."""
+    size = 0
+    for member in archive:
+        path = Path(member.name)
+        size += member.size
+        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+            raise StartError(f"the archive's member {member.name!r} is not a plain file below it")
+        if size > MAX_UNPACKED_BYTES:
+            raise StartError(f"the archive unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+        if member.isfile():
+            source = archive.extractfile(member)
+            assert source is not None
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            with (folder / path).open("wb") as target:
+                while chunk := source.read(1 << 20):
+                    target.write(chunk)
+
+
+def _from_zoo(name: str) -> Path:
+    folder = Path(mkdtemp(prefix="zoo-"))
+    try:
+        from serving.zoo import export
+    except ImportError:
+        raise StartError(
+            f"MODEL_NAME={name} is not baked into this image, and the GluonCV zoo cannot be asked: "
+            "the image was built without MXNet (WITH_MXNET=0)"
+        ) from None
+    export(name, folder)
+    return folder

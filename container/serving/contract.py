@@ -1,0 +1,183 @@
+"""The wire contract: what bytes mean, both ways. Nothing here does I/O.
+
+`parse` turns a request's body into records for `infer`; `render` turns the answers back. Both
+faces use these, so a status, a code or a byte cannot depend on the target.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from serving.errors import (
+    MalformedRequest,
+    NotAcceptable,
+    ServingError,
+    TooLarge,
+    UnsupportedMediaType,
+)
+
+JSON = "application/json"
+JSON_LINES = "application/jsonlines"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a face received. Header names are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a face sends back."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A record that came as raw bytes, with its media type in lower case."""
+
+    data: bytes
+    content_type: str
+
+
+Record = Mapping[str, Any] | Payload
+Answer = Mapping[str, Any] | ServingError
+
+
+class Shape(Enum):
+    """How records lie in a body; answers go back the same way."""
+
+    ONE = "one"
+    ARRAY = "array"
+    LINES = "lines"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A parsed body: records in order, a broken one as the error that its answer will be."""
+
+    records: Sequence[Record | ServingError]
+    shape: Shape
+
+
+def parse(request: Request, *, payload_types: Collection[str], max_body_bytes: int) -> Call:
+    """Read a `POST /invocations`.
+
+    Raises TooLarge, UnsupportedMediaType or MalformedRequest when the whole body is at fault. A
+    fault of one record among several is in `Call.records`, at that record's place.
+    """
+    if len(request.body) > max_body_bytes:
+        raise TooLarge(f"the body is larger than {max_body_bytes} bytes")
+    content_type = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if content_type == JSON:
+        value = _loads(request.body)
+        if isinstance(value, list):
+            return Call([_record(item) for item in value], Shape.ARRAY)
+        record = _record(value)
+        if isinstance(record, ServingError):
+            raise record
+        return Call([record], Shape.ONE)
+    if content_type == JSON_LINES:
+        lines = request.body.split(b"\n")
+        if not lines[-1].strip():
+            lines.pop()
+        if not lines:
+            raise MalformedRequest("the body holds no line")
+        return Call([_line(line) for line in lines], Shape.LINES)
+    if content_type in payload_types:
+        if not request.body:
+            raise MalformedRequest("the body is empty")
+        return Call([Payload(request.body, content_type)], Shape.ONE)
+    known = ", ".join([JSON, JSON_LINES, *sorted(payload_types)])
+    raise UnsupportedMediaType(f"Content-Type {content_type!r} is not one of {known}")
+
+
+def reply_type(accept: str, shape: Shape | None = None) -> str:
+    """The media type of the answer: what `Accept` prefers, or what fits the request's shape.
+
+    Raises NotAcceptable when the header allows neither JSON nor JSON lines (RFC 9110, 12.5.1).
+    """
+    natural = JSON_LINES if shape is Shape.LINES else JSON
+    weights: dict[str, float] = {}
+    for part in (accept or "*/*").split(","):
+        media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        try:
+            weights[media_range] = float(weight)
+        except ValueError:
+            weights[media_range] = 0.0
+
+    def weigh(media_type: str) -> float:
+        ranges = (media_type, "application/*", "*/*")
+        return next((weights[name] for name in ranges if name in weights), 0.0)
+
+    best = max((natural, JSON, JSON_LINES), key=weigh)  # the first of equals: the natural one
+    if weigh(best) <= 0.0:
+        raise NotAcceptable(f"Accept must allow {JSON} or {JSON_LINES}")
+    return best
+
+
+def render(answers: Sequence[Answer], shape: Shape, media_type: str) -> Reply:
+    """The reply to a call: one answer, or all of them in the order of their records.
+
+    Raises ValueError or TypeError when an answer is not JSON (NaN is not).
+    """
+    if shape is Shape.ONE:
+        (answer,) = answers
+        if isinstance(answer, ServingError):
+            return render_error(answer)
+    values = [a.as_answer() if isinstance(a, ServingError) else a for a in answers]
+    if media_type == JSON_LINES:
+        body = "".join(_dumps(value) + "\n" for value in values)
+    else:
+        body = _dumps(values[0] if shape is Shape.ONE else values)
+    return Reply(200, body.encode(), (("Content-Type", media_type),))
+
+
+def render_error(error: ServingError) -> Reply:
+    body = _dumps(error.as_answer()).encode()
+    return Reply(error.status, body, (("Content-Type", JSON), *error.headers))
+
+
+def _line(line: bytes) -> Record | ServingError:
+    try:
+        return _record(_loads(line))
+    except MalformedRequest as error:
+        return error
+
+
+def _record(value: object) -> Record | ServingError:
+    if isinstance(value, dict):
+        return value
+    return MalformedRequest(f"a request must be a JSON object, not {_json_name(value)}")
+
+
+def _loads(text: bytes) -> Any:
+    try:
+        return json.loads(text.decode())
+    except RecursionError:
+        raise MalformedRequest("the JSON is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise MalformedRequest("the body is not UTF-8") from None
+    except ValueError as error:  # JSONDecodeError, or an integer of too many digits
+        raise MalformedRequest(f"the body is not JSON: {error}") from None
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _json_name(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
+    return names.get(type(value), "an array")

@@ -1,0 +1,78 @@
+"""The engines that can run an artifact's graph. The artifact decides which, so both targets agree."""
+
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+# Read by onnxruntime at its import: without it, it writes telemetry files and calls home.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.errors import StartError
+
+Tensor = npt.NDArray[np.float32]
+Forward = Callable[[Tensor], Tensor]
+
+
+def load(folder: Path) -> Forward:
+    """A function from input (N, C, H, W) to logits (N, classes), safe to call from many threads.
+
+    `model.onnx` runs on ONNX Runtime; a folder with only symbol and params runs on MXNet. Raises
+    StartError when neither can be loaded.
+    """
+    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
+    compiled = folder / "model.onnx"
+    return _load_onnx(compiled, threads) if compiled.exists() else _load_mxnet(folder)
+
+
+def _load_onnx(path: Path, threads: int) -> Forward:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no public base class
+        raise StartError(f"{path.name} cannot be loaded: {str(error).splitlines()[0]}") from None
+    name = session.get_inputs()[0].name
+    # One forward at a time in a process: two would share a core and slow each other down.
+    turn = threading.Lock()
+
+    def forward(batch: Tensor) -> Tensor:
+        with turn:
+            logits: Tensor = session.run(None, {name: batch})[0]
+        return logits
+
+    return forward
+
+
+def _load_mxnet(folder: Path) -> Forward:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # mxnet 1.9.1 uses names that numpy 1.23 deprecates
+            import mxnet as mx
+    except ImportError:
+        raise StartError(
+            f"{folder} holds no model.onnx, and this image was built without MXNet (WITH_MXNET=0)"
+        ) from None
+    symbol, params = next(folder.glob("*symbol.json")), next(folder.glob("*.params"))
+    try:
+        net = mx.gluon.SymbolBlock.imports(str(symbol), ["data"], str(params))
+    except (mx.MXNetError, AssertionError, KeyError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise StartError(f"{symbol.name} and {params.name} cannot be loaded: {reason}") from None
+    net.hybridize(static_alloc=True, static_shape=True)
+    turn = threading.Lock()
+
+    def forward(batch: Tensor) -> Tensor:
+        with turn:
+            logits: Tensor = net(mx.nd.array(batch)).asnumpy()
+        return logits
+
+    return forward

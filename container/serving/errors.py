@@ -1,0 +1,81 @@
+"""Expected failures, each with its HTTP status and a stable code.
+
+A face shows `code` and `message` to the client and nothing else: a traceback goes to the log.
+"""
+
+from typing import Any, ClassVar
+
+
+class StartError(Exception):
+    """The process cannot start; the message is one line that says what to change."""
+
+
+class ServingError(Exception):
+    """A request that gets an error for an answer."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    headers: ClassVar[tuple[tuple[str, str], ...]] = ()
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+    def as_answer(self) -> dict[str, Any]:
+        """The error object of the wire contract."""
+        return {"error": {"code": self.code, "message": self.message}}
+
+
+class MalformedRequest(ServingError):
+    status, code = 400, "malformed_request"
+
+
+class UriNotAllowed(ServingError):
+    status, code = 403, "uri_not_allowed"
+
+
+class NotFound(ServingError):
+    status, code = 404, "not_found"
+
+
+class MethodNotAllowed(ServingError):
+    status, code = 405, "method_not_allowed"
+
+
+class NotAcceptable(ServingError):
+    status, code = 406, "not_acceptable"
+
+
+class TooLarge(ServingError):
+    status, code = 413, "too_large"
+
+
+class UnsupportedMediaType(ServingError):
+    status, code = 415, "unsupported_media_type"
+
+
+class UndecodableImage(ServingError):
+    status, code = 422, "undecodable_image"
+
+
+class UriFetchFailed(ServingError):
+    """424 and not 502: what a caller's URI points to is the caller's, and must not page anyone."""
+
+    status, code = 424, "uri_fetch_failed"
+
+
+class Fault(ServingError):
+    """Our own failure; the log of the same request id has the traceback."""
+
+    def __init__(self) -> None:
+        super().__init__("the model failed on this request; its log entry says why")
+
+
+class NotReady(ServingError):
+    status, code = 503, "not_ready"
+    headers = (("Retry-After", "1"),)
+
+
+class Overloaded(ServingError):
+    status, code = 503, "overloaded"
+    headers = (("Retry-After", "1"),)

@@ -1,0 +1,111 @@
+"""The Lambda face: AWS's events become the pipeline's requests, its replies AWS's answers.
+
+Nothing of the HTTP face is imported here; a cold start pays for what it uses.
+"""
+
+import base64
+import binascii
+import json
+import logging
+import os
+from typing import Any
+from urllib.parse import unquote
+
+from awslambdaric.lambda_runtime_exception import FaultException
+
+from serving import logs
+from serving.artifact import resolve
+from serving.contract import JSON, Reply, Request
+from serving.errors import MalformedRequest, StartError
+from serving.service import Service
+from serving.settings import Settings, granted_cpus
+
+
+def _start() -> Service:
+    """Lambda imports this module in its init phase, so the model is loaded there.
+
+    A StartError becomes awslambdaric's own kind of failure: one line in the log, and an init error
+    with that message, instead of a traceback.
+    """
+    try:
+        settings = Settings.from_environment(os.environ)
+        logs.configure(settings.log_level)
+        os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
+        service = Service(settings, resolve(settings))
+        service.start()
+    except StartError as error:
+        logging.disable()  # awslambdaric would announce the failure a second time
+        raise FaultException("StartError", str(error)) from None
+    return service
+
+
+_service = _start()
+
+
+def handler(event: Any, context: Any) -> Any:
+    """Answer a direct invocation, a function URL or HTTP API (payload 2.0), or an ALB.
+
+    A direct event is the JSON request itself. It gets the JSON answer, an error object if it is at
+    fault; when we are, this raises, so that Lambda's Errors metric counts it.
+    """
+    logs.request_id.set(getattr(context, "aws_request_id", ""))
+    if isinstance(event, dict) and isinstance(event.get("requestContext"), dict):
+        if "http" in event["requestContext"]:
+            return _respond_url(event)
+        if "elb" in event["requestContext"]:
+            return _respond_alb(event)
+    reply = _service.respond(
+        Request("POST", "/invocations", {"content-type": JSON}, json.dumps(event).encode())
+    )
+    answer = json.loads(reply.body)
+    if reply.status >= 500:
+        raise FaultException(answer["error"]["code"], answer["error"]["message"])
+    return answer
+
+
+def _respond_url(event: dict[str, Any]) -> dict[str, Any]:
+    """Payload format 2.0.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
+    """
+    method = event["requestContext"]["http"]["method"]
+    reply = _respond(event, method, event.get("rawPath") or "/", event.get("headers") or {})
+    return {**_answer(reply), "headers": dict(reply.headers)}
+
+
+def _respond_alb(event: dict[str, Any]) -> dict[str, Any]:
+    """An Application Load Balancer's event, with multi-value headers or without.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-alb.html
+    """
+    multiple = event.get("multiValueHeaders")
+    headers = (
+        {name: ",".join(values) for name, values in multiple.items()}
+        if multiple
+        else event.get("headers") or {}
+    )
+    reply = _respond(event, event["httpMethod"], event.get("path") or "/", headers)
+    if multiple:
+        return {**_answer(reply), "multiValueHeaders": {k: [v] for k, v in reply.headers}}
+    return {**_answer(reply), "headers": dict(reply.headers)}
+
+
+def _respond(event: dict[str, Any], method: str, path: str, headers: dict[str, str]) -> Reply:
+    text = event.get("body") or ""
+    try:
+        body = (
+            base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
+        )
+    except binascii.Error:
+        # Only a hand-made event can be so; AWS encodes the bodies itself.
+        raise FaultException(MalformedRequest.code, "the event's body is not base64") from None
+    lower = {name.lower(): value for name, value in headers.items()}
+    return _service.respond(Request(method, unquote(path), lower, body))
+
+
+def _answer(reply: Reply) -> dict[str, Any]:
+    return {
+        "statusCode": reply.status,
+        "body": reply.body.decode(),
+        "isBase64Encoded": False,
+    }

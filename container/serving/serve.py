@@ -1,0 +1,153 @@
+"""The HTTP face: what SageMaker starts with `serve`. Flask behind gunicorn."""
+
+import argparse
+import errno
+import logging
+import os
+import sys
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, request
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
+
+from serving import logs
+from serving.artifact import Artifact, resolve
+from serving.contract import Request
+from serving.errors import StartError
+from serving.service import Service
+from serving.settings import Settings
+
+DEFAULT_MODEL_PATH = Path("/opt/ml/model")
+_INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+_SPARE_THREADS = 8  # beyond those that wait for the model: they answer pings and refuse
+_GRACE_SECONDS = 25  # SageMaker kills 30 s after SIGTERM
+
+
+def create_app(service: Service, max_body_bytes: int) -> Flask:
+    """A WSGI application that hands every request to the pipeline, before Flask's own routing."""
+    app = Flask(__name__, static_folder=None)
+
+    @app.before_request
+    def respond() -> Response:
+        logs.request_id.set(request.headers.get(_INFERENCE_ID) or uuid.uuid4().hex)
+        reply = service.respond(
+            Request(
+                request.method,
+                request.path,
+                {name.lower(): value for name, value in request.headers.items()},
+                request.stream.read(max_body_bytes + 1),  # one more is enough to refuse it
+            )
+        )
+        return Response(reply.body, reply.status, list(reply.headers))
+
+    return app
+
+
+class DrainingWorker(ThreadWorker):
+    """A gthread worker that on SIGTERM serves the connections which already wait in the backlog.
+
+    Stock workers only stop accepting; closing the listener then resets what the kernel had queued.
+    """
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.setblocking(False)
+                waiting = True
+                while waiting:
+                    before = self.nr_conns
+                    self.accept(listener)
+                    waiting = self.nr_conns > before
+                listener.close()
+
+
+class JsonLogger(Logger):
+    """gunicorn's records through the root handler: JSON, once. The pipeline logs the requests."""
+
+    def setup(self, cfg: Any) -> None:
+        self.loglevel = logging.INFO
+        self.error_log.propagate = True
+        self.error_log.handlers.clear()
+        self.access_log.handlers.clear()
+
+
+class Server(BaseApplication):
+    """gunicorn with a worker process a CPU, each loading the model once it runs."""
+
+    def __init__(self, settings: Settings, artifact: Artifact, bind: str) -> None:
+        self._settings = settings
+        self._artifact = artifact
+        self._bind = bind
+        super().__init__()
+
+    def load_config(self) -> None:
+        options = {
+            "bind": self._bind,
+            "workers": self._settings.workers,
+            "worker_class": DrainingWorker,
+            "threads": self._settings.max_waiting + _SPARE_THREADS,
+            "keepalive": 65,
+            "graceful_timeout": _GRACE_SECONDS,
+            "logger_class": JsonLogger,
+            "worker_tmp_dir": "/dev/shm",  # the root file system may be read-only
+            "control_socket_disable": True,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        service = Service(self._settings, self._artifact)
+
+        def start() -> None:
+            try:
+                service.start()
+            except StartError as error:
+                logging.getLogger(__name__).error(str(error))
+                os._exit(Arbiter.WORKER_BOOT_ERROR)
+            except Exception:
+                logging.getLogger(__name__).exception("load_model failed")
+                os._exit(Arbiter.WORKER_BOOT_ERROR)
+
+        # In a thread, so that a ping is answered meanwhile: 503, not silence.
+        threading.Thread(target=start, name="start").start()
+        return create_app(service, self._settings.max_body_bytes)
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="serve", description="Serve the model over HTTP, as SageMaker expects it."
+    )
+    parser.add_argument(
+        "--model-path",
+        type=Path,
+        help=f"the artifact's folder (default: {DEFAULT_MODEL_PATH} unless it is absent or empty)",
+    )
+    parser.add_argument("--host", default="0.0.0.0", help="the address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="the port (%(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        settings = Settings.from_environment(os.environ)
+        logs.configure(settings.log_level)
+        if options.model_path and not (
+            options.model_path.is_dir() and any(options.model_path.iterdir())
+        ):
+            raise StartError(f"--model-path {options.model_path} is no folder with an artifact")
+        found = resolve(settings, options.model_path or DEFAULT_MODEL_PATH)
+    except StartError as error:
+        logs.configure("INFO")
+        logging.getLogger(__name__).error(str(error))
+        sys.exit(1)
+    # One process a CPU and one thread a forward: more of either would share a core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    Server(settings, found, f"{options.host}:{options.port}").run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,180 @@
+"""The one place where a request becomes an answer. Both faces call `Service.respond`."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from serving import contract, inference
+from serving.artifact import Artifact
+from serving.contract import Answer, Call, Reply, Request
+from serving.errors import (
+    Fault,
+    MethodNotAllowed,
+    NotFound,
+    NotReady,
+    Overloaded,
+    ServingError,
+)
+from serving.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_METHODS = {
+    "/ping": ("GET", "HEAD"),
+    "/invocations": ("POST",),
+    "/execution-parameters": ("GET", "HEAD"),
+}
+
+
+class Service:
+    """A model and its pipeline. `respond` may be called from many threads, before `start` too."""
+
+    def __init__(
+        self, settings: Settings, artifact: Artifact, model: ModuleType = inference
+    ) -> None:
+        self._settings = settings
+        self._artifact = artifact
+        self._model = model
+        self._net: Any = None
+        self._ready = False
+        self._suspect = False
+        self._places = threading.BoundedSemaphore(settings.max_waiting)
+        self._identity = (
+            "X-Amzn-SageMaker-Custom-Attributes",
+            f"image={settings.image_id};model={artifact.model_id}",
+        )
+
+    def start(self) -> None:
+        """Load the model and warm it up; only then is the service healthy.
+
+        Raises StartError, or whatever a replaced `load_model` raises.
+        """
+        started = time.perf_counter()
+        self._net = self._model.load_model(self._artifact.folder)
+        self._warm_up()
+        self._ready = True
+        _log.info(
+            "ready",
+            extra={
+                "image": self._settings.image_id,
+                "model": self._artifact.model_id,
+                "modelName": self._artifact.manifest.get("name", ""),
+                "seconds": round(time.perf_counter() - started, 3),
+            },
+        )
+
+    def respond(self, request: Request) -> Reply:
+        """The reply to any request; never raises, and logs each request but pings once."""
+        started = time.perf_counter()
+        code = ""
+        try:
+            reply = self._route(request)
+        except ServingError as error:
+            reply, code = contract.render_error(error), error.code
+        except Exception:
+            reply, code = contract.render_error(self._fault()), Fault.code
+        if request.path != "/ping":
+            _log.info(
+                "request",
+                extra={
+                    "method": request.method,
+                    "path": request.path[:100],
+                    "status": reply.status,
+                    "milliseconds": round((time.perf_counter() - started) * 1000, 2),
+                    **({"code": code} if code else {}),
+                },
+            )
+        return Reply(reply.status, reply.body, (*reply.headers, self._identity))
+
+    def _route(self, request: Request) -> Reply:
+        methods = _METHODS.get(request.path)
+        if methods is None:
+            raise NotFound(f"no such path; there are {', '.join(_METHODS)}")
+        if request.method not in methods:
+            raise MethodNotAllowed(f"{request.path} takes {methods[0]}")
+        if request.path == "/ping":
+            return self._ping()
+        if request.path == "/execution-parameters":
+            return self._execution_parameters()
+        return self._invocations(request)
+
+    def _ping(self) -> Reply:
+        if self._ready and self._suspect:
+            try:
+                self._warm_up()
+                self._suspect = False
+            except Exception:
+                _log.exception("the model no longer answers")
+        if not self._ready or self._suspect:
+            raise NotReady("the model does not answer")
+        return Reply(200)
+
+    def _execution_parameters(self) -> Reply:
+        """What SageMaker Batch Transform asks before it starts.
+
+        https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
+        """
+        parameters = {
+            "MaxConcurrentTransforms": self._settings.workers,
+            "BatchStrategy": "MULTI_RECORD",
+            "MaxPayloadInMB": max(1, self._settings.max_body_bytes // 1024**2),
+        }
+        return contract.render([parameters], contract.Shape.ONE, contract.JSON)
+
+    def _invocations(self, request: Request) -> Reply:
+        call = contract.parse(
+            request,
+            payload_types=getattr(self._model, "PAYLOAD_TYPES", ()),
+            max_body_bytes=self._settings.max_body_bytes,
+        )
+        media_type = contract.reply_type(request.headers.get("accept", ""), call.shape)
+        if not self._ready:
+            raise NotReady("the model is still being loaded")
+        if not self._places.acquire(blocking=False):
+            raise Overloaded(f"{self._settings.max_waiting} requests are waiting already")
+        try:
+            answers = self._answers(call)
+        finally:
+            self._places.release()
+        return contract.render(answers, call.shape, media_type)
+
+    def _answers(self, call: Call) -> Sequence[Answer]:
+        batch = getattr(self._model, "infer_batch", None)
+        if batch is None or call.shape is contract.Shape.ONE:
+            return [self._answer(record) for record in call.records]
+        answers: list[Answer | None] = [
+            record if isinstance(record, ServingError) else None for record in call.records
+        ]
+        whole = [i for i, answer in enumerate(answers) if answer is None]
+        try:
+            results = batch([call.records[i] for i in whole], self._net)
+            for i, result in zip(whole, results, strict=True):
+                answers[i] = result
+        except Exception:
+            fault = self._fault()
+            return [answer or fault for answer in answers]
+        return [answer for answer in answers if answer is not None]
+
+    def _answer(self, record: contract.Record | ServingError) -> Answer:
+        if isinstance(record, ServingError):
+            return record
+        try:
+            answer: Answer = self._model.infer(record, self._net)
+        except ServingError as error:
+            return error
+        except Exception:
+            return self._fault()
+        return answer
+
+    def _warm_up(self) -> None:
+        if warm_up := getattr(self._model, "warm_up", None):
+            warm_up(self._net)
+
+    def _fault(self) -> Fault:
+        """Log the exception being handled, and have the next ping prove that the model answers."""
+        _log.exception("fault")
+        self._suspect = True
+        return Fault()

@@ -1,0 +1,101 @@
+"""Everything the image reads from its environment, read once."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.errors import StartError
+
+# A Lambda event is at most 6 MB and carries a body in base64: 4 MiB of it are 5.6 MB.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+DEFAULT_MAX_BODY_BYTES = 4 * 1024 * 1024
+
+# Lambda grants one vCPU per 1,769 MB of memory.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+LAMBDA_MB_PER_VCPU = 1769
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The image's settings; `from_environment` names the variable of each."""
+
+    model_name: str = ""
+    model_data_url: str = ""
+    model_id: str = ""
+    image_id: str = "local"
+    artifacts_dir: Path = Path("/opt/artifacts")
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+    max_waiting: int = 32
+    workers: int = 1
+    fetch_timeout_seconds: float = 10.0
+    fetch_private_addresses: bool = False
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read the variables; an unset or empty one has its default.
+
+        Raises StartError that names the variable and what it may be.
+        """
+        text = environment.get
+        return cls(
+            model_name=text("MODEL_NAME", ""),
+            model_data_url=text("MODEL_DATA_URL", ""),
+            model_id=text("MODEL_ID", ""),
+            image_id=text("IMAGE_ID", "") or cls.image_id,
+            artifacts_dir=Path(text("ARTIFACTS_DIR", "") or cls.artifacts_dir),
+            max_body_bytes=_number(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
+            max_waiting=_number(environment, "MAX_WAITING", cls.max_waiting),
+            workers=_number(environment, "WORKERS", granted_cpus(environment)),
+            fetch_timeout_seconds=_number(environment, "FETCH_TIMEOUT_SECONDS", 10),
+            fetch_private_addresses=_flag(environment, "FETCH_PRIVATE_ADDRESSES"),
+            log_level=_choice(
+                environment, "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")
+            ),
+        )
+
+
+def granted_cpus(environment: Mapping[str, str], cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many CPUs this process may keep busy, at least 1.
+
+    `os.cpu_count()` tells the host's, and a container's affinity ignores its quota; the quota is in
+    the cgroup (v2 `cpu.max`, v1 `cpu.cfs_quota_us`). On Lambda it follows from the memory.
+    """
+    cpus = float(len(os.sched_getaffinity(0)))
+    memory_mb = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    if memory_mb.isdigit():
+        cpus = min(cpus, int(memory_mb) / LAMBDA_MB_PER_VCPU)
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text()
+            period = (cgroup / "cpu/cpu.cfs_period_us").read_text()
+        if quota.isdigit() or quota.strip().isdigit():
+            cpus = min(cpus, int(quota) / int(period))
+    except OSError:
+        pass  # no cgroup file system is mounted here: the affinity stands
+    return max(1, round(cpus))
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise StartError(f"{name}={text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    return _choice(environment, name, "0", ("0", "1")) == "1"
+
+
+def _choice(
+    environment: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]
+) -> str:
+    text = environment.get(name, "") or default
+    if text not in choices:
+        raise StartError(f"{name}={text!r} is not one of {', '.join(choices)}")
+    return text

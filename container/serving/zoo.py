@@ -1,0 +1,127 @@
+"""Pretrained classification networks of the GluonCV zoo, and a Gluon network as an artifact.
+
+Imports MXNet and GluonCV (seconds), so nothing imports this but the artifact builder and a start
+that finds no artifact.
+"""
+
+import difflib
+import math
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # both packages use names that later releases deprecated
+    import gluoncv
+    import mxnet as mx
+
+from serving.artifact import write_manifest
+from serving.errors import StartError
+
+# Models of other tasks, data sets or number formats; what remains classifies images.
+_OTHER_TASKS = re.compile(
+    r"_(voc|coco|custom|ade|citys|mhpv1|kinetics\d+|ucf101|hmdb51|sthsthv2|otb15|int8|s)$"
+    r"|kitti|pose|rcnn|ssd|yolo|center_net|siamrpn|i3d|slowfast|r2plus1d|c3d|p3d"
+)
+# Input sizes other than 224, as GluonCV's table of ImageNet models gives them.
+# https://cv.gluon.ai/model_zoo/classification.html
+_SIZES = {
+    "inceptionv3": 299,
+    "xception": 299,
+    "resnest101": 256,
+    "resnest200": 320,
+    "resnest269": 416,
+}
+_CROP_RATIO = 0.875  # of GluonCV's ImageNet evaluation
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What `images.Transform` does; mean and deviation are of values scaled to 0..1."""
+
+    resize_short: int = 256
+    crop: int = 224
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Authored:
+    """A trained Gluon network with what is needed to serve it. Its one input is called `data`."""
+
+    name: str
+    net: Any
+    labels: Sequence[str]
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    source: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        return (1, 3, self.preprocessing.crop, self.preprocessing.crop)
+
+
+def classification_names() -> list[str]:
+    return sorted(n for n in gluoncv.model_zoo.get_model_list() if not _OTHER_TASKS.search(n))
+
+
+def pretrained(name: str) -> Authored:
+    """The zoo's network of that name, downloaded from `MXNET_GLUON_REPO` or the zoo's own bucket.
+
+    Raises StartError: unknown name, no weights published for it, or no download.
+    """
+    names = classification_names()
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise StartError(f"{name!r} is no classification model of the GluonCV zoo{hint}")
+    with tempfile.TemporaryDirectory() as downloads:
+        try:
+            net = gluoncv.model_zoo.get_model(name, pretrained=True, root=downloads)
+        except (KeyError, NotImplementedError):
+            raise StartError(f"the GluonCV zoo has no trained weights for {name!r}") from None
+        except Exception as error:  # requests', zipfile's, MXNet's: no common base
+            reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+            raise StartError(f"the weights of {name!r} cannot be downloaded: {reason}") from None
+    if name.startswith("cifar"):
+        preprocessing = Preprocessing(
+            resize_short=32,
+            crop=32,
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2023, 0.1994, 0.2010),
+        )
+    else:
+        size = _SIZES.get(name, 224)
+        preprocessing = Preprocessing(resize_short=math.ceil(size / _CROP_RATIO), crop=size)
+    source = {
+        "package": f"gluoncv {gluoncv.__version__}",
+        "repository": os.environ.get("MXNET_GLUON_REPO", "the GluonCV model zoo"),
+        "license": "Apache-2.0",
+    }
+    return Authored(name, net, list(net.classes), preprocessing, source)
+
+
+def write(authored: Authored, folder: Path) -> None:
+    """Write symbol, params, labels and manifest of a network into `folder`."""
+    authored.net.hybridize()
+    authored.net(mx.nd.zeros(authored.input_shape))  # export needs one forward to know the shapes
+    authored.net.export(str(folder / "model"), epoch=0)
+    (folder / "labels.txt").write_text("".join(f"{label}\n" for label in authored.labels))
+    write_manifest(
+        folder,
+        {
+            "name": authored.name,
+            "input": {"name": "data", "shape": list(authored.input_shape), "layout": "NCHW, RGB"},
+            "preprocessing": asdict(authored.preprocessing),
+            "source": authored.source,
+        },
+    )
+
+
+def export(name: str, folder: Path) -> None:
+    """Make `folder` an artifact of the zoo's model, to run on MXNet. Raises StartError."""
+    write(pretrained(name), folder)
