@@ -21,4 +21,6 @@ esac
 if [ -n "${AWS_LAMBDA_RUNTIME_API:-}" ]; then
     exec python -m awslambdaric "$@"
 fi
-exec aws-lambda-rie python -m awslambdaric "$@"
+# RIE_OPTIONS: the emulator's own flags, such as its address; split into words on purpose.
+# shellcheck disable=SC2086
+exec aws-lambda-rie ${RIE_OPTIONS:-} python -m awslambdaric "$@"

@@ -13,8 +13,14 @@ import zipfile
 from pathlib import Path
 
 _BINARIES = {
-    "x86_64": ("aws-lambda-rie-x86_64", "6b1e686e62ab2baf5759c412c4864276ef2a88b094fca53ec070637ccba9b9a5"),
-    "aarch64": ("aws-lambda-rie-arm64", "ec2e5d09633d853834c008b1ef264bf834b258a94d551d2b2074966494b39a21"),
+    "x86_64": (
+        "aws-lambda-rie-x86_64",
+        "6b1e686e62ab2baf5759c412c4864276ef2a88b094fca53ec070637ccba9b9a5",
+    ),
+    "aarch64": (
+        "aws-lambda-rie-arm64",
+        "ec2e5d09633d853834c008b1ef264bf834b258a94d551d2b2074966494b39a21",
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""`python -m build_artifact NAME OUTPUT_DIR`: an artifact that has been compared before it exists."""
+"""`python -m build_artifact NAME OUTPUT_DIR`: an artifact, compared first."""
 
 import argparse
 import math
@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+
 from serving import artifact, inference
 from serving.errors import StartError
 from serving.images import decode
@@ -35,6 +36,7 @@ def build(name: str, output: Path, exporter: str, photos: Path) -> str:
         exported = subprocess.run(
             [exporter, "-m", "build_artifact.export", name, folder, photos, reference],
             env={**os.environ, "PYTHONPATH": str(_CONTAINER)},
+            check=False,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -59,7 +61,7 @@ def build(name: str, output: Path, exporter: str, photos: Path) -> str:
 
 
 def compare(folder: Path, reference: Path, photos: Path) -> float:
-    """The largest difference of a probability between MXNet's answers and the serving pipeline's."""
+    """The largest difference of a probability between MXNet and the serving pipeline."""
     net = inference.load_model(folder)
     largest = 0.0
     for photo, expected in np.load(reference).items():
@@ -76,7 +78,7 @@ def main() -> None:
         prog="build_artifact",
         description="Build the artifact of the default model (efficientnet_lite0) or of any "
         "classification model of the GluonCV zoo.",
-        epilog="example: python -m build_artifact mobilenetv3_large build/artifacts/mobilenetv3_large",
+        epilog="example: python -m build_artifact mobilenet1.0 build/artifacts/mobilenet1.0",
     )
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("output", metavar="OUTPUT_DIR", type=Path)

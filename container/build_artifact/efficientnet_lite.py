@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     from mxnet.gluon import nn
 import numpy as np
 import numpy.typing as npt
+
 from build_artifact.torch_legacy import load_state_dict
 from serving.zoo import Authored, Preprocessing
 

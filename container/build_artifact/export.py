@@ -15,6 +15,7 @@ with warnings.catch_warnings():
     from gluoncv.data.transforms.presets.imagenet import transform_eval
 import numpy as np
 import onnx
+
 from build_artifact import efficientnet_lite
 from serving import zoo
 from serving.artifact import read_manifest, write_manifest

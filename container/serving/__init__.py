@@ -1,1 +1,1 @@
-"""The serving package: one pipeline (`service.respond`) behind two faces (`serve`, `lambda_handler`)."""
+"""One pipeline, `service.Service.respond`, behind two faces: `serve` and `lambda_handler`."""

@@ -9,6 +9,7 @@ it, so this is what can be compared on both targets.
 import hashlib
 import json
 import logging
+import shutil
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -140,21 +141,23 @@ def _unpack(url: str) -> Path:
     folder = Path(mkdtemp(prefix="model-"))
     _log.info("unpacking the artifact", extra={"source": url.partition("?")[0]})
     try:
-        if url.startswith("s3://"):
-            from serving.fetch import s3_client
-
-            bucket, _, key = url.removeprefix("s3://").partition("/")
-            stream = s3_client(timeout_seconds=60).get_object(Bucket=bucket, Key=key)["Body"]
-        else:
-            stream = open(url.removeprefix("file://"), "rb")  # noqa: SIM115 - closed below
-        with stream, tarfile.open(fileobj=stream, mode="r|gz") as archive:
+        with _open(url) as stream, tarfile.open(fileobj=stream, mode="r|gz") as archive:
             _extract(archive, folder)
     except StartError:
         raise
-    except Exception as error:  # botocore's, tarfile's, zlib's, the file system's: all end the start
+    except Exception as error:  # botocore's, tarfile's, zlib's, the file system's: no common base
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StartError(f"MODEL_DATA_URL={url} cannot be unpacked: {reason}") from None
     return folder
+
+
+def _open(url: str) -> Any:
+    if not url.startswith("s3://"):
+        return Path(url.removeprefix("file://")).open("rb")
+    from serving.fetch import s3_client
+
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    return s3_client(timeout_seconds=60).get_object(Bucket=bucket, Key=key)["Body"]
 
 
 def _extract(archive: tarfile.TarFile, folder: Path) -> None:
@@ -167,13 +170,10 @@ def _extract(archive: tarfile.TarFile, folder: Path) -> None:
             raise StartError(f"the archive's member {member.name!r} is not a plain file below it")
         if size > MAX_UNPACKED_BYTES:
             raise StartError(f"the archive unpacks to more than {MAX_UNPACKED_BYTES} bytes")
-        if member.isfile():
-            source = archive.extractfile(member)
-            assert source is not None
+        if source := archive.extractfile(member):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             with (folder / path).open("wb") as target:
-                while chunk := source.read(1 << 20):
-                    target.write(chunk)
+                shutil.copyfileobj(source, target)
 
 
 def _from_zoo(name: str) -> Path:

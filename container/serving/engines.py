@@ -1,4 +1,4 @@
-"""The engines that can run an artifact's graph. The artifact decides which, so both targets agree."""
+"""The engines that run an artifact's graph. The artifact decides which, so both targets agree."""
 
 import os
 import threading

@@ -2,11 +2,11 @@
 
 The rest of the package needs two functions of it, and uses four more names where it finds them:
 
-    load_model(model_path)       -> net       once a process, before the first request
-    infer(request, net)          -> answer    a mapping that is JSON; raise a ServingError to refuse
-    PAYLOAD_TYPES                             media types that arrive as `Payload`
-    infer_batch(requests, net)   -> answers   a list, in order; a ServingError in a broken one's place
-    warm_up(net)                              one inference, at start and to prove health
+    load_model(model_path)      -> net      once a process, before the first request
+    infer(request, net)         -> answer   a mapping that is JSON; raise a ServingError to refuse
+    PAYLOAD_TYPES                           media types that arrive as `Payload`
+    infer_batch(requests, net)  -> answers  a list, in order; a ServingError for a broken one
+    warm_up(net)                            one inference, at start and to prove health
 """
 
 import hashlib

@@ -1,7 +1,6 @@
 """The HTTP face: what SageMaker starts with `serve`. Flask behind gunicorn."""
 
 import argparse
-import errno
 import logging
 import os
 import sys
@@ -24,8 +23,10 @@ from serving.service import Service
 from serving.settings import Settings
 
 DEFAULT_MODEL_PATH = Path("/opt/ml/model")
+_ANY = "0.0.0.0"  # noqa: S104 - SageMaker reaches the container from outside
 _INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 _SPARE_THREADS = 8  # beyond those that wait for the model: they answer pings and refuse
+_MEMORY = "/dev/shm"  # noqa: S108 - the heartbeat files' place: the root may be read-only
 _GRACE_SECONDS = 25  # SageMaker kills 30 s after SIGTERM
 
 
@@ -71,7 +72,7 @@ class DrainingWorker(ThreadWorker):
 class JsonLogger(Logger):
     """gunicorn's records through the root handler: JSON, once. The pipeline logs the requests."""
 
-    def setup(self, cfg: Any) -> None:
+    def setup(self, _cfg: Any) -> None:
         self.loglevel = logging.INFO
         self.error_log.propagate = True
         self.error_log.handlers.clear()
@@ -96,7 +97,7 @@ class Server(BaseApplication):
             "keepalive": 65,
             "graceful_timeout": _GRACE_SECONDS,
             "logger_class": JsonLogger,
-            "worker_tmp_dir": "/dev/shm",  # the root file system may be read-only
+            "worker_tmp_dir": _MEMORY,
             "control_socket_disable": True,
         }
         for name, value in options.items():
@@ -129,7 +130,7 @@ def main(arguments: list[str]) -> None:
         type=Path,
         help=f"the artifact's folder (default: {DEFAULT_MODEL_PATH} unless it is absent or empty)",
     )
-    parser.add_argument("--host", default="0.0.0.0", help="the address to listen on (%(default)s)")
+    parser.add_argument("--host", default=_ANY, help="the address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="the port (%(default)s)")
     options = parser.parse_args(arguments)
     try:

@@ -1,0 +1,106 @@
+# `make` lists the commands. Two environments are made: .venv runs everything, .venv-builder only
+# exports models (container/requirements-build.in says why they are apart).
+
+MODEL_NAME ?= efficientnet_lite0
+WITH_MXNET ?= 1
+PORT ?= 8080
+IMAGE ?= one-image
+export MODEL_NAME
+
+# Python 3.11, or uv, which can bring one.
+PYTHON := $(firstword $(foreach p,python3.11 python3 python,$(shell \
+	$(p) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && command -v $(p))))
+UV := $(shell command -v uv 2>/dev/null)
+DOCKER := $(shell command -v docker 2>/dev/null)
+
+ifneq ($(PYTHON),)
+venv = $(PYTHON) -m venv --clear $(1)
+else
+venv = $(UV) venv --quiet --clear --seed --python 3.11 $(1)
+ifeq ($(UV)$(filter help,$(or $(MAKECMDGOALS),help)),)
+$(error Install Python 3.11 (python3.11 with its venv module), or uv (https://docs.astral.sh/uv), \
+	which brings one; neither is on the PATH)
+endif
+endif
+
+ARTIFACT := build/artifacts/$(MODEL_NAME)
+INSTALL := -m pip install --quiet --disable-pip-version-check
+LOCKED := $(INSTALL) --only-binary :all: --require-hashes
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" ARTIFACTS_DIR="$(CURDIR)/build/artifacts"
+
+.PHONY: help demo test serve lambda image lint lock bench clean setup
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo                 both faces answer about real photographs; what each mode would create'
+	@echo 'make test                 all tests; with a Docker engine, the containers too'
+	@echo 'make serve PORT=8080      the SageMaker face: POST /invocations, GET /ping'
+	@echo 'make lambda PORT=9000     the Lambda face, under the Runtime Interface Emulator'
+	@echo 'make image IMAGE=one-image   build the container image (Docker)'
+	@echo 'make lint                 ruff, mypy and shellcheck'
+	@echo 'make bench                what the server costs over the pipeline that it serves'
+	@echo 'make lock                 resolve the requirement files again'
+	@echo 'MODEL_NAME=... chooses any classification model of the GluonCV zoo'
+
+demo: setup
+	@.venv/bin/python -m ops local
+	@.venv/bin/python -m ops plan
+
+test: setup
+	@.venv/bin/python -m pytest
+
+serve: setup
+	@$(RUN) exec container/entry.sh serve --host 127.0.0.1 --port $(PORT)
+
+lambda: setup
+	@echo "POST events to http://127.0.0.1:$(PORT)/2015-03-31/functions/function/invocations"
+	@$(RUN) RIE_OPTIONS="--runtime-interface-emulator-address 127.0.0.1:$(PORT)" \
+		exec container/entry.sh
+
+image:
+ifeq ($(DOCKER),)
+	$(error Install Docker (https://docs.docker.com/engine/install); there is no docker on the PATH)
+endif
+	docker build --tag $(IMAGE) \
+		--build-arg MODEL_NAME=$(MODEL_NAME) --build-arg WITH_MXNET=$(WITH_MXNET) container
+
+lint: .venv/installed
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/shellcheck container/entry.sh tests/container/*.sh .ci/run
+
+bench: setup
+	@.venv/bin/python bench/overhead.py
+
+setup: .venv/installed $(ARTIFACT)/manifest.json
+
+.venv/installed: requirements.txt requirements-dev.txt container/requirements.txt \
+		container/requirements-mxnet.txt container/requirements-emulator.txt
+	@echo 'making .venv'
+	@$(call venv,.venv)
+	@.venv/bin/python $(LOCKED) -r container/requirements.txt
+	@.venv/bin/python $(INSTALL) -c container/requirements.in -r requirements-dev.txt
+	@.venv/bin/python $(LOCKED) --no-deps -r container/requirements-mxnet.txt
+	@.venv/bin/python container/install_emulator.py .venv/bin/aws-lambda-rie
+	@touch $@
+
+.venv-builder/installed: container/requirements-build.txt
+	@echo 'making .venv-builder'
+	@$(call venv,.venv-builder)
+	@.venv-builder/bin/python $(LOCKED) --no-deps -r $<
+	@touch $@
+
+$(ARTIFACT)/manifest.json: .venv/installed .venv-builder/installed \
+		$(wildcard container/build_artifact/*.py) container/serving/zoo.py
+	@PYTHONPATH=container .venv/bin/python -m build_artifact $(MODEL_NAME) $(ARTIFACT) \
+		--exporter .venv-builder/bin/python
+
+lock: .venv/installed
+	@cd container && for set in "" -mxnet -build -emulator; do \
+		../.venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
+		--python-platform x86_64-manylinux_2_28 $$([ "$$set" ] && echo --no-deps) \
+		--output-file requirements$$set.txt requirements$$set.in || exit 1; done
+
+clean:
+	rm -rf .venv .venv-builder build cdk.out

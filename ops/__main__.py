@@ -1,0 +1,38 @@
+"""The command line of the operator tools."""
+
+import argparse
+import sys
+
+from ops import local, plan
+
+EXAMPLES = """\
+examples:
+  python -m ops local                          both faces as processes, our photographs
+  python -m ops local --image cat.jpg          a picture of yours
+  python -m ops local --docker --json          both faces as containers, for a machine to read
+  python -m ops plan                           what each mode would create on AWS
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m ops",
+        description="Tools around the one image for AWS Lambda and Amazon SageMaker.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, module, summary in (
+        ("local", local, "run both faces on this machine and compare their answers"),
+        ("plan", plan, "synthesize every mode and list what it would create"),
+    ):
+        command = commands.add_parser(name, help=summary, description=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    options = parser.parse_args()
+    status: int = options.run(options)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
