@@ -87,11 +87,9 @@ def parse(request: Request, *, payload_types: Collection[str], max_body_bytes: i
             raise record
         return Call([record], Shape.ONE)
     if content_type == JSON_LINES:
-        lines = request.body.split(b"\n")
-        if not lines[-1].strip():
-            lines.pop()
-        if not lines:
+        if not request.body.strip():
             raise MalformedRequest("the body holds no line")
+        lines = request.body.removesuffix(b"\n").split(b"\n")
         return Call([_line(line) for line in lines], Shape.LINES)
     if content_type in payload_types:
         if not request.body:

@@ -15,7 +15,7 @@ class ServingError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
-    headers: ClassVar[tuple[tuple[str, str], ...]] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def message(self) -> str:
@@ -40,6 +40,10 @@ class NotFound(ServingError):
 
 class MethodNotAllowed(ServingError):
     status, code = 405, "method_not_allowed"
+
+    def __init__(self, path: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"{path} takes {allowed[0]}")
+        self.headers = (("Allow", ", ".join(allowed)),)
 
 
 class NotAcceptable(ServingError):

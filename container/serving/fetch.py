@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
@@ -74,19 +75,23 @@ class Fetcher:
             if not host:
                 raise MalformedRequest("uri has no valid host")
             try:
-                with self._pool(parts.scheme, host, port) as pool:
-                    response = pool.request(
-                        "GET",
-                        (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
-                        preload_content=False,
-                        redirect=False,
-                        retries=False,
-                        timeout=urllib3.Timeout(
-                            connect=min(3.0, self.timeout_seconds),
-                            read=max(0.1, deadline - time.monotonic()),
-                        ),
-                        headers={"Accept": "*/*", "User-Agent": "image-classifier"},
-                    )
+                with (
+                    self._pool(parts.scheme, host, port) as pool,
+                    closing(
+                        pool.request(
+                            "GET",
+                            (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+                            preload_content=False,
+                            redirect=False,
+                            retries=False,
+                            timeout=urllib3.Timeout(
+                                connect=min(3.0, self.timeout_seconds),
+                                read=max(0.1, deadline - time.monotonic()),
+                            ),
+                            headers={"User-Agent": "image-classifier"},
+                        )
+                    ) as response,
+                ):
                     if location := response.get_redirect_location():
                         target = urljoin(uri, location)
                         if parts.scheme == "https" and urlsplit(target).scheme == "http":

@@ -40,7 +40,7 @@ def create_app(service: Service, max_body_bytes: int) -> Flask:
         reply = service.respond(
             Request(
                 request.method,
-                request.path,
+                request.environ["PATH_INFO"],  # as sent: Werkzeug's own path folds slashes
                 {name.lower(): value for name, value in request.headers.items()},
                 request.stream.read(max_body_bytes + 1),  # one more is enough to refuse it
             )

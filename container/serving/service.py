@@ -94,7 +94,7 @@ class Service:
         if methods is None:
             raise NotFound(f"no such path; there are {', '.join(_METHODS)}")
         if request.method not in methods:
-            raise MethodNotAllowed(f"{request.path} takes {methods[0]}")
+            raise MethodNotAllowed(request.path, methods)
         if request.path == "/ping":
             return self._ping()
         if request.path == "/execution-parameters":

@@ -1,0 +1,27 @@
+"""The CDK app: context -> one stack. `cdk deploy -c mode=lambda|sagemaker|both`."""
+
+import os
+import sys
+
+from aws_cdk import App
+
+from infra.config import Config, ConfigError
+from infra.image import docker_outputs
+from infra.stack import DualInferenceStack
+
+
+def main() -> None:
+    """Synthesize the stack, or exit with one line per configuration mistake."""
+    app = App()
+    try:
+        config = Config.from_context(app.node.try_get_context)
+    except ConfigError as error:
+        sys.exit(str(error))
+    DualInferenceStack(
+        app, config.stack_name, config=config, docker_outputs=docker_outputs(os.environ)
+    )
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The CDK constructs: config <- image, targets <- stack <- app.py."""

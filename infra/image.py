@@ -1,0 +1,65 @@
+"""The one container image that every target runs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from aws_cdk.aws_ecr import IRepository
+from aws_cdk.aws_ecr_assets import (
+    DockerImageAsset,
+    DockerImageAssetInvalidationOptions,
+    Platform,
+)
+from constructs import Construct
+
+CONTAINER = Path(__file__).parent.parent / "container"
+
+# SageMaker's CreateModel refuses OCI manifests and Lambda refuses image indexes, so the image has
+# to be one Docker manifest (V2, schema 2).
+# - One manifest: an attestation would make it an index. The CDK CLI builds with
+#   BUILDX_NO_DEFAULT_ATTESTATIONS=1, so nothing is left to do here.
+# - Docker's media types: since BuildKit 0.31 every export, `type=docker` too, has OCI's unless told
+#   otherwise (https://github.com/moby/buildkit/pull/6824 and 6844), and an engine with the
+#   containerd image store pushes what was exported. `type=docker` loads it with any builder.
+DOCKER_MANIFEST = "type=docker,oci-mediatypes=false"
+
+
+def docker_outputs(environment: Mapping[str, str]) -> Sequence[str] | None:
+    """What `docker build --output` is to be given, by the environment that it will run in.
+
+    Docker's own switch DOCKER_BUILDKIT=0 chooses the legacy builder, which knows no `--output` and
+    always writes Docker's manifests.
+    """
+    legacy = environment.get("DOCKER_BUILDKIT", "").lower() in ("0", "f", "false")
+    return None if legacy else [DOCKER_MANIFEST]
+
+
+class Image(Construct):
+    """The image built from container/, and the environment that every target starts it with.
+
+    It is one asset, published once: `uri`, and `tag` in `repository`, are the same reference. The
+    tag is the hash of what the image is built from, and so is IMAGE_ID.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        model_name: str,
+        docker_outputs: Sequence[str] | None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        asset = DockerImageAsset(
+            self,
+            "Asset",
+            directory=str(CONTAINER),
+            build_args={"MODEL_NAME": model_name},
+            platform=Platform.LINUX_AMD64,  # whatever machine deploys
+            outputs=docker_outputs,
+            # Either builder makes the same image: it keeps its tag.
+            invalidation=DockerImageAssetInvalidationOptions(outputs=False),
+        )
+        self.repository: IRepository = asset.repository
+        self.tag = asset.image_tag
+        self.uri = asset.image_uri
+        self.environment = {"MODEL_NAME": model_name, "IMAGE_ID": asset.asset_hash}

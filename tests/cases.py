@@ -1,0 +1,126 @@
+"""The golden cases: requests and the answers that every face must give.
+
+A case's texts may hold `{bytes:FILE}`, `{head:FILE}` (its first 1,000 bytes), `{zeros:N}`,
+`{data:FILE}`, `{sha256:FILE}` for a photograph, and `{http}`, `{https}`, `{host}` for the upstream.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ops.faces import ROOT, Reply
+
+GOLDEN = Path(__file__).parent / "golden"
+PHOTOS = ROOT / "container" / "photos"
+TOLERANCE = 1e-5  # of a probability, between CPUs; between faces not a byte may differ
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request and its answer."""
+
+    name: str
+    private_addresses: bool
+    request: Mapping[str, Any]
+    reply: Mapping[str, Any]
+
+    @property
+    def method(self) -> str:
+        return str(self.request.get("method", "POST"))
+
+    @property
+    def path(self) -> str:
+        return str(self.request.get("path", "/invocations"))
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.request.get("headers", {})
+
+    @property
+    def is_json(self) -> bool:
+        """Whether a direct Lambda invocation can carry it: JSON, and no header that matters."""
+        return isinstance(self.request.get("body"), dict | list) and "Accept" not in self.headers
+
+    def event(self, places: Mapping[str, str]) -> Any:
+        return json.loads(self.body(places))
+
+    def body(self, places: Mapping[str, str]) -> bytes:
+        body = self.request.get("body", "")
+        if not isinstance(body, str):
+            return _fill(json.dumps(body), places).encode()
+        if match := re.fullmatch(r"\{(bytes|head|zeros):(.*)\}", body):
+            kind, what = match.groups()
+            if kind == "zeros":
+                return bytes(int(what))
+            data = (PHOTOS / what).read_bytes()
+            return data[:1000] if kind == "head" else data
+        return _fill(body, places).encode()
+
+    def check(self, reply: Reply, places: Mapping[str, str]) -> None:
+        """Assert that a reply is this case's."""
+        assert reply.status == self.reply["status"], reply.body
+        for name, value in self.reply.get("headers", {}).items():
+            assert reply.headers[name] == value
+        if "text" in self.reply:
+            assert reply.body.decode() == self.reply["text"]
+        elif "lines" in self.reply:
+            lines = reply.body.decode().split("\n")
+            assert lines.pop() == ""
+            self._check_json([json.loads(line) for line in lines], self.reply["lines"], places)
+        else:
+            self._check_json(json.loads(reply.body), self.reply["json"], places)
+
+    def check_direct(self, answer: Any, places: Mapping[str, str]) -> None:
+        """Assert that what a direct invocation returned is this case's answer."""
+        self._check_json(answer, self.reply["json"], places)
+
+    def _check_json(self, actual: Any, expected: Any, places: Mapping[str, str]) -> None:
+        expected = json.loads(_fill(json.dumps(expected), places))
+        probabilities, wanted = _take_probabilities(actual), _take_probabilities(expected)
+        assert actual == expected
+        assert [float(p) for p in probabilities] == [
+            pytest.approx(float(p), rel=0, abs=TOLERANCE) for p in wanted
+        ]
+
+
+def load() -> list[Case]:
+    return [
+        Case(
+            f"{path.stem}: {case['name']}",
+            case.get("private_addresses", False),
+            case["request"],
+            case["reply"],
+        )
+        for path in sorted(GOLDEN.glob("*.json"))
+        for case in json.loads(path.read_text())
+    ]
+
+
+def data_uri(photo: str) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode((PHOTOS / photo).read_bytes()).decode()
+
+
+
+def _take_probabilities(answer: Any) -> list[str]:
+    """Remove the `prob` of every result and return them, in order."""
+    answers = answer if isinstance(answer, list) else [answer]
+    results = [r for a in answers if isinstance(a, dict) for r in a.get("results", [])]
+    return [result.pop("prob") for result in results]
+
+
+def _fill(text: str, places: Mapping[str, str]) -> str:
+    def replace(match: re.Match[str]) -> str:
+        kind, _, photo = match[1].partition(":")
+        if kind == "data":
+            return data_uri(photo)
+        if kind == "sha256":
+            return "sha256:" + hashlib.sha256((PHOTOS / photo).read_bytes()).hexdigest()
+        return places[kind]
+
+    return re.sub(r"\{((?:data|sha256):[\w.]+|https?|host)\}", replace, text)

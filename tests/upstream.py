@@ -1,0 +1,105 @@
+"""What a `uri` may point to, served on this machine: pictures over http, https and S3.
+
+It stands for the internet and for AWS: the certificate is of an authority made here, S3 is moto's
+server behind the real boto3.
+"""
+
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import trustme
+from cases import PHOTOS
+from moto.server import ThreadedMotoServer
+
+BUCKET = "photos"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        photo = PHOTOS / parts.path.removeprefix("/")
+        if parts.path == "/redirect":
+            self._answer(302, b"", Location=parse_qs(parts.query)["to"][0])
+        elif parts.path == "/page":
+            self._answer(200, b"<p>a page")
+        elif parts.path == "/large":
+            self._answer(200, bytes(4 * 1024 * 1024 + 1))
+        elif photo.is_file():
+            self._answer(200, photo.read_bytes())
+        else:
+            self._answer(404, b"")
+
+    def _answer(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        try:
+            self.wfile.write(body)
+        except ConnectionError:
+            pass  # a client that has read enough
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The addresses for a case's placeholders, and the environment that leads a face there."""
+
+    places: Mapping[str, str]
+    environment: Mapping[str, str]
+    authority: Path
+
+
+@contextmanager
+def upstream(host: str, folder: Path) -> Iterator[Upstream]:
+    """Serve on `host`, an address of this machine; `folder` takes the authority's certificate."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(host).configure_cert(context)
+    plain = ThreadingHTTPServer((host, 0), _Handler)
+    secure = ThreadingHTTPServer((host, 0), _Handler)
+    secure.socket = context.wrap_socket(secure.socket, server_side=True)
+    s3 = ThreadedMotoServer(ip_address=host, port=0, verbose=False)
+    for server in (plain, secure):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    s3.start()
+    try:
+        environment = {
+            "FETCH_PRIVATE_ADDRESSES": "1",
+            "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*s3.get_host_and_port()),
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "SSL_CERT_FILE": str(folder / "authority.pem"),
+        }
+        client = boto3.client(
+            "s3",
+            endpoint_url=environment["AWS_ENDPOINT_URL_S3"],
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",  # noqa: S106 - moto takes any
+            region_name="us-east-1",
+        )
+        client.create_bucket(Bucket=BUCKET)
+        for photo in PHOTOS.glob("*.jpg"):
+            client.put_object(Bucket=BUCKET, Key=photo.name, Body=photo.read_bytes())
+        places = {
+            "http": f"http://{host}:{plain.server_port}",
+            "https": f"https://{host}:{secure.server_port}",
+            "host": host,
+        }
+        yield Upstream(places, environment, folder / "authority.pem")
+    finally:
+        s3.stop()
+        for server in (plain, secure):
+            server.shutdown()
+            server.server_close()
