@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -69,14 +70,15 @@ def local_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstrea
 @pytest.fixture(scope="session")
 def bridge_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
     """The upstream at the address under which containers reach this machine."""
-    template = "{{(index .IPAM.Config 0).Gateway}}"
-    gateway = subprocess.run(
+    template = "{{(index .IPAM.Config 0).Subnet}}"
+    subnet = subprocess.run(
         ["docker", "network", "inspect", "bridge", "--format", template],
         check=True,
         capture_output=True,
         text=True,
     ).stdout.strip()
-    with upstream(gateway, tmp_path_factory.mktemp("authority")) as running:
+    gateway = ip_network(subnet)[1]
+    with upstream(str(gateway), tmp_path_factory.mktemp("authority")) as running:
         yield running
 
 
