@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ops.faces import ROOT, Reply
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -104,7 +105,6 @@ def load() -> list[Case]:
 
 def data_uri(photo: str) -> str:
     return "data:image/jpeg;base64," + base64.b64encode((PHOTOS / photo).read_bytes()).decode()
-
 
 
 def _take_probabilities(answer: Any) -> list[str]:

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+
 from farm import Farm
 from ops.faces import ROOT
 from upstream import Upstream, upstream

@@ -6,8 +6,9 @@ serve`; the internet and S3, by upstream.py.
 
 import re
 
-import cases
 import pytest
+
+import cases
 from cases import Case
 from farm import KINDS, Farm
 from ops.faces import EmulatedLambda

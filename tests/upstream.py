@@ -7,7 +7,7 @@ server behind the real boto3.
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,8 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import trustme
-from cases import PHOTOS
 from moto.server import ThreadedMotoServer
+
+from cases import PHOTOS
 
 BUCKET = "photos"
 
@@ -27,6 +28,8 @@ class _Handler(BaseHTTPRequestHandler):
         photo = PHOTOS / parts.path.removeprefix("/")
         if parts.path == "/redirect":
             self._answer(302, b"", Location=parse_qs(parts.query)["to"][0])
+        elif parts.path == "/loop":
+            self._answer(302, b"", Location="loop")
         elif parts.path == "/page":
             self._answer(200, b"<p>a page")
         elif parts.path == "/large":
@@ -41,10 +44,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        try:
+        with suppress(ConnectionError):  # a client that has read enough
             self.wfile.write(body)
-        except ConnectionError:
-            pass  # a client that has read enough
 
     def log_message(self, *_: object) -> None:
         pass

@@ -50,7 +50,7 @@ class Payload:
 
 
 Record = Mapping[str, Any] | Payload
-Answer = Mapping[str, Any] | ServingError
+Answer = str | ServingError  # encoded already, so that one that is no JSON spoils no other
 
 
 class Shape(Enum):
@@ -124,25 +124,25 @@ def reply_type(accept: str, shape: Shape | None = None) -> str:
     return best
 
 
-def render(answers: Sequence[Answer], shape: Shape, media_type: str) -> Reply:
-    """The reply to a call: one answer, or all of them in the order of their records.
+def encode(answer: object) -> str:
+    """An answer as compact JSON. Raises ValueError or TypeError for what is none, such as NaN."""
+    return json.dumps(answer, separators=(",", ":"), allow_nan=False)
 
-    Raises ValueError or TypeError when an answer is not JSON (NaN is not).
-    """
-    if shape is Shape.ONE:
-        (answer,) = answers
-        if isinstance(answer, ServingError):
-            return render_error(answer)
-    values = [a.as_answer() if isinstance(a, ServingError) else a for a in answers]
+
+def render(answers: Sequence[Answer], shape: Shape, media_type: str) -> Reply:
+    """The reply to a call: one answer, or all of them in the order of their records."""
+    if shape is Shape.ONE and isinstance(answers[0], ServingError):
+        return render_error(answers[0])
+    texts = [encode(a.as_answer()) if isinstance(a, ServingError) else a for a in answers]
     if media_type == JSON_LINES:
-        body = "".join(_dumps(value) + "\n" for value in values)
+        body = "".join(f"{text}\n" for text in texts)
     else:
-        body = _dumps(values[0] if shape is Shape.ONE else values)
+        body = texts[0] if shape is Shape.ONE else f"[{','.join(texts)}]"
     return Reply(200, body.encode(), (("Content-Type", media_type),))
 
 
 def render_error(error: ServingError) -> Reply:
-    body = _dumps(error.as_answer()).encode()
+    body = encode(error.as_answer()).encode()
     return Reply(error.status, body, (("Content-Type", JSON), *error.headers))
 
 
@@ -159,19 +159,22 @@ def _record(value: object) -> Record | ServingError:
     return MalformedRequest(f"a request must be a JSON object, not {_json_name(value)}")
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def _loads(text: bytes) -> Any:
     try:
-        return json.loads(text.decode())
+        return _decoder.decode(text.decode())
     except RecursionError:
         raise MalformedRequest("the JSON is nested too deeply") from None
     except UnicodeDecodeError:
         raise MalformedRequest("the body is not UTF-8") from None
     except ValueError as error:  # JSONDecodeError, or an integer of too many digits
         raise MalformedRequest(f"the body is not JSON: {error}") from None
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _json_name(value: object) -> str:

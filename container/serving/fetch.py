@@ -10,9 +10,10 @@ import base64
 import binascii
 import ipaddress
 import socket
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("https", "http", "s3", "data")
 MAX_REDIRECTS = 3
+CONNECT_SECONDS = 3.0
 _CHUNK_BYTES = 64 * 1024
 
 
@@ -60,88 +62,98 @@ class Fetcher:
         raise MalformedRequest(f"uri must start with one of {', '.join(f'{s}:' for s in SCHEMES)}")
 
     def _http(self, uri: str) -> bytes:
-        # Imported where it is used, for the cold start of requests that fetch nothing.
-        import urllib3
+        with _CutOff(self.timeout_seconds) as cut_off:
+            for _ in range(MAX_REDIRECTS + 1):
+                found = self._get(uri, cut_off)
+                if isinstance(found, bytes):
+                    return found
+                uri = found
+        raise UriFetchFailed(f"more than {MAX_REDIRECTS} redirects")
 
-        deadline = time.monotonic() + self.timeout_seconds
-        for _ in range(MAX_REDIRECTS + 1):
-            parts = urlsplit(uri)
-            try:
-                host, port = parts.hostname, parts.port
-            except ValueError:
-                host, port = None, None
-            if parts.scheme not in ("http", "https"):
-                raise UriNotAllowed(f"a redirect to {parts.scheme}: is not followed")
-            if not host:
-                raise MalformedRequest("uri has no valid host")
-            try:
-                with (
-                    self._pool(parts.scheme, host, port) as pool,
-                    closing(
-                        pool.request(
-                            "GET",
-                            (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
-                            preload_content=False,
-                            redirect=False,
-                            retries=False,
-                            timeout=urllib3.Timeout(
-                                connect=min(3.0, self.timeout_seconds),
-                                read=max(0.1, deadline - time.monotonic()),
-                            ),
-                            headers={"User-Agent": "image-classifier"},
-                        )
-                    ) as response,
-                ):
+    def _get(self, uri: str, cut_off: "_CutOff") -> bytes | str:
+        """One hop: the body, or where a redirect leads."""
+        # Imported where it is used, for the cold start of requests that fetch nothing.
+        from urllib3.exceptions import HTTPError, SSLError
+
+        parts = urlsplit(uri)
+        if parts.scheme not in ("http", "https"):
+            raise UriNotAllowed(f"a redirect to {parts.scheme}: is not followed")
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if not host:
+            raise MalformedRequest("uri has no valid host")
+        try:
+            with self._pool(parts.scheme, host, port, cut_off) as pool:
+                response = pool.request(
+                    "GET",
+                    (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+                    headers={"User-Agent": "image-classifier"},
+                    preload_content=False,
+                    redirect=False,
+                    retries=False,
+                )
+                with closing(response):
                     if location := response.get_redirect_location():
                         target = urljoin(uri, location)
                         if parts.scheme == "https" and urlsplit(target).scheme == "http":
                             raise UriNotAllowed("a redirect from https to http is not followed")
-                        uri = target
-                        continue
+                        return target
                     if response.status != 200:
                         raise UriFetchFailed(f"{host} answered {response.status}")
-                    return self._limited(_until(deadline, host, response.stream(_CHUNK_BYTES)))
-            except urllib3.exceptions.TimeoutError:
-                raise UriFetchFailed(f"{host} did not answer in time") from None
-            except urllib3.exceptions.HTTPError as error:
-                raise UriFetchFailed(f"{host}: {_first_line(error)}") from None
-            except UnicodeError:
-                raise MalformedRequest("uri has no valid host") from None
-        raise UriFetchFailed(f"more than {MAX_REDIRECTS} redirects")
+                    body = self._limited(iter(lambda: response.read1(_CHUNK_BYTES), b""))
+        except SSLError as error:
+            reason = getattr(error.args[0], "reason", "") or "the handshake failed"
+            raise UriFetchFailed(f"TLS with {host}: {reason}") from None
+        except HTTPError:
+            cut_off.check(host)
+            raise UriFetchFailed(f"the connection to {host} broke") from None
+        except UnicodeError:
+            raise MalformedRequest("uri has no valid host") from None
+        cut_off.check(host)  # a body without a length ends like a whole one
+        return body
 
-    def _pool(self, scheme: str, host: str, port: int | None) -> "urllib3.HTTPConnectionPool":
+    def _pool(
+        self, scheme: str, host: str, port: int | None, cut_off: "_CutOff"
+    ) -> "urllib3.HTTPConnectionPool":
         from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
         pool_type = HTTPSConnectionPool if scheme == "https" else HTTPConnectionPool
-        pool = pool_type(host, port, maxsize=1)
-        fetcher = self
+        # Without a port, http.client would take the end of an IPv6 address for one.
+        pool = pool_type(host, port or (443 if scheme == "https" else 80), maxsize=1)
+        dial = self._dial
 
         class JudgedConnection(pool_type.ConnectionCls):  # type: ignore[misc, name-defined]
             """Looks the host up once, judges the addresses, and dials one of those."""
 
             def _new_conn(self) -> socket.socket:
-                return fetcher._dial(self.host, self.port, self.timeout)
+                connection = dial(self.host, self.port)
+                cut_off.watch(connection)
+                return connection
 
         pool.ConnectionCls = JudgedConnection
         return pool
 
-    def _dial(self, host: str, port: int, timeout: Any) -> socket.socket:
+    def _dial(self, host: str, port: int) -> socket.socket:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise UriFetchFailed(f"{host} was not found") from None
-        problem: OSError | None = None
+        problem = ""
         for family, kind, protocol, _, address in found:
             if not self.private_addresses and not is_public(str(address[0])):
                 raise UriNotAllowed(f"{host} is not a public address")
             connection = socket.socket(family, kind, protocol)
-            connection.settimeout(timeout if isinstance(timeout, (int, float)) else 3.0)
+            connection.settimeout(min(CONNECT_SECONDS, self.timeout_seconds))
             try:
                 connection.connect(address)
-                return connection
             except OSError as error:
                 connection.close()
-                problem = error
+                problem = error.strerror or str(error)
+            else:
+                connection.settimeout(self.timeout_seconds)
+                return connection
         raise UriFetchFailed(f"{host} did not accept a connection: {problem}")
 
     def _s3(self, uri: str) -> bytes:
@@ -150,11 +162,10 @@ class Fetcher:
         bucket, _, key = uri[len("s3://") :].partition("/")
         if not uri[len("s3:") :].startswith("//") or not bucket or not key:
             raise MalformedRequest("an s3 uri is s3://BUCKET/KEY")
-        deadline = time.monotonic() + self.timeout_seconds
         try:
             body = s3_client(self.timeout_seconds).get_object(Bucket=bucket, Key=key)["Body"]
             with body:
-                return self._limited(_until(deadline, "S3", body.iter_chunks(_CHUNK_BYTES)))
+                return self._limited(body.iter_chunks(_CHUNK_BYTES))
         except ClientError as error:
             raise UriFetchFailed(f"S3 answered {error.response['Error']['Code']}") from None
         except BotoCoreError as error:
@@ -177,7 +188,7 @@ def s3_client(timeout_seconds: float) -> Any:
     return boto3.client(
         "s3",
         config=Config(
-            connect_timeout=min(3.0, timeout_seconds),
+            connect_timeout=min(CONNECT_SECONDS, timeout_seconds),
             read_timeout=timeout_seconds,
             retries={"total_max_attempts": 2},
         ),
@@ -195,12 +206,39 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-def _until(deadline: float, host: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Pass chunks on until the deadline, so that a trickle cannot hold a thread for ever."""
-    for chunk in chunks:
-        if time.monotonic() > deadline:
+class _CutOff:
+    """Ends a fetch when its time is over, however slowly the other side trickles.
+
+    Timeouts of a socket start anew with every byte, so the connection is shut down from outside.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._watched: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "_CutOff":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        for connection in self._watched:
+            connection.close()
+
+    def watch(self, connection: socket.socket) -> None:
+        self._watched.append(connection.dup())  # TLS takes the connection itself over
+
+    def check(self, host: str) -> None:
+        """Raises UriFetchFailed if the time is over."""
+        if time.monotonic() >= self._deadline:
             raise UriFetchFailed(f"{host} did not answer in time")
-        yield chunk
+
+    def _cut(self) -> None:
+        for connection in self._watched:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def _decode_data_uri(uri: str) -> bytes:
@@ -215,9 +253,3 @@ def _decode_data_uri(uri: str) -> bytes:
         return base64.b64decode(raw, validate=True)
     except binascii.Error:
         raise MalformedRequest("the data uri is not valid base64") from None
-
-
-def _first_line(error: Exception) -> str:
-    """The reason without the object's address and the path that urllib3 puts around it."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return reason.rpartition("object at ")[2].partition(">: ")[2] or type(error).__name__

@@ -122,7 +122,8 @@ class Service:
             "BatchStrategy": "MULTI_RECORD",
             "MaxPayloadInMB": max(1, self._settings.max_body_bytes // 1024**2),
         }
-        return contract.render([parameters], contract.Shape.ONE, contract.JSON)
+        text = contract.encode(parameters)
+        return contract.render([text], contract.Shape.ONE, contract.JSON)
 
     def _invocations(self, request: Request) -> Reply:
         call = contract.parse(
@@ -152,7 +153,7 @@ class Service:
         try:
             results = batch([call.records[i] for i in whole], self._net)
             for i, result in zip(whole, results, strict=True):
-                answers[i] = result
+                answers[i] = result if isinstance(result, ServingError) else contract.encode(result)
         except Exception:
             fault = self._fault()
             return [answer or fault for answer in answers]
@@ -162,12 +163,11 @@ class Service:
         if isinstance(record, ServingError):
             return record
         try:
-            answer: Answer = self._model.infer(record, self._net)
+            return contract.encode(self._model.infer(record, self._net))
         except ServingError as error:
             return error
         except Exception:
             return self._fault()
-        return answer
 
     def _warm_up(self) -> None:
         if warm_up := getattr(self._model, "warm_up", None):

@@ -1,0 +1,43 @@
+"""MODEL_DATA_URL in S3: moto stands for S3, behind the real boto3."""
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from serving.artifact import check, resolve
+from serving.errors import StartError
+from serving.settings import Settings
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="models")
+        yield client
+
+
+def test_the_artifact_is_unpacked_and_checked(
+    s3: Any, artifact_folder: Path, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz", compresslevel=1) as tar:
+        tar.add(artifact_folder, ".")
+    s3.upload_file(str(tmp_path / "model.tar.gz"), "models", "cats/model.tar.gz")
+    expected = check(artifact_folder).model_id
+    found = resolve(
+        Settings(model_data_url="s3://models/cats/model.tar.gz", model_id=expected), None
+    )
+    assert found.model_id == expected
+    assert found.folder != artifact_folder
+
+
+def test_an_object_that_is_not_there(s3: Any) -> None:
+    with pytest.raises(StartError, match="MODEL_DATA_URL=s3://models/absent cannot be unpacked"):
+        resolve(Settings(model_data_url="s3://models/absent"))

@@ -1,0 +1,169 @@
+"""The pipeline with a model made for the test: readiness, load, faults, batches."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from serving.artifact import Artifact
+from serving.contract import Reply, Request
+from serving.errors import MalformedRequest
+from serving.service import Service
+from serving.settings import Settings
+
+TOO_MUCH = 1.5e308  # twice that is no JSON number
+
+
+class Doubling(ModuleType):
+    """A model that doubles `n`, can be held up, and can break."""
+
+    def __init__(self) -> None:
+        super().__init__("doubling")
+        self.broken = False
+        self.entered, self.released = threading.Semaphore(0), threading.Event()
+        self.released.set()
+
+    def load_model(self, model_path: Path) -> Path:
+        return model_path
+
+    def infer(self, request: Any, net: Path) -> dict[str, Any]:
+        self.entered.release()
+        assert self.released.wait(10)
+        if self.broken:
+            raise RuntimeError("secret detail")
+        if not isinstance(request.get("n"), int | float):
+            raise MalformedRequest("n must be a number")
+        return {"twice": 2 * request["n"], "net": str(net)}
+
+    def warm_up(self, net: Path) -> None:
+        if self.broken:
+            raise RuntimeError("still broken")
+        assert net == Path("folder")
+
+
+@pytest.fixture
+def model() -> Iterator[Doubling]:
+    model = Doubling()
+    yield model
+    model.released.set()
+
+
+@pytest.fixture
+def service(model: Doubling) -> Service:
+    return Service(Settings(max_waiting=2), Artifact(Path("folder"), "id"), model)
+
+
+def post(service: Service, value: Any) -> Reply:
+    return service.respond(Request("POST", "/invocations", {}, json.dumps(value).encode()))
+
+
+def ping(service: Service) -> Reply:
+    return service.respond(Request("GET", "/ping"))
+
+
+def code(reply: Reply) -> str:
+    return str(json.loads(reply.body)["error"]["code"])
+
+
+def test_not_ready_before_the_model_is_loaded(service: Service) -> None:
+    assert (ping(service).status, code(ping(service))) == (503, "not_ready")
+    early = post(service, {"n": 1})
+    assert (early.status, code(early)) == (503, "not_ready")
+    assert ("Retry-After", "1") in early.headers
+
+    service.start()
+    assert (ping(service).status, ping(service).body) == (200, b"")
+    assert json.loads(post(service, {"n": 1}).body) == {"twice": 2, "net": "folder"}
+
+
+def test_a_model_that_cannot_answer_its_warm_up_never_becomes_ready(
+    service: Service, model: Doubling
+) -> None:
+    model.broken = True
+    with pytest.raises(RuntimeError, match="still broken"):
+        service.start()
+    assert ping(service).status == 503
+
+
+def test_beyond_the_waiting_places_requests_are_refused_and_pings_answered(
+    service: Service, model: Doubling
+) -> None:
+    service.start()
+    model.released.clear()
+    replies: list[Reply] = []
+    waiting = [
+        threading.Thread(target=lambda: replies.append(post(service, {"n": 1}))) for _ in range(2)
+    ]
+    for thread in waiting:
+        thread.start()
+        assert model.entered.acquire(timeout=10)
+
+    refused = post(service, {"n": 1})
+    assert (refused.status, code(refused)) == (503, "overloaded")
+    assert ("Retry-After", "1") in refused.headers
+    assert ping(service).status == 200
+
+    model.released.set()
+    for thread in waiting:
+        thread.join(10)
+    assert [reply.status for reply in replies] == [200, 200]
+    assert post(service, {"n": 1}).status == 200
+
+
+def test_a_fault_says_nothing_of_its_cause_and_the_next_ping_proves_health(
+    service: Service, model: Doubling, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.start()
+    model.broken = True
+    fault = post(service, {"n": 1})
+    assert (fault.status, code(fault)) == (500, "internal_error")
+    assert b"secret" not in fault.body
+    assert "secret detail" in caplog.text
+    assert ping(service).status == 503
+    model.broken = False
+    assert ping(service).status == 200
+
+
+def test_a_fault_of_one_record_leaves_the_others(service: Service) -> None:
+    service.start()
+    answers = json.loads(post(service, [{"n": 1}, {"n": TOO_MUCH}, {"n": "1"}, {"n": 3}]).body)
+    codes = [answer.get("error", {}).get("code") for answer in answers]
+    assert codes == [None, "internal_error", "malformed_request", None]
+    assert [answers[0]["twice"], answers[3]["twice"]] == [2, 6]
+
+
+def test_an_answer_that_is_no_json_is_a_fault(service: Service) -> None:
+    service.start()
+    assert post(service, {"n": TOO_MUCH}).status == 500
+
+
+def test_a_model_may_answer_a_batch_at_once(service: Service, model: Doubling) -> None:
+    def infer_batch(requests: list[Any], _net: Path) -> list[Any]:
+        return [MalformedRequest("odd") if r["n"] % 2 else {"n": r["n"]} for r in requests]
+
+    model.infer_batch = infer_batch  # type: ignore[attr-defined]
+    service.start()
+    answers = json.loads(post(service, [{"n": 2}, None, {"n": 3}, {"n": 4}]).body)
+    codes = [answer.get("error", {}).get("code") for answer in answers]
+    assert codes == [None, "malformed_request", "malformed_request", None]
+    assert [answers[0], answers[3]] == [{"n": 2}, {"n": 4}]
+
+
+def test_a_batch_of_too_few_answers_is_a_fault(service: Service, model: Doubling) -> None:
+    model.infer_batch = lambda requests, net: []  # type: ignore[attr-defined]
+    service.start()
+    answers = json.loads(post(service, [{"n": 2}, None]).body)
+    codes = [answer["error"]["code"] for answer in answers]
+    assert codes == ["internal_error", "malformed_request"]
+
+
+def test_raw_bytes_are_refused_where_the_model_takes_none(service: Service) -> None:
+    service.start()
+    reply = service.respond(
+        Request("POST", "/invocations", {"content-type": "image/jpeg"}, b"\xff\xd8\xff")
+    )
+    assert (reply.status, code(reply)) == (415, "unsupported_media_type")

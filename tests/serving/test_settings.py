@@ -1,0 +1,57 @@
+"""What the image reads from its environment."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from serving.errors import StartError
+from serving.settings import Settings, granted_cpus
+
+HOST_CPUS = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "max 100000\n"}, HOST_CPUS),
+        ({"cpu.max": "100000 100000\n"}, 1),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, HOST_CPUS),
+        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({}, HOST_CPUS),
+    ],
+)
+def test_cpus_that_the_cgroup_grants(files: dict[str, str], expected: int, tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert granted_cpus({}, cgroup=tmp_path) == expected
+
+
+def test_cpus_that_lambda_grants(tmp_path: Path) -> None:
+    assert granted_cpus({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128"}, cgroup=tmp_path) == 1
+    assert granted_cpus({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769"}, cgroup=tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("WORKERS", "two", "a whole number"),
+        ("WORKERS", "0", "a whole number of 1 or more"),
+        ("MAX_BODY_BYTES", "-1", "a whole number"),
+        ("MAX_WAITING", "³", "a whole number"),
+        ("FETCH_PRIVATE_ADDRESSES", "false", "one of 0, 1"),
+        ("LOG_LEVEL", "info", "one of DEBUG, INFO, WARNING, ERROR"),
+    ],
+)
+def test_a_wrong_value_names_the_variable_and_the_choices(
+    name: str, value: str, allowed: str
+) -> None:
+    with pytest.raises(StartError, match=f"{name}={value!r} is not {allowed}"):
+        Settings.from_environment({name: value})
+
+
+def test_an_empty_variable_is_an_unset_one() -> None:
+    names = ("MODEL_NAME", "MODEL_DATA_URL", "IMAGE_ID", "WORKERS", "MAX_BODY_BYTES", "LOG_LEVEL")
+    assert Settings.from_environment(dict.fromkeys(names, "")) == Settings.from_environment({})
