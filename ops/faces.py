@@ -171,6 +171,10 @@ class Process:
         self._child, self._log = child, log
 
     @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
     def output(self) -> str:
         return self._log.read_text(errors="replace")
 

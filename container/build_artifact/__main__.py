@@ -26,25 +26,28 @@ def build(name: str, output: Path, exporter: str, photos: Path) -> str:
 
     Returns its model id. Raises StartError, and then leaves `output` as it was.
     """
-    if output.exists() and any(output.iterdir()) and not (output / artifact.MANIFEST).exists():
+    if output.exists() and not _may_be_replaced(output):
         raise StartError(f"{output} holds something that is no artifact; name another folder")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".building-") as temporary:
         folder, reference = Path(temporary, "artifact"), Path(temporary, "reference.npz")
         folder.mkdir()
         print(f"{name}: exporting with MXNet", flush=True)
-        exported = subprocess.run(
-            [exporter, "-m", "build_artifact.export", name, folder, photos, reference],
-            env={**os.environ, "PYTHONPATH": str(_CONTAINER)},
-            check=False,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        try:
+            exported = subprocess.run(
+                [exporter, "-m", "build_artifact.export", name, folder, photos, reference],
+                env={**os.environ, "PYTHONPATH": str(_CONTAINER)},
+                check=False,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        except OSError as error:
+            raise StartError(f"--exporter {exporter} cannot be run: {error.strerror}") from None
         if exported.returncode:
             lines = exported.stderr.strip().splitlines()
             raise StartError(lines[-1].removeprefix("error: ") if lines else "the exporter failed")
         difference = compare(folder, reference, photos)
-        if difference > LIMIT:
+        if not difference <= LIMIT:  # which not-a-number is not, either
             raise StartError(
                 f"{name} is refused: MXNet and ONNX Runtime differ by {difference:.1e} in a "
                 f"probability, and {LIMIT:.0e} is the limit"
@@ -60,17 +63,23 @@ def build(name: str, output: Path, exporter: str, photos: Path) -> str:
     return artifact.check(output).model_id
 
 
+def _may_be_replaced(output: Path) -> bool:
+    return output.is_dir() and (not any(output.iterdir()) or (output / artifact.MANIFEST).is_file())
+
+
 def compare(folder: Path, reference: Path, photos: Path) -> float:
     """The largest difference of a probability between MXNet and the serving pipeline."""
     net = inference.load_model(folder)
-    largest = 0.0
+    differences = []
     for photo, expected in np.load(reference).items():
         served = inference.probabilities(decode((photos / photo).read_bytes()), net)
         difference = float(np.abs(served - expected).max())
         label = net.labels[int(expected.argmax())]
         print(f"  {photo:<16} {label}: differs by at most {difference:.1e}", flush=True)
-        largest = max(largest, difference)
-    return largest
+        differences.append(difference)
+    if not differences:
+        raise StartError(f"{photos} holds no .jpg or .png photograph to compare the engines on")
+    return float(np.max(differences))
 
 
 def main() -> None:

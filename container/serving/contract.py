@@ -50,7 +50,8 @@ class Payload:
 
 
 Record = Mapping[str, Any] | Payload
-Answer = str | ServingError  # encoded already, so that one that is no JSON spoils no other
+# Encoded already, so that one answer that is no JSON spoils no other.
+Answer = str | ServingError
 
 
 class Shape(Enum):
@@ -130,9 +131,10 @@ def encode(answer: object) -> str:
 
 
 def render(answers: Sequence[Answer], shape: Shape, media_type: str) -> Reply:
-    """The reply to a call: one answer, or all of them in the order of their records."""
-    if shape is Shape.ONE and isinstance(answers[0], ServingError):
-        return render_error(answers[0])
+    """The reply to a call: one answer, or all of them in the order of their records.
+
+    An error among several stands in its place. An error alone is `render_error`'s.
+    """
     texts = [encode(a.as_answer()) if isinstance(a, ServingError) else a for a in answers]
     if media_type == JSON_LINES:
         body = "".join(f"{text}\n" for text in texts)

@@ -7,7 +7,7 @@ import sys
 import threading
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from flask import Flask, Response, request
 from gunicorn.app.base import BaseApplication
@@ -25,6 +25,7 @@ from serving.settings import Settings
 DEFAULT_MODEL_PATH = Path("/opt/ml/model")
 _ANY = "0.0.0.0"  # noqa: S104 - SageMaker reaches the container from outside
 _INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+_DROP_BYTES = 64 * 1024 * 1024
 _SPARE_THREADS = 8  # beyond those that wait for the model: they answer pings and refuse
 _MEMORY = "/dev/shm"  # noqa: S108 - the heartbeat files' place: the root may be read-only
 _GRACE_SECONDS = 25  # SageMaker kills 30 s after SIGTERM
@@ -42,12 +43,28 @@ def create_app(service: Service, max_body_bytes: int) -> Flask:
                 request.method,
                 request.environ["PATH_INFO"],  # as sent: Werkzeug's own path folds slashes
                 {name.lower(): value for name, value in request.headers.items()},
-                request.stream.read(max_body_bytes + 1),  # one more is enough to refuse it
+                _read(request.stream, max_body_bytes),
             )
         )
         return Response(reply.body, reply.status, list(reply.headers))
 
     return app
+
+
+def _read(stream: IO[bytes], max_body_bytes: int) -> bytes:
+    """The body, or one byte more than is allowed, which is enough to refuse it.
+
+    The rest is read and dropped, within a bound: a client that sends all before it reads would
+    otherwise find its connection reset and never learn why.
+    """
+    body = stream.read(max_body_bytes + 1)
+    dropped = 0
+    while len(body) > max_body_bytes and dropped < _DROP_BYTES:
+        chunk = len(stream.read(64 * 1024))
+        if not chunk:
+            break
+        dropped += chunk
+    return body
 
 
 class DrainingWorker(ThreadWorker):

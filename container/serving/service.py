@@ -33,13 +33,22 @@ class Service:
     """A model and its pipeline. `respond` may be called from many threads, before `start` too."""
 
     def __init__(
-        self, settings: Settings, artifact: Artifact, model: ModuleType = inference
+        self,
+        settings: Settings,
+        artifact: Artifact,
+        model: ModuleType = inference,
+        patience_seconds: float = 10.0,
     ) -> None:
+        """`patience_seconds`: how long a request waits for a model that is still being loaded.
+
+        One process of a server may be ready, and its pings say so, a moment before another is.
+        """
+        self._patience_seconds = patience_seconds
         self._settings = settings
         self._artifact = artifact
         self._model = model
         self._net: Any = None
-        self._ready = False
+        self._ready = threading.Event()
         self._suspect = False
         self._places = threading.BoundedSemaphore(settings.max_waiting)
         self._identity = (
@@ -55,7 +64,7 @@ class Service:
         started = time.perf_counter()
         self._net = self._model.load_model(self._artifact.folder)
         self._warm_up()
-        self._ready = True
+        self._ready.set()
         _log.info(
             "ready",
             extra={
@@ -102,13 +111,13 @@ class Service:
         return self._invocations(request)
 
     def _ping(self) -> Reply:
-        if self._ready and self._suspect:
+        if self._ready.is_set() and self._suspect:
             try:
                 self._warm_up()
                 self._suspect = False
             except Exception:
                 _log.exception("the model no longer answers")
-        if not self._ready or self._suspect:
+        if not self._ready.is_set() or self._suspect:
             raise NotReady("the model does not answer")
         return Reply(200)
 
@@ -132,7 +141,7 @@ class Service:
             max_body_bytes=self._settings.max_body_bytes,
         )
         media_type = contract.reply_type(request.headers.get("accept", ""), call.shape)
-        if not self._ready:
+        if not self._ready.wait(self._patience_seconds):
             raise NotReady("the model is still being loaded")
         if not self._places.acquire(blocking=False):
             raise Overloaded(f"{self._settings.max_waiting} requests are waiting already")
@@ -140,6 +149,8 @@ class Service:
             answers = self._answers(call)
         finally:
             self._places.release()
+        if call.shape is contract.Shape.ONE and isinstance(answers[0], ServingError):
+            raise answers[0]
         return contract.render(answers, call.shape, media_type)
 
     def _answers(self, call: Call) -> Sequence[Answer]:

@@ -38,6 +38,8 @@ _SIZES = {
     "resnest269": 416,
 }
 _CROP_RATIO = 0.875  # of GluonCV's ImageNet evaluation
+# GluonCV's CIFAR-10 networks carry no names. https://www.cs.toronto.edu/~kriz/cifar.html
+_CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
 @dataclass(frozen=True)
@@ -66,28 +68,33 @@ class Authored:
 
 
 def classification_names() -> list[str]:
-    return sorted(n for n in gluoncv.model_zoo.get_model_list() if not _OTHER_TASKS.search(n))
+    """The zoo's image classifiers whose trained weights are published."""
+    # HRNet's weights go by another name than its classifiers.
+    trained = {n.replace("_cls", "_c") for n in gluoncv.model_zoo.pretrained_model_list()}
+    names = trained.intersection(gluoncv.model_zoo.get_model_list())
+    return sorted(name for name in names if not _OTHER_TASKS.search(name))
 
 
 def pretrained(name: str) -> Authored:
     """The zoo's network of that name, downloaded from `MXNET_GLUON_REPO` or the zoo's own bucket.
 
-    Raises StartError: unknown name, no weights published for it, or no download.
+    Raises StartError: unknown name or one without trained weights, or no download.
     """
     names = classification_names()
     if name not in names:
         close = difflib.get_close_matches(name, names, n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise StartError(f"{name!r} is no classification model of the GluonCV zoo{hint}")
+        raise StartError(
+            f"{name!r} is no classification model of the GluonCV zoo with trained weights{hint}"
+        )
     with tempfile.TemporaryDirectory() as downloads:
         try:
             net = gluoncv.model_zoo.get_model(name, pretrained=True, root=downloads)
-        except (KeyError, NotImplementedError):
-            raise StartError(f"the GluonCV zoo has no trained weights for {name!r}") from None
         except Exception as error:  # requests', zipfile's, MXNet's: no common base
             reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
             raise StartError(f"the weights of {name!r} cannot be downloaded: {reason}") from None
     if name.startswith("cifar"):
+        labels = _CIFAR
         preprocessing = Preprocessing(
             resize_short=32,
             crop=32,
@@ -95,6 +102,7 @@ def pretrained(name: str) -> Authored:
             std=(0.2023, 0.1994, 0.2010),
         )
     else:
+        labels = list(net.classes)
         size = _SIZES.get(name, 224)
         preprocessing = Preprocessing(resize_short=math.ceil(size / _CROP_RATIO), crop=size)
     source = {
@@ -102,7 +110,7 @@ def pretrained(name: str) -> Authored:
         "repository": os.environ.get("MXNET_GLUON_REPO", "the GluonCV model zoo"),
         "license": "Apache-2.0",
     }
-    return Authored(name, net, list(net.classes), preprocessing, source)
+    return Authored(name, net, labels, preprocessing, source)
 
 
 def write(authored: Authored, folder: Path) -> None:

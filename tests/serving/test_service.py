@@ -54,7 +54,8 @@ def model() -> Iterator[Doubling]:
 
 @pytest.fixture
 def service(model: Doubling) -> Service:
-    return Service(Settings(max_waiting=2), Artifact(Path("folder"), "id"), model)
+    artifact = Artifact(Path("folder"), "id")
+    return Service(Settings(max_waiting=2), artifact, model, patience_seconds=0.1)
 
 
 def post(service: Service, value: Any) -> Reply:
@@ -78,6 +79,15 @@ def test_not_ready_before_the_model_is_loaded(service: Service) -> None:
     service.start()
     assert (ping(service).status, ping(service).body) == (200, b"")
     assert json.loads(post(service, {"n": 1}).body) == {"twice": 2, "net": "folder"}
+
+
+def test_a_request_waits_for_a_model_that_is_nearly_loaded(model: Doubling) -> None:
+    service = Service(Settings(), Artifact(Path("folder"), "id"), model, patience_seconds=10)
+    starting = threading.Timer(0.2, service.start)
+    starting.start()
+    assert ping(service).status == 503
+    assert post(service, {"n": 1}).status == 200
+    starting.join()
 
 
 def test_a_model_that_cannot_answer_its_warm_up_never_becomes_ready(
