@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from serving.artifact import check, resolve, write_manifest
 from serving.errors import StartError
 from serving.settings import Settings

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from cases import PHOTOS
 from ops import faces
 from ops.faces import HttpFace, Process

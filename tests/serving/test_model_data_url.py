@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+
 from serving.artifact import check, resolve
 from serving.errors import StartError
 from serving.settings import Settings
