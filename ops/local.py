@@ -200,7 +200,8 @@ def show(comparison: Comparison, console: Console) -> None:
 
 def verdict(comparisons: Sequence[Comparison], same: bool) -> str:
     if same:
-        return f"{len(comparisons)} pictures, both faces: identical answers."
+        plural = "" if len(comparisons) == 1 else "s"
+        return f"{len(comparisons)} picture{plural}, both faces: identical answers."
     if all(comparison.identical for comparison in comparisons):
         return "Both faces agree, but not every picture was answered."
     return "The faces differ."

@@ -36,34 +36,44 @@ class Artifact:
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
 
-def resolve(settings: Settings, model_path: Path | None = None) -> Artifact:
+def resolve(
+    settings: Settings, model_path: Path | None = None, *, required: bool = False
+) -> Artifact:
     """Find the artifact, in this order, and check it.
 
-    1. `model_path`, SageMaker's mount, unless it is absent or empty;
+    1. `model_path`, SageMaker's mount, unless it is absent or empty (and not `required`);
     2. `MODEL_DATA_URL`, unpacked into the temporary folder;
     3. the one baked into the image for `MODEL_NAME`;
     4. the GluonCV zoo's model of that name, in an image that has MXNet.
 
     Raises StartError: no artifact, a broken one, or another model id than `MODEL_ID`.
     """
-    if model_path and model_path.is_dir() and any(model_path.iterdir()):
-        found = check(model_path)
-    elif settings.model_data_url:
-        found = check(_unpack(settings.model_data_url))
-    elif not settings.model_name:
-        raise StartError(
-            "no model: mount an artifact, or set MODEL_DATA_URL or MODEL_NAME, or pass --model-path"
-        )
-    elif (settings.artifacts_dir / settings.model_name / MANIFEST).is_file():
-        found = check(settings.artifacts_dir / settings.model_name, trusted=True)
-    else:
-        found = check(_from_zoo(settings.model_name))
+    try:
+        found = _find(settings, model_path, required)
+    except OSError as error:
+        raise StartError(f"{error.filename} cannot be read: {error.strerror}") from None
     if settings.model_id and found.model_id != settings.model_id:
         raise StartError(
             f"the artifact in {found.folder} has model id {found.model_id}, "
             f"but MODEL_ID asks for {settings.model_id}"
         )
     return found
+
+
+def _find(settings: Settings, model_path: Path | None, required: bool) -> Artifact:
+    if model_path and model_path.is_dir() and any(model_path.iterdir()):
+        return check(model_path)
+    if required:
+        raise StartError(f"--model-path {model_path} is no folder with an artifact")
+    if settings.model_data_url:
+        return check(_unpack(settings.model_data_url))
+    if not settings.model_name:
+        raise StartError(
+            "no model: mount an artifact, or set MODEL_DATA_URL or MODEL_NAME, or pass --model-path"
+        )
+    if (settings.artifacts_dir / settings.model_name / MANIFEST).is_file():
+        return check(settings.artifacts_dir / settings.model_name, trusted=True)
+    return check(_from_zoo(settings.model_name))
 
 
 def check(folder: Path, *, trusted: bool = False) -> Artifact:

@@ -2,7 +2,9 @@
 
 import argparse
 import logging
+import multiprocessing
 import os
+import signal
 import sys
 import threading
 import uuid
@@ -11,7 +13,6 @@ from typing import IO, Any
 
 from flask import Flask, Response, request
 from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -21,6 +22,8 @@ from serving.contract import Request
 from serving.errors import StartError
 from serving.service import Service
 from serving.settings import Settings
+
+_log = logging.getLogger("serving.serve")  # not __main__, which it is when started
 
 DEFAULT_MODEL_PATH = Path("/opt/ml/model")
 _ANY = "0.0.0.0"  # noqa: S104 - SageMaker reaches the container from outside
@@ -103,6 +106,7 @@ class Server(BaseApplication):
         self._settings = settings
         self._artifact = artifact
         self._bind = bind
+        self._failed = multiprocessing.Value("b", 0)  # shared with the workers
         super().__init__()
 
     def load_config(self) -> None:
@@ -120,22 +124,40 @@ class Server(BaseApplication):
         for name, value in options.items():
             self.cfg.set(name, value)
 
+    def run(self) -> None:
+        """Serve until SIGTERM. Exits with status 1 when a worker cannot load the model."""
+        server = os.getpid()
+        try:
+            super().run()
+        finally:  # gunicorn leaves by SystemExit, in its workers too
+            if self._failed.value and os.getpid() == server:
+                sys.exit(1)
+
     def load(self) -> Flask:
         service = Service(self._settings, self._artifact)
 
         def start() -> None:
             try:
                 service.start()
-            except StartError as error:
-                logging.getLogger(__name__).error(str(error))
-                os._exit(Arbiter.WORKER_BOOT_ERROR)
-            except Exception:
-                logging.getLogger(__name__).exception("load_model failed")
-                os._exit(Arbiter.WORKER_BOOT_ERROR)
+            except Exception as error:
+                self._fail(error)
 
         # In a thread, so that a ping is answered meanwhile: 503, not silence.
         threading.Thread(target=start, name="start").start()
         return create_app(service, self._settings.max_body_bytes)
+
+    def _fail(self, error: Exception) -> None:
+        """End the server, not the worker alone: gunicorn would only start another.
+
+        Said by the first worker that fails, for the others fail alike.
+        """
+        with self._failed.get_lock():
+            first, self._failed.value = not self._failed.value, 1
+        if first and isinstance(error, StartError):
+            _log.error(str(error))
+        elif first:
+            _log.error("load_model failed", exc_info=error)
+        os.kill(os.getppid(), signal.SIGTERM)
 
 
 def main(arguments: list[str]) -> None:
@@ -153,14 +175,14 @@ def main(arguments: list[str]) -> None:
     try:
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
-        if options.model_path and not (
-            options.model_path.is_dir() and any(options.model_path.iterdir())
-        ):
-            raise StartError(f"--model-path {options.model_path} is no folder with an artifact")
-        found = resolve(settings, options.model_path or DEFAULT_MODEL_PATH)
+        found = resolve(
+            settings,
+            options.model_path or DEFAULT_MODEL_PATH,
+            required=options.model_path is not None,
+        )
     except StartError as error:
         logs.configure("INFO")
-        logging.getLogger(__name__).error(str(error))
+        _log.error(str(error))
         sys.exit(1)
     # One process a CPU and one thread a forward: more of either would share a core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ _SIZES = {
     "resnest269": 416,
 }
 _CROP_RATIO = 0.875  # of GluonCV's ImageNet evaluation
-# GluonCV's CIFAR-10 networks carry no names. https://www.cs.toronto.edu/~kriz/cifar.html
+# https://www.cs.toronto.edu/~kriz/cifar.html
 _CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
@@ -91,8 +92,10 @@ def pretrained(name: str) -> Authored:
         try:
             net = gluoncv.model_zoo.get_model(name, pretrained=True, root=downloads)
         except Exception as error:  # requests', zipfile's, MXNet's: no common base
-            reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-            raise StartError(f"the weights of {name!r} cannot be downloaded: {reason}") from None
+            raise StartError(
+                f"the weights of {name!r} cannot be downloaded: {reason(error)}"
+            ) from None
+    # GluonCV names the classes of most networks, but not of CIFAR's and darknet53.
     if name.startswith("cifar"):
         labels = _CIFAR
         preprocessing = Preprocessing(
@@ -102,7 +105,7 @@ def pretrained(name: str) -> Authored:
             std=(0.2023, 0.1994, 0.2010),
         )
     else:
-        labels = list(net.classes)
+        labels = imagenet_labels()
         size = _SIZES.get(name, 224)
         preprocessing = Preprocessing(resize_short=math.ceil(size / _CROP_RATIO), crop=size)
     source = {
@@ -113,11 +116,24 @@ def pretrained(name: str) -> Authored:
     return Authored(name, net, labels, preprocessing, source)
 
 
+def imagenet_labels() -> list[str]:
+    """The names of ImageNet's 1,000 classes, as GluonCV gives them."""
+    return (files("serving") / "imagenet_labels.txt").read_text().splitlines()
+
+
+def reason(error: Exception) -> str:
+    """The first line of what a library says."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def write(authored: Authored, folder: Path) -> None:
-    """Write symbol, params, labels and manifest of a network into `folder`."""
-    authored.net.hybridize()
-    authored.net(mx.nd.zeros(authored.input_shape))  # export needs one forward to know the shapes
-    authored.net.export(str(folder / "model"), epoch=0)
+    """Write symbol, params, labels and manifest of a network into `folder`. Raises StartError."""
+    try:
+        authored.net.hybridize()
+        authored.net(mx.nd.zeros(authored.input_shape))  # export needs one forward for the shapes
+        authored.net.export(str(folder / "model"), epoch=0)
+    except mx.MXNetError as error:  # a block that runs only without a graph
+        raise StartError(f"MXNet cannot export {authored.name!r}: {reason(error)}") from None
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in authored.labels))
     write_manifest(
         folder,

@@ -1,0 +1,155 @@
+"""The image, really built: what is in it, and what only a container can get wrong.
+
+The golden cases run on its two faces in test_golden.py.
+"""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from cases import PHOTOS
+from farm import LAMBDA_LIKE
+from ops import faces
+from ops.faces import ROOT
+from serving.artifact import sha256
+
+pytestmark = pytest.mark.docker
+
+
+def run(image: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
+    command = ["docker", "run", "--rm", *options, image, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def shell(image: str, script: str, *options: str) -> str:
+    return run(image, "-c", script, options=("--entrypoint=/bin/sh", *options))
+
+
+@pytest.fixture(scope="module")
+def small_image(image: str) -> str:
+    """The image without MXNet. `image` comes first, so that both share its layers."""
+    tag = "one-image:test-small"
+    command = ["docker", "build", "--tag", tag, "--build-arg", "WITH_MXNET=0", ROOT / "container"]
+    subprocess.run(command, check=True)
+    return tag
+
+
+def test_no_compiler_and_no_build_tool(image: str) -> None:
+    tools = "gcc g++ cc c++ clang make cmake ld rustc cargo git"
+    assert shell(image, f"for tool in {tools}; do command -v $tool || true; done") == ""
+    packages = shell(image, "ls /opt/venv/lib/python3.11/site-packages").split()
+    assert not {"pip", "setuptools", "wheel", "onnx", "pytest"} & set(packages)
+
+
+def test_any_user_can_read_every_file(image: str) -> None:
+    script = "find /opt /usr/local/bin ! -readable -o -type d ! -executable"
+    assert shell(image, script, "--user=10001:10001", "--cap-drop=ALL") == ""
+
+
+def test_python_is_compiled_ahead(image: str) -> None:
+    """Sources without their compiled file would be compiled anew at every cold start."""
+    script = (
+        "cd /opt; for f in $(find program venv/lib/python3.11/site-packages/flask "
+        "venv/lib/python3.11/site-packages/awslambdaric -name '*.py'); do "
+        'test -e "$(dirname $f)/__pycache__/$(basename $f .py).cpython-311.pyc" || echo $f; done'
+    )
+    assert shell(image, script) == ""
+
+
+def test_the_baked_artifact_is_the_one_built_outside(image: str, artifact_folder: Path) -> None:
+    """The same model id wherever it is built."""
+    script = "cd /opt/artifacts/efficientnet_lite0 && sha256sum *"
+    outside = [f"{sha256(path)}  {path.name}" for path in sorted(artifact_folder.iterdir())]
+    assert shell(image, script).splitlines() == outside
+
+
+def test_both_faces_serve_as_an_unknown_user_on_a_read_only_root(image: str) -> None:
+    photo = (PHOTOS / "cat.jpg").read_bytes()
+    with (
+        faces.http_container(image, LAMBDA_LIKE) as http,
+        faces.lambda_container(image, LAMBDA_LIKE) as function,
+    ):
+        replies = [
+            face.send("POST", "/invocations", {"Content-Type": "image/jpeg"}, photo)
+            for face in (http, function)
+        ]
+    assert replies[0].status == 200
+    assert replies[0].body == replies[1].body
+
+
+def test_docker_stop_ends_the_server_with_status_0(image: str) -> None:
+    with faces.http_container(image, ["--name=one-image-stop"]):
+        started = time.monotonic()
+        subprocess.run(
+            ["docker", "stop", "--time", "30", "one-image-stop"], check=True, capture_output=True
+        )
+        assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--env=MODEL_ID=" + "f" * 64], "but MODEL_ID asks for"),
+        (["--volume={folder}:/opt/ml/model:ro"], "/opt/ml/model is no artifact"),
+        (
+            ["--volume={folder}:/opt/ml/model:ro", "--user=10001", "--cap-drop=ALL"],
+            "/opt/ml/model cannot be read: Permission denied",
+        ),
+    ],
+)
+def test_a_start_that_cannot_succeed(
+    options: list[str], message: str, image: str, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    tmp_path.chmod(0o755 if "no artifact" in message else 0o700)
+    given = [option.format(folder=tmp_path) for option in options]
+    command = ["docker", "run", "--rm", *given, image, "serve"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    (line,) = ended.stdout.splitlines()
+    assert message in json.loads(line)["message"]
+
+
+def test_a_proof_of_concept_folder_needs_mxnet(
+    image: str, small_image: str, artifact_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copy(artifact_folder / "model-symbol.json", tmp_path / "x-symbol.json")
+    shutil.copy(artifact_folder / "model-0000.params", tmp_path / "x-0000.params")
+    tmp_path.chmod(0o755)  # pytest keeps its folders to their owner
+    mount = f"--volume={tmp_path}:/opt/ml/model:ro"
+    photo = (PHOTOS / "cat.jpg").read_bytes()
+    with faces.http_container(image, [*LAMBDA_LIKE, mount]) as face:
+        reply = face.send("POST", "/invocations", {"Content-Type": "image/jpeg"}, photo)
+    assert "cat" in json.loads(reply.body)["results"][0]["label"]
+
+    command = ["docker", "run", "--rm", mount, small_image, "serve"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert "this image was built without MXNet" in ended.stdout
+
+
+def test_without_mxnet_the_image_is_smaller_and_answers_the_same(
+    image: str, small_image: str
+) -> None:
+    photo = (PHOTOS / "rocket.jpg").read_bytes()
+    bodies = []
+    for tag in (image, small_image):
+        with faces.http_container(tag) as face:
+            reply = face.send("POST", "/invocations", {"Content-Type": "image/jpeg"}, photo)
+            bodies.append(reply.body)
+    assert bodies[0] == bodies[1]
+    assert "mxnet" not in shell(small_image, "ls /opt/venv/lib/python3.11/site-packages")
+    sizes = [
+        int(run_docker("image", "inspect", tag, "--format", "{{.Size}}"))
+        for tag in (image, small_image)
+    ]
+    assert sizes[1] < 0.7 * sizes[0]
+
+
+def run_docker(*arguments: str) -> str:
+    command = ["docker", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

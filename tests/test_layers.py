@@ -1,0 +1,106 @@
+"""Imports point one way, and what the three packages must agree on they do agree on."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.faces import ROOT
+
+# What a module of the image may import of the package, itself aside. Faces come last.
+SERVING = {
+    "errors": set(),
+    "logs": set(),
+    "settings": {"errors"},
+    "contract": {"errors"},
+    "fetch": {"errors", "settings"},
+    "images": {"errors"},
+    "engines": {"errors"},
+    "artifact": {"errors", "settings", "fetch", "zoo"},
+    "zoo": {"errors", "artifact"},
+    "inference": {
+        "errors",
+        "settings",
+        "contract",
+        "fetch",
+        "artifact",
+        "engines",
+        "images",
+    },
+    "service": {"errors", "settings", "contract", "artifact", "inference"},
+    "serve": {"errors", "settings", "contract", "artifact", "service", "logs"},
+    "lambda_handler": {"errors", "settings", "contract", "artifact", "service", "logs"},
+}
+INFRA = {
+    "config": set(),
+    "image": set(),
+    "lambda_target": {"config", "image"},
+    "sagemaker_target": {"config", "image"},
+    "stack": {"config", "image", "lambda_target", "sagemaker_target"},
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    ("package", "folder", "rule"),
+    [
+        ("serving", ROOT / "container" / "serving", SERVING),
+        ("infra", ROOT / "infra", INFRA),
+    ],
+)
+def test_imports_point_one_way(package: str, folder: Path, rule: dict[str, set[str]]) -> None:
+    modules = {path.stem: path for path in folder.glob("*.py") if path.stem != "__init__"}
+    assert modules.keys() == rule.keys()
+    for name, path in modules.items():
+        found = {
+            part[1]
+            for module in imports(path)
+            if (part := module.split("."))[0] == package
+            if len(part) > 1 and part[1] in modules
+        }
+        assert found <= rule[name], name
+
+
+@pytest.mark.parametrize(
+    ("folder", "strangers"),
+    [
+        ("infra", {"serving", "build_artifact", "ops"}),
+        ("ops", {"serving", "build_artifact", "infra"}),
+        ("container", {"infra", "ops"}),
+    ],
+)
+def test_the_three_packages_do_not_import_each_other(folder: str, strangers: set[str]) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        assert not {module.split(".")[0] for module in imports(path)} & strangers, path
+
+
+def test_every_variable_of_the_dockerfile_is_read() -> None:
+    """An ENV that nothing reads would be a promise that nothing keeps."""
+    dockerfile = (ROOT / "container" / "Dockerfile").read_text()
+    block = re.search(r"^ENV PATH=.*?(?=\nEXPOSE)", dockerfile, re.MULTILINE | re.DOTALL)
+    assert block
+    names = set(re.findall(r"(?:ENV |^ +)([A-Z_]+)=", block[0], re.MULTILINE))
+    sources = "".join(path.read_text() for path in (ROOT / "container/serving").glob("*.py"))
+    python_itself = {"PATH", "PYTHONDONTWRITEBYTECODE"}
+    assert {name for name in names - python_itself if f'"{name}"' not in sources} == set()
+
+
+def test_the_image_and_the_exporter_pin_the_same_versions() -> None:
+    """Both environments decode and compute with numpy, OpenCV and MXNet of the same release."""
+    pins: dict[str, set[str]] = {}
+    for path in (ROOT / "container").glob("requirements*.txt"):
+        for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", path.read_text(), re.MULTILINE):
+            if name != "protobuf":  # the reason for there being two environments
+                pins.setdefault(name, set()).add(version)
+    assert {name: found for name, found in pins.items() if len(found) > 1} == {}

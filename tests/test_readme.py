@@ -1,0 +1,116 @@
+"""The README tells the truth: its commands are run and must print what it shows."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from infra.config import Config
+from ops import faces
+from ops.faces import ROOT
+from ops.local import process_environment
+from serving.settings import Settings
+
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"<!-- runs(?: on: (\w+))? -->\n```console\n(.*?)```", re.DOTALL)
+PORTS = {"serve": "8080", "lambda": "9000"}
+
+
+def steps(block: str) -> Iterator[tuple[str, str]]:
+    """Each command of a console block with the output that it shows."""
+    for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        lines = step.splitlines(keepends=True)
+        size = 1
+        while size < len(lines) and lines[size].startswith("> "):
+            size += 1
+        command = "".join(line.removeprefix("> ") for line in lines[:size])
+        yield command, "".join(lines[size:])
+
+
+def comparable(output: str) -> str:
+    """Without what differs from run to run and from CPU to CPU: times, and digits past the 5th."""
+    output = re.sub(r"\d+\.\d ms", "N ms", output)
+    output = re.sub(r"0\.\d{6,}", lambda match: f"{float(match[0]):.5f}", output)
+    return re.sub(r"[ ─┬┴━]+", " ", output).strip()
+
+
+@pytest.mark.parametrize(
+    ("face", "command", "shown"),
+    [
+        pytest.param(face, command, shown, id=command.split("\n")[0][:60])
+        for face, block in BLOCK.findall(README)
+        for command, shown in steps(block)
+    ],
+)
+def test_a_command_prints_what_the_readme_shows(face: str, command: str, shown: str) -> None:
+    environment = process_environment()
+    with ExitStack() as stack:
+        if face:
+            start = faces.http_process if face == "serve" else faces.lambda_process
+            url = stack.enter_context(start(environment)).url
+            command = command.replace(f"localhost:{PORTS[face]}", url.removeprefix("http://"))
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert comparable(done.stdout) == comparable(shown), done.stderr
+
+
+def test_the_readme_runs_something_on_both_faces() -> None:
+    assert {face for face, _ in BLOCK.findall(README)} == {"", "serve", "lambda"}
+
+
+def test_every_context_key_is_in_the_readme() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]*)` \| (.*) \|$", README, re.MULTILINE)
+    expected = [(key.name, str(key.default), str(key.metadata["doc"])) for key in fields(Config)]
+    assert [row for row in rows if row[0] in {name for name, _, _ in expected}] == expected
+
+
+def test_every_variable_that_the_image_reads_is_in_the_readme() -> None:
+    """And no other: the table is compared with what Settings asks its environment for."""
+
+    class Recorder(dict[str, str]):
+        def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
+            asked.add(key)
+            return default
+
+    asked: set[str] = set()
+    Settings.from_environment(Recorder())
+    lambdas_own = {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE"}
+    table = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
+    assert table == asked - lambdas_own | {"OMP_NUM_THREADS"}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_every_make_target_that_the_readme_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))
+    assert named
+    assert named <= targets
+
+
+def test_python_runs_the_tools_that_the_readme_names() -> None:
+    for command in set(re.findall(r"python -m ops (\w+)", README)):
+        subprocess.run(
+            [sys.executable, "-m", "ops", command, "--help"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
