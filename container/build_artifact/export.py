@@ -49,8 +49,9 @@ def _compile(authored: zoo.Authored, folder: Path) -> None:
                 str(target),
             )
     except Exception as error:  # whatever an operator's converter raises: no common base
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-        raise StartError(f"{authored.name} cannot be exported to ONNX: {reason}") from None
+        raise StartError(
+            f"{authored.name!r} cannot be exported to ONNX: {zoo.reason(error)}"
+        ) from None
     graph = onnx.load(str(target))
     # The exporter lists the weights as inputs too, which keeps an engine from folding them.
     weights = {tensor.name for tensor in graph.graph.initializer}

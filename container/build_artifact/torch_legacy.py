@@ -52,19 +52,37 @@ class _StateDictUnpickler(pickle.Unpickler):
 def load_state_dict(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Every tensor of the file by name. Raises pickle.UnpicklingError for anything else in it."""
     with path.open("rb") as file:
-        header = [_StateDictUnpickler(file).load() for _ in range(3)]
-        if header[:2] != [_MAGIC, _PROTOCOL] or not header[2]["little_endian"]:
-            raise pickle.UnpicklingError(f"{path.name} is not of PyTorch's legacy format")
-        unpickler = _StateDictUnpickler(file)
-        tensors: dict[str, _Tensor] = unpickler.load()
-        storages = {}
-        for key in _StateDictUnpickler(file).load():
-            (length,) = struct.unpack("<q", file.read(8))
-            storages[key] = np.fromfile(file, unpickler.dtypes[key], length)
+        try:
+            return _load(file)
+        except pickle.UnpicklingError:
+            raise
+        except Exception as error:  # what a broken pickle can raise has no common base
+            raise pickle.UnpicklingError(
+                f"{path.name} is not whole or not of PyTorch's legacy format "
+                f"({type(error).__name__}: {error})"
+            ) from error
+
+
+def _load(file: BinaryIO) -> dict[str, npt.NDArray[Any]]:
+    if file.read(4) == b"PK\x03\x04":
+        raise pickle.UnpicklingError("this is PyTorch's zip format, and not its legacy one")
+    file.seek(0)
+    header = [_StateDictUnpickler(file).load() for _ in range(3)]
+    if header[:2] != [_MAGIC, _PROTOCOL] or not header[2]["little_endian"]:
+        raise pickle.UnpicklingError("this is not PyTorch's legacy format")
+    unpickler = _StateDictUnpickler(file)
+    tensors: dict[str, _Tensor] = unpickler.load()
+    storages = {}
+    for key in _StateDictUnpickler(file).load():
+        (length,) = struct.unpack("<q", file.read(8))
+        storages[key] = np.fromfile(file, unpickler.dtypes[key], length)
+        if len(storages[key]) != length:
+            raise EOFError(f"storage {key} ends after {len(storages[key])} of {length} numbers")
     return {name: _view(tensor, storages[tensor.storage]) for name, tensor in tensors.items()}
 
 
 def _view(tensor: _Tensor, storage: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    strides = tuple(step * storage.itemsize for step in tensor.stride)
-    view = np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides)
-    return np.ascontiguousarray(view).reshape(tensor.shape)
+    """The numbers of a tensor, copied. NumPy refuses a view that reaches outside the storage."""
+    strides = [step * storage.itemsize for step in tensor.stride]
+    offset = tensor.offset * storage.itemsize
+    return np.ndarray(tensor.shape, storage.dtype, storage.data, offset, strides).copy()

@@ -53,20 +53,23 @@ def _load_onnx(path: Path, threads: int) -> Forward:
 
 
 def _load_mxnet(folder: Path) -> Forward:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # mxnet 1.9.1 uses names that numpy 1.23 deprecates
-            import mxnet as mx
-    except ImportError:
-        raise StartError(
-            f"{folder} holds no model.onnx, and this image was built without MXNet (WITH_MXNET=0)"
-        ) from None
     symbol, params = next(folder.glob("*symbol.json")), next(folder.glob("*.params"))
-    try:
-        net = mx.gluon.SymbolBlock.imports(str(symbol), ["data"], str(params))
-    except (mx.MXNetError, AssertionError, KeyError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise StartError(f"{symbol.name} and {params.name} cannot be loaded: {reason}") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # names since deprecated; types that it guesses rightly
+        try:
+            import mxnet as mx
+
+            net = mx.gluon.SymbolBlock.imports(str(symbol), ["data"], str(params))
+        except ImportError:
+            raise StartError(
+                f"{folder} holds no model.onnx, and this image was built without MXNet "
+                "(WITH_MXNET=0)"
+            ) from None
+        except Exception as error:  # mxnet raises MXNetError, AssertionError, ValueError and others
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise StartError(
+                f"{symbol.name} and {params.name} cannot be loaded: {reason}"
+            ) from None
     net.hybridize(static_alloc=True, static_shape=True)
     turn = threading.Lock()
 

@@ -5,12 +5,14 @@ that finds no artifact.
 """
 
 import difflib
+import io
+import logging
 import math
-import os
 import re
 import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -24,13 +26,14 @@ with warnings.catch_warnings():
 from serving.artifact import write_manifest
 from serving.errors import StartError
 
+_log = logging.getLogger(__name__)
+
 # Models of other tasks, data sets or number formats; what remains classifies images.
 _OTHER_TASKS = re.compile(
     r"_(voc|coco|custom|ade|citys|mhpv1|kinetics\d+|ucf101|hmdb51|sthsthv2|otb15|int8|s)$"
     r"|kitti|pose|rcnn|ssd|yolo|center_net|siamrpn|i3d|slowfast|r2plus1d|c3d|p3d"
 )
-# Input sizes other than 224, as GluonCV's table of ImageNet models gives them.
-# https://cv.gluon.ai/model_zoo/classification.html
+# Input sizes other than 224; docs/03-zoo-models.md says whose they are.
 _SIZES = {
     "inceptionv3": 299,
     "xception": 299,
@@ -89,8 +92,10 @@ def pretrained(name: str) -> Authored:
             f"{name!r} is no classification model of the GluonCV zoo with trained weights{hint}"
         )
     with tempfile.TemporaryDirectory() as downloads:
+        _log.info("downloading the model", extra={"modelName": name})
         try:
-            net = gluoncv.model_zoo.get_model(name, pretrained=True, root=downloads)
+            with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):  # progress bars
+                net = gluoncv.model_zoo.get_model(name, pretrained=True, root=downloads)
         except Exception as error:  # requests', zipfile's, MXNet's: no common base
             raise StartError(
                 f"the weights of {name!r} cannot be downloaded: {reason(error)}"
@@ -110,7 +115,7 @@ def pretrained(name: str) -> Authored:
         preprocessing = Preprocessing(resize_short=math.ceil(size / _CROP_RATIO), crop=size)
     source = {
         "package": f"gluoncv {gluoncv.__version__}",
-        "repository": os.environ.get("MXNET_GLUON_REPO", "the GluonCV model zoo"),
+        "repository": "the GluonCV model zoo",  # or a mirror: the weights' SHA-1 is the same
         "license": "Apache-2.0",
     }
     return Authored(name, net, labels, preprocessing, source)
