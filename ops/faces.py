@@ -6,6 +6,7 @@ They are started the way AWS starts them: by `entry.sh`, with `serve` or with no
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -99,6 +100,17 @@ class EmulatedLambda:
 
     def _post(self, event: bytes) -> urllib3.BaseHTTPResponse:
         return _http.request("POST", self.url + EMULATOR_PATH, body=event)
+
+
+def require_image(image: str) -> None:
+    """Raises FaceError that says what to do where `docker run` of the image could not work."""
+    if not shutil.which("docker"):
+        raise FaceError("there is no docker on the PATH: https://docs.docker.com/engine/install")
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        raise FaceError("the Docker engine does not answer; start it, or look at `docker info`")
+    command = ["docker", "image", "inspect", image]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        raise FaceError(f"there is no image {image}; `make image IMAGE={image}` builds it")
 
 
 def free_port() -> int:

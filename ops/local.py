@@ -119,6 +119,7 @@ def started(image: str | None) -> Iterator[tuple[Face, Face]]:
     """Both faces, as containers of `image` or as processes. Raises FaceError."""
     with ExitStack() as stack:
         if image:
+            faces.require_image(image)
             yield (
                 stack.enter_context(faces.http_container(image)),
                 stack.enter_context(faces.lambda_container(image)),

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -78,6 +79,31 @@ def test_a_model_that_is_not_built() -> None:
     )
     assert missing.returncode == 2
     assert "did you mean mobilenet1.0" in missing.stdout
+
+
+def test_an_image_that_is_not_built(tmp_path: Path) -> None:
+    """Each of the things that `--docker` needs is missed by name."""
+    docker = tmp_path / "docker"
+    found = []
+    for script in (None, "exit 1", '[ "$1" = info ]'):
+        if script:
+            docker.write_text(f"#!/bin/sh\n{script}\n")
+            docker.chmod(0o755)
+        done = subprocess.run(
+            [sys.executable, "-m", "ops", "local", "--docker", "no-such-image"],
+            cwd=ROOT,
+            env={"PATH": f"{tmp_path}:/bin-without-docker", "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        found.append(done.stdout.strip())
+    assert found == [
+        "error: there is no docker on the PATH: https://docs.docker.com/engine/install",
+        "error: the Docker engine does not answer; start it, or look at `docker info`",
+        "error: there is no image no-such-image; `make image IMAGE=no-such-image` builds it",
+    ]
 
 
 def test_help_has_examples() -> None:
