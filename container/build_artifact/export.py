@@ -19,8 +19,7 @@ import numpy as np
 import onnx
 
 from build_artifact import efficientnet_lite
-from serving import zoo
-from serving.artifact import read_manifest, write_manifest
+from serving import manifest, zoo
 from serving.errors import StartError
 
 _onnx_make_tensor = onnx.helper.make_tensor
@@ -94,9 +93,9 @@ def reference(authored: zoo.Authored, photos: Path) -> dict[str, Any]:
 
 def main(name: str, folder: str, photos: str, target: str) -> None:
     authored = export(name, Path(folder))
-    manifest = read_manifest(Path(folder))
-    manifest["exporter"] = f"mxnet {mx.__version__}, onnx {onnx.__version__}"
-    write_manifest(Path(folder), manifest)
+    facts = manifest.read(Path(folder))
+    facts["exporter"] = f"mxnet {mx.__version__}, onnx {onnx.__version__}"
+    manifest.write(Path(folder), facts)
     np.savez(target, **reference(authored, Path(photos)))
 
 

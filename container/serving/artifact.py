@@ -1,13 +1,8 @@
 """Where the model's artifact is, and whether it is the right one.
 
-An artifact is one folder: symbol, params, `model.onnx`, `labels.txt` and a `manifest.json` that
-names the others with their sha256. Its model id is the sha256 over the sorted lines
-`sha256  relative-path` of all its files. SageMaker unpacks `model.tar.gz` before the container sees
-it, so this is what can be compared on both targets.
+An artifact is one folder: symbol, params, `model.onnx`, `labels.txt` and the manifest.
 """
 
-import hashlib
-import json
 import logging
 import shutil
 import tarfile
@@ -18,10 +13,9 @@ from tempfile import mkdtemp
 from typing import Any
 
 from serving.errors import StartError
+from serving.manifest import MANIFEST, digests, model_id, read, sha256
 from serving.settings import Settings
 
-MANIFEST = "manifest.json"
-FORMAT = 1
 MAX_UNPACKED_BYTES = 8 * 1024**3
 
 _log = logging.getLogger(__name__)
@@ -51,7 +45,8 @@ def resolve(
     try:
         found = _find(settings, model_path, required)
     except OSError as error:
-        raise StartError(f"{error.filename} cannot be read: {error.strerror}") from None
+        place = error.filename or "the temporary folder"
+        raise StartError(f"{place} cannot be used: {error.strerror or error}") from None
     if settings.model_id and found.model_id != settings.model_id:
         raise StartError(
             f"the artifact in {found.folder} has model id {found.model_id}, "
@@ -91,64 +86,33 @@ def check(folder: Path, *, trusted: bool = False) -> Artifact:
                     f"{folder} is no artifact: it holds neither {MANIFEST} nor exactly one "
                     f"{pattern} (the files belong at the top of model.tar.gz)"
                 )
-        return Artifact(folder, model_id(_digests(folder)))
-    manifest = read_manifest(folder)
-    digests = dict(manifest["files"])
-    for name in digests:
+        return Artifact(folder, model_id(digests(folder)))
+    manifest = read(folder)
+    named = dict(manifest["files"])
+    for name in named:
         if not (folder / name).is_file():
             raise StartError(f"the artifact in {folder} lacks {name}, which its manifest names")
     if trusted:
-        digests[MANIFEST] = sha256(folder / MANIFEST)
-        return Artifact(folder, model_id(digests), manifest)
-    actual = _digests(folder)
-    for name, digest in digests.items():
+        return Artifact(folder, model_id({**named, MANIFEST: sha256(folder / MANIFEST)}), manifest)
+    actual = digests(folder)
+    for name, digest in named.items():
         if actual.get(name) != digest:
             raise StartError(f"{folder / name} does not have the sha256 that its manifest names")
     return Artifact(folder, model_id(actual), manifest)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of an artifact, `{}` where there is none. Raises StartError."""
-    path = folder / MANIFEST
-    if not path.exists():
-        return {}
-    try:
-        manifest = json.loads(path.read_bytes())
-        readable = manifest["format"] == FORMAT and isinstance(manifest["files"], dict)
-    except (ValueError, KeyError, TypeError):
-        readable = False
-    if not readable:
-        raise StartError(f"{path} is not a manifest of format {FORMAT}")
-    return dict(manifest)
-
-
-def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write the manifest: `facts`, and the sha256 of every other file in the folder."""
-    kept = {key: value for key, value in facts.items() if key not in ("format", "files")}
-    (folder / MANIFEST).unlink(missing_ok=True)
-    manifest = {"format": FORMAT, **kept, "files": dict(sorted(_digests(folder).items()))}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-
-
-def model_id(digests: Mapping[str, str]) -> str:
-    """The model id of files by their relative path and sha256."""
-    lines = sorted(f"{digest}  {name}\n" for name, digest in digests.items())
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-
-
 def _unpack(url: str) -> Path:
     """Unpack `model.tar.gz` from S3 or a file into a new temporary folder."""
     folder = Path(mkdtemp(prefix="model-"))
+    try:
+        _unpack_into(folder, url)
+    except StartError:
+        shutil.rmtree(folder)
+        raise
+    return folder
+
+
+def _unpack_into(folder: Path, url: str) -> None:
     _log.info("unpacking the artifact", extra={"source": url.partition("?")[0]})
     try:
         with _open(url) as stream, tarfile.open(fileobj=stream, mode="r|gz") as archive:
@@ -158,7 +122,6 @@ def _unpack(url: str) -> Path:
     except Exception as error:  # botocore's, tarfile's, zlib's, the file system's: no common base
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StartError(f"MODEL_DATA_URL={url} cannot be unpacked: {reason}") from None
-    return folder
 
 
 def _open(url: str) -> Any:

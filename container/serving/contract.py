@@ -24,12 +24,16 @@ JSON_LINES = "application/jsonlines"
 
 @dataclass(frozen=True)
 class Request:
-    """What a face received. Header names are in lower case."""
+    """What a face received. Header names are in lower case.
+
+    `problem` is why the body could not be received; it becomes the answer.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    problem: ServingError | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def parse(request: Request, *, payload_types: Collection[str], max_body_bytes: i
     raise UnsupportedMediaType(f"Content-Type {content_type!r} is not one of {known}")
 
 
-def reply_type(accept: str, shape: Shape | None = None) -> str:
+def reply_type(accept: str, shape: Shape) -> str:
     """The media type of the answer: what `Accept` prefers, or what fits the request's shape.
 
     Raises NotAcceptable when the header allows neither JSON nor JSON lines (RFC 9110, 12.5.1).

@@ -1,7 +1,6 @@
 """The engines that run an artifact's graph. The artifact decides which, so both targets agree."""
 
 import os
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +17,12 @@ Tensor = npt.NDArray[np.float32]
 Forward = Callable[[Tensor], Tensor]
 
 
-def load(folder: Path) -> Forward:
-    """A function from input (N, C, H, W) to logits (N, classes), safe to call from many threads.
+def load(folder: Path, threads: int) -> Forward:
+    """A function from input (N, C, H, W) to logits (N, classes), for one caller at a time.
 
     `model.onnx` runs on ONNX Runtime; a folder with only symbol and params runs on MXNet. Raises
     StartError when neither can be loaded.
     """
-    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     compiled = folder / "model.onnx"
     return _load_onnx(compiled, threads) if compiled.exists() else _load_mxnet(folder)
 
@@ -41,19 +39,19 @@ def _load_onnx(path: Path, threads: int) -> Forward:
     except Exception as error:  # onnxruntime's exceptions share no public base class
         raise StartError(f"{path.name} cannot be loaded: {str(error).splitlines()[0]}") from None
     name = session.get_inputs()[0].name
-    # One forward at a time in a process: two would share a core and slow each other down.
-    turn = threading.Lock()
 
     def forward(batch: Tensor) -> Tensor:
-        with turn:
-            logits: Tensor = session.run(None, {name: batch})[0]
+        logits: Tensor = session.run(None, {name: batch})[0]
         return logits
 
     return forward
 
 
 def _load_mxnet(folder: Path) -> Forward:
-    symbol, params = next(folder.glob("*symbol.json")), next(folder.glob("*.params"))
+    symbol = next(folder.glob("*symbol.json"), None)
+    params = next(folder.glob("*.params"), None)
+    if not symbol or not params:
+        raise StartError(f"{folder} holds neither model.onnx nor a symbol and its params")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # names since deprecated; types that it guesses rightly
         try:
@@ -71,11 +69,9 @@ def _load_mxnet(folder: Path) -> Forward:
                 f"{symbol.name} and {params.name} cannot be loaded: {reason}"
             ) from None
     net.hybridize(static_alloc=True, static_shape=True)
-    turn = threading.Lock()
 
     def forward(batch: Tensor) -> Tensor:
-        with turn:
-            logits: Tensor = net(mx.nd.array(batch)).asnumpy()
+        logits: Tensor = net(mx.nd.array(batch)).asnumpy()
         return logits
 
     return forward

@@ -12,9 +12,10 @@ import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
@@ -75,13 +76,13 @@ class Fetcher:
         # Imported where it is used, for the cold start of requests that fetch nothing.
         from urllib3.exceptions import HTTPError, SSLError
 
-        parts = urlsplit(uri)
-        if parts.scheme not in ("http", "https"):
-            raise UriNotAllowed(f"a redirect to {parts.scheme}: is not followed")
         try:
+            parts = urlsplit(uri)
             host, port = parts.hostname, parts.port
         except ValueError:
-            host, port = None, None
+            raise MalformedRequest("uri is not valid") from None
+        if parts.scheme not in ("http", "https"):
+            raise UriNotAllowed(f"a redirect to {parts.scheme}: is not followed")
         if not host:
             raise MalformedRequest("uri has no valid host")
         try:
@@ -96,10 +97,7 @@ class Fetcher:
                 )
                 with closing(response):
                     if location := response.get_redirect_location():
-                        target = urljoin(uri, location)
-                        if parts.scheme == "https" and urlsplit(target).scheme == "http":
-                            raise UriNotAllowed("a redirect from https to http is not followed")
-                        return target
+                        return _redirected(uri, location)
                     if response.status != 200:
                         raise UriFetchFailed(f"{host} answered {response.status}")
                     body = self._limited(iter(lambda: response.read1(_CHUNK_BYTES), b""))
@@ -122,20 +120,18 @@ class Fetcher:
         pool_type = HTTPSConnectionPool if scheme == "https" else HTTPConnectionPool
         # Without a port, http.client would take the end of an IPv6 address for one.
         pool = pool_type(host, port or (443 if scheme == "https" else 80), maxsize=1)
-        dial = self._dial
+        dial = partial(self._dial, cut_off)
 
         class JudgedConnection(pool_type.ConnectionCls):  # type: ignore[misc, name-defined]
             """Looks the host up once, judges the addresses, and dials one of those."""
 
             def _new_conn(self) -> socket.socket:
-                connection = dial(self.host, self.port)
-                cut_off.watch(connection)
-                return connection
+                return dial(self.host, self.port)
 
         pool.ConnectionCls = JudgedConnection
         return pool
 
-    def _dial(self, host: str, port: int) -> socket.socket:
+    def _dial(self, cut_off: "_CutOff", host: str, port: int) -> socket.socket:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
@@ -145,14 +141,16 @@ class Fetcher:
             if not self.private_addresses and not is_public(str(address[0])):
                 raise UriNotAllowed(f"{host} is not a public address")
             connection = socket.socket(family, kind, protocol)
-            connection.settimeout(min(CONNECT_SECONDS, self.timeout_seconds))
+            connection.settimeout(min(CONNECT_SECONDS, cut_off.remaining_seconds))
             try:
+                cut_off.watch(connection)
                 connection.connect(address)
             except OSError as error:
                 connection.close()
+                cut_off.check(host)
                 problem = error.strerror or str(error)
             else:
-                connection.settimeout(self.timeout_seconds)
+                connection.settimeout(None)  # the cut-off bounds the rest
                 return connection
         raise UriFetchFailed(f"{host} did not accept a connection: {problem}")
 
@@ -162,10 +160,11 @@ class Fetcher:
         bucket, _, key = uri[len("s3://") :].partition("/")
         if not uri[len("s3:") :].startswith("//") or not bucket or not key:
             raise MalformedRequest("an s3 uri is s3://BUCKET/KEY")
+        deadline = time.monotonic() + self.timeout_seconds
         try:
             body = s3_client(self.timeout_seconds).get_object(Bucket=bucket, Key=key)["Body"]
             with body:
-                return self._limited(body.iter_chunks(_CHUNK_BYTES))
+                return self._limited(_until(deadline, body.iter_chunks(_CHUNK_BYTES)))
         except ClientError as error:
             raise UriFetchFailed(f"S3 answered {error.response['Error']['Code']}") from None
         except BotoCoreError as error:
@@ -195,14 +194,28 @@ def s3_client(timeout_seconds: float) -> Any:
     )
 
 
+# IPv6 ranges of which an address can stand for any IPv4 one: compatible, mapped, translated
+# (RFC 2765, 6052, 8215), Teredo, 6to4; and the old site-local range.
+_CARRIES_IPV4 = [
+    ipaddress.ip_network(text)
+    for text in (
+        "::/96",
+        "::ffff:0:0/96",
+        "::ffff:0:0:0/96",
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2001::/32",
+        "2002::/16",
+        "fec0::/10",
+    )
+]
+
+
 def is_public(address: str) -> bool:
     """Whether an IP address is global unicast, also inside IPv6 forms that carry IPv4."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
-        nat64 = ip in ipaddress.ip_network("64:ff9b::/96")
-        if inner or nat64 or int(ip) < 1 << 32:
-            return False
+    if any(ip in network for network in _CARRIES_IPV4 if network.version == ip.version):
+        return False
     return ip.is_global and not ip.is_multicast
 
 
@@ -215,6 +228,8 @@ class _CutOff:
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
         self._watched: list[socket.socket] = []
+        self._over = False
+        self._lock = threading.Lock()
         self._timer = threading.Timer(seconds, self._cut)
         self._timer.daemon = True
 
@@ -228,7 +243,16 @@ class _CutOff:
             connection.close()
 
     def watch(self, connection: socket.socket) -> None:
-        self._watched.append(connection.dup())  # TLS takes the connection itself over
+        """Have the connection cut at the deadline. Raises TimeoutError if that has passed."""
+        with self._lock:
+            self._watched.append(connection.dup())  # TLS takes the connection itself over
+            if self._over:
+                raise TimeoutError
+
+    @property
+    def remaining_seconds(self) -> float:
+        """At least a moment: 0 would be a socket that does not wait."""
+        return max(0.001, self._deadline - time.monotonic())
 
     def check(self, host: str) -> None:
         """Raises UriFetchFailed if the time is over."""
@@ -236,9 +260,30 @@ class _CutOff:
             raise UriFetchFailed(f"{host} did not answer in time")
 
     def _cut(self) -> None:
-        for connection in self._watched:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._over = True
+            for connection in self._watched:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+def _redirected(uri: str, location: str) -> str:
+    """Where a redirect leads. Raises UriNotAllowed, or UriFetchFailed for no address at all."""
+    try:
+        target = urljoin(uri, location)
+        scheme = urlsplit(target).scheme
+    except ValueError:
+        raise UriFetchFailed("a redirect leads to no valid address") from None
+    if uri[:6].lower() == "https:" and scheme == "http":
+        raise UriNotAllowed("a redirect from https to http is not followed")
+    return target
+
+
+def _until(deadline: float, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        if time.monotonic() > deadline:
+            raise UriFetchFailed("S3 did not answer in time")
+        yield chunk
 
 
 def _decode_data_uri(uri: str) -> bytes:
@@ -246,7 +291,10 @@ def _decode_data_uri(uri: str) -> bytes:
     header, comma, data = uri.partition(",")
     if not comma:
         raise MalformedRequest("a data uri is data:[<mediatype>][;base64],<data>")
-    raw = unquote_to_bytes(data)
+    try:
+        raw = unquote_to_bytes(data)
+    except UnicodeEncodeError:
+        raise MalformedRequest("the data uri is not valid text") from None
     if not header.lower().endswith(";base64"):
         return raw
     try:

@@ -1,6 +1,6 @@
 """The model: an ImageNet-style image classifier. Replace this file to serve another one.
 
-The rest of the package needs two functions of it, and uses four more names where it finds them:
+The rest of the package needs two functions of it, and uses three more names where it finds them:
 
     load_model(model_path)      -> net      once a process, before the first request
     infer(request, net)         -> answer   a mapping that is JSON; raise a ServingError to refuse
@@ -11,61 +11,43 @@ The rest of the package needs two functions of it, and uses four more names wher
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
 from os import environ
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import simplejpeg
 
-from serving import artifact, engines
+from serving.artifact import resolve
+from serving.classifier import Classifier
 from serving.contract import Payload
 from serving.errors import MalformedRequest, StartError
 from serving.fetch import Fetcher
-from serving.images import Pixels, Transform, decode
+from serving.labels import default_labels
 from serving.settings import Settings
 
 PAYLOAD_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "application/x-image"})
-
 TOP = 5
-_IMAGENET_PREPROCESSING = {
-    "resize_short": 256,
-    "crop": 224,
-    "mean": (0.485, 0.456, 0.406),
-    "std": (0.229, 0.224, 0.225),
-}
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """A loaded model: forward pass, input transform, the classes' names, and how to fetch."""
+class Net(NamedTuple):
+    """A loaded model, and how to get what a `uri` points to."""
 
-    forward: engines.Forward
-    transform: Transform
-    labels: tuple[str, ...]
+    classifier: Classifier
     fetch: Fetcher
 
 
-def load_model(model_path: str | Path | None = None) -> Classifier:
+def load_model(model_path: str | Path | None = None) -> Net:
     """Load the artifact in the folder `model_path`, by default the one that the settings lead to.
 
     Raises StartError.
     """
     settings = Settings.from_environment(environ)
-    folder = Path(model_path) if model_path else artifact.resolve(settings).folder
-    manifest = artifact.read_manifest(folder)
-    labels = folder / "labels.txt"
-    return Classifier(
-        forward=engines.load(folder),
-        transform=Transform.from_manifest(manifest.get("preprocessing", _IMAGENET_PREPROCESSING)),
-        labels=tuple(labels.read_text().splitlines()) if labels.exists() else (),
-        fetch=Fetcher.from_settings(settings),
-    )
+    folder = Path(model_path) if model_path else resolve(settings).folder
+    return Net(Classifier.load(folder, settings.threads), Fetcher.from_settings(settings))
 
 
-def infer(request: Mapping[str, Any] | Payload | str, net: Classifier) -> dict[str, Any]:
+def infer(request: Mapping[str, Any] | Payload | str, net: Net) -> dict[str, Any]:
     """The five most probable classes of one image.
 
     `request` is `{"uri": ...}`, a `Payload` of image bytes, or a bare URI. The answer is
@@ -73,23 +55,15 @@ def infer(request: Mapping[str, Any] | Payload | str, net: Classifier) -> dict[s
     the shortest text that reads back as the same float32. Raises a ServingError.
     """
     uri, data = _image(request, net.fetch)
-    found = probabilities(decode(data), net)
-    labels = net.labels or _default_labels(len(found))
+    found = net.classifier.probabilities(data)
+    labels = net.classifier.labels or default_labels(len(found))
     if len(labels) != len(found):
         raise StartError(f"{len(labels)} labels for a model of {len(found)} classes")
     best = np.argsort(-found, kind="stable")[:TOP]
     return {"uri": uri, "results": [{"label": labels[i], "prob": str(found[i])} for i in best]}
 
 
-def probabilities(pixels: Pixels, net: Classifier) -> engines.Tensor:
-    """Every class's probability, shape (classes,), of one image's RGB pixels."""
-    logits = net.forward(net.transform(pixels))[0]
-    exponentials = np.exp(logits - logits.max())
-    softmax: engines.Tensor = exponentials / exponentials.sum()
-    return softmax
-
-
-def warm_up(net: Classifier) -> None:
+def warm_up(net: Net) -> None:
     """Answer about a small black image, so that no request pays for a first time."""
     infer(Payload(simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8)), "image/jpeg"), net)
 
@@ -107,10 +81,3 @@ def _image(request: Mapping[str, Any] | Payload | str, fetch: Fetcher) -> tuple[
 
 def _digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def _default_labels(classes: int) -> tuple[str, ...]:
-    """For an artifact without labels: ImageNet's where there are 1,000, else the indices."""
-    if classes == 1000:
-        return tuple((files("serving") / "imagenet_labels.txt").read_text().splitlines())
-    return tuple(str(i) for i in range(classes))

@@ -28,9 +28,10 @@ def _start() -> Service:
     with that message, instead of a traceback.
     """
     try:
+        # One request at a time, so one forward may have every CPU. MXNet reads the variable itself.
+        os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
-        os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
         service = Service(settings, resolve(settings))
         service.start()
     except StartError as error:
@@ -49,14 +50,14 @@ def handler(event: Any, context: Any) -> Any:
     fault; when we are, this raises, so that Lambda's Errors metric counts it.
     """
     logs.request_id.set(getattr(context, "aws_request_id", ""))
-    if isinstance(event, dict) and isinstance(event.get("requestContext"), dict):
-        if "http" in event["requestContext"]:
+    if isinstance(event, dict) and isinstance(origin := event.get("requestContext"), dict):
+        if event.get("version") == "2.0" and "http" in origin:
             return _respond_url(event)
-        if "elb" in event["requestContext"]:
+        if "elb" in origin and "httpMethod" in event:
             return _respond_alb(event)
-    reply = _service.respond(
-        Request("POST", "/invocations", {"content-type": JSON}, json.dumps(event).encode())
-    )
+    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    body = text.encode(errors="backslashreplace")  # a lone surrogate is its JSON escape again
+    reply = _service.respond(Request("POST", "/invocations", {"content-type": JSON}, body))
     answer = json.loads(reply.body)
     if reply.status >= 500:
         raise FaultException(answer["error"]["code"], answer["error"]["message"])
@@ -68,8 +69,12 @@ def _respond_url(event: dict[str, Any]) -> dict[str, Any]:
 
     https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
     """
-    method = event["requestContext"]["http"]["method"]
-    reply = _respond(event, method, event.get("rawPath") or "/", event.get("headers") or {})
+    origin = event["requestContext"]
+    path = event.get("rawPath") or "/"
+    # An HTTP API puts the name of its stage before the path, unless that is $default.
+    if path.startswith(prefix := f"/{origin.get('stage')}/"):
+        path = path[len(prefix) - 1 :]
+    reply = _respond(event, origin["http"]["method"], path, event.get("headers") or {})
     return {**_answer(reply), "headers": dict(reply.headers)}
 
 
@@ -91,16 +96,14 @@ def _respond_alb(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _respond(event: dict[str, Any], method: str, path: str, headers: dict[str, str]) -> Reply:
-    text = event.get("body") or ""
-    try:
-        body = (
-            base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
-        )
-    except binascii.Error:
-        # Only a hand-made event can be so; AWS encodes the bodies itself.
-        raise FaultException(MalformedRequest.code, "the event's body is not base64") from None
+    body, problem = (event.get("body") or "").encode(errors="backslashreplace"), None
+    if event.get("isBase64Encoded"):
+        try:
+            body = base64.b64decode(body, validate=True)
+        except binascii.Error:  # in an event made by hand
+            problem = MalformedRequest("the event's body is not base64")
     lower = {name.lower(): value for name, value in headers.items()}
-    return _service.respond(Request(method, unquote(path), lower, body))
+    return _service.respond(Request(method, unquote(path), lower, body, problem))
 
 
 def _answer(reply: Reply) -> dict[str, Any]:

@@ -40,3 +40,5 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for chatty in ("boto3", "botocore", "urllib3"):  # they log URLs with their signatures
+        logging.getLogger(chatty).setLevel(logging.WARNING)

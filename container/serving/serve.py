@@ -4,22 +4,29 @@ import argparse
 import logging
 import multiprocessing
 import os
+import selectors
 import signal
+import socket
+import struct
 import sys
 import threading
+import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from flask import Flask, Response, request
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.gthread import TConn, ThreadWorker
+from werkzeug.datastructures import Headers
 
 from serving import logs
 from serving.artifact import Artifact, resolve
 from serving.contract import Request
-from serving.errors import StartError
+from serving.errors import MalformedRequest, ServingError, StartError
 from serving.service import Service
 from serving.settings import Settings
 
@@ -31,6 +38,8 @@ _INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 _DROP_BYTES = 64 * 1024 * 1024
 _SPARE_THREADS = 8  # beyond those that wait for the model: they answer pings and refuse
 _MEMORY = "/dev/shm"  # noqa: S108 - the heartbeat files' place: the root may be read-only
+_READ_TIMEOUT = struct.pack("ll", 10, 0)  # seconds and microseconds, as the kernel takes them
+_LINGER_SECONDS = 2  # for the first byte of a connection, while the server stops
 _GRACE_SECONDS = 25  # SageMaker kills 30 s after SIGTERM
 
 
@@ -41,26 +50,36 @@ def create_app(service: Service, max_body_bytes: int) -> Flask:
     @app.before_request
     def respond() -> Response:
         logs.request_id.set(request.headers.get(_INFERENCE_ID) or uuid.uuid4().hex)
+        body, problem = _read(request.stream, max_body_bytes)
         reply = service.respond(
             Request(
                 request.method,
                 request.environ["PATH_INFO"],  # as sent: Werkzeug's own path folds slashes
                 {name.lower(): value for name, value in request.headers.items()},
-                _read(request.stream, max_body_bytes),
+                body,
+                problem,
             )
         )
-        return Response(reply.body, reply.status, list(reply.headers))
+        response = Response(reply.body, reply.status)
+        response.headers = Headers(list(reply.headers))  # without Flask's default media type
+        return response
 
     return app
 
 
-def _read(stream: IO[bytes], max_body_bytes: int) -> bytes:
-    """The body, or one byte more than is allowed, which is enough to refuse it.
+def _read(stream: IO[bytes], max_body_bytes: int) -> tuple[bytes, ServingError | None]:
+    """The body, or why there is none. One byte more than is allowed is enough to refuse it.
 
     The rest is read and dropped, within a bound: a client that sends all before it reads would
     otherwise find its connection reset and never learn why.
     """
-    body = stream.read(max_body_bytes + 1)
+    try:
+        return _drop_rest(stream.read(max_body_bytes + 1), stream, max_body_bytes), None
+    except (OSError, ParseException):
+        return b"", MalformedRequest("the body is incomplete, or its chunks are broken")
+
+
+def _drop_rest(body: bytes, stream: IO[bytes], max_body_bytes: int) -> bytes:
     dropped = 0
     while len(body) > max_body_bytes and dropped < _DROP_BYTES:
         chunk = len(stream.read(64 * 1024))
@@ -71,12 +90,16 @@ def _read(stream: IO[bytes], max_body_bytes: int) -> bytes:
 
 
 class DrainingWorker(ThreadWorker):
-    """A gthread worker that on SIGTERM serves the connections which already wait in the backlog.
+    """gunicorn's threaded worker, without what loses requests at its end or threads to slow peers.
 
-    Stock workers only stop accepting; closing the listener then resets what the kernel had queued.
+    A peer that sends nothing, or keeps its end open, costs a connection and not a thread.
     """
 
     def set_accept_enabled(self, enabled: bool) -> None:
+        """On SIGTERM also serve the connections that wait in the backlog.
+
+        The stock worker only stops accepting, and closing the listener resets what is queued there.
+        """
         super().set_accept_enabled(enabled)
         if not self.alive:
             for listener in self.sockets:
@@ -87,6 +110,43 @@ class DrainingWorker(ThreadWorker):
                     self.accept(listener)
                     waiting = self.nr_conns > before
                 listener.close()
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """A new connection gets a thread once its first byte is here.
+
+        The stock worker lets a thread wait for that byte, for 5 s.
+        """
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _READ_TIMEOUT)
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + (self.cfg.keepalive if self.alive else _LINGER_SECONDS)
+        self.pending_conns.append(conn)
+        ready = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, ready)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """On SIGTERM: connections without a request are not waited for, new ones as little."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
+
+    def handle(self, conn: TConn) -> Any:
+        """A connection that is done is closed here, in its thread.
+
+        The stock worker closes it in its main loop, where one peer that keeps its end open stops
+        everything for 2 s.
+        """
+        done = super().handle(conn)
+        if done is False:
+            conn.close(graceful=True)
+            conn.close = _already_closed
+        return done
+
+
+def _already_closed(graceful: bool = False) -> None:
+    """Stands in for the `close` of a connection that has been closed."""
 
 
 class JsonLogger(Logger):
@@ -160,6 +220,14 @@ class Server(BaseApplication):
         os.kill(os.getppid(), signal.SIGTERM)
 
 
+def _check_address(host: str, port: int) -> None:
+    """Raises StartError where gunicorn would try for seconds."""
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, OverflowError) as error:
+        raise StartError(f"{host}:{port} cannot be listened on: {error}") from None
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="serve", description="Serve the model over HTTP, as SageMaker expects it."
@@ -172,9 +240,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--host", default=_ANY, help="the address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="the port (%(default)s)")
     options = parser.parse_args(arguments)
+    # One process a CPU and one thread a forward: more of either would share a core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
+        _check_address(options.host, options.port)
         found = resolve(
             settings,
             options.model_path or DEFAULT_MODEL_PATH,
@@ -184,8 +255,6 @@ def main(arguments: list[str]) -> None:
         logs.configure("INFO")
         _log.error(str(error))
         sys.exit(1)
-    # One process a CPU and one thread a forward: more of either would share a core.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     Server(settings, found, f"{options.host}:{options.port}").run()
 
 

@@ -135,17 +135,19 @@ class Service:
         return contract.render([text], contract.Shape.ONE, contract.JSON)
 
     def _invocations(self, request: Request) -> Reply:
+        if request.problem:
+            raise request.problem
         call = contract.parse(
             request,
             payload_types=getattr(self._model, "PAYLOAD_TYPES", ()),
             max_body_bytes=self._settings.max_body_bytes,
         )
         media_type = contract.reply_type(request.headers.get("accept", ""), call.shape)
-        if not self._ready.wait(self._patience_seconds):
-            raise NotReady("the model is still being loaded")
         if not self._places.acquire(blocking=False):
             raise Overloaded(f"{self._settings.max_waiting} requests are waiting already")
         try:
+            if not self._ready.wait(self._patience_seconds):
+                raise NotReady("the model is still being loaded")
             answers = self._answers(call)
         finally:
             self._places.release()

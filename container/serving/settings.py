@@ -28,6 +28,7 @@ class Settings:
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     max_waiting: int = 32
     workers: int = 1
+    threads: int = 1
     fetch_timeout_seconds: float = 10.0
     fetch_private_addresses: bool = False
     log_level: str = "INFO"
@@ -48,6 +49,7 @@ class Settings:
             max_body_bytes=_number(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
             max_waiting=_number(environment, "MAX_WAITING", cls.max_waiting),
             workers=_number(environment, "WORKERS", granted_cpus(environment)),
+            threads=_number(environment, "OMP_NUM_THREADS", cls.threads),
             fetch_timeout_seconds=_number(environment, "FETCH_TIMEOUT_SECONDS", 10),
             fetch_private_addresses=_flag(environment, "FETCH_PRIVATE_ADDRESSES"),
             log_level=_choice(

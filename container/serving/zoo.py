@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ with warnings.catch_warnings():
     import gluoncv
     import mxnet as mx
 
-from serving.artifact import write_manifest
+from serving import manifest
 from serving.errors import StartError
+from serving.labels import imagenet_labels
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def pretrained(name: str) -> Authored:
             ) from None
     # GluonCV names the classes of most networks, but not of CIFAR's and darknet53.
     if name.startswith("cifar"):
-        labels = _CIFAR
+        labels: Sequence[str] = _CIFAR
         preprocessing = Preprocessing(
             resize_short=32,
             crop=32,
@@ -116,14 +116,8 @@ def pretrained(name: str) -> Authored:
     source = {
         "package": f"gluoncv {gluoncv.__version__}",
         "repository": "the GluonCV model zoo",  # or a mirror: the weights' SHA-1 is the same
-        "license": "Apache-2.0",
     }
     return Authored(name, net, labels, preprocessing, source)
-
-
-def imagenet_labels() -> list[str]:
-    """The names of ImageNet's 1,000 classes, as GluonCV gives them."""
-    return (files("serving") / "imagenet_labels.txt").read_text().splitlines()
 
 
 def reason(error: Exception) -> str:
@@ -140,7 +134,7 @@ def write(authored: Authored, folder: Path) -> None:
     except mx.MXNetError as error:  # a block that runs only without a graph
         raise StartError(f"MXNet cannot export {authored.name!r}: {reason(error)}") from None
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in authored.labels))
-    write_manifest(
+    manifest.write(
         folder,
         {
             "name": authored.name,

@@ -16,7 +16,7 @@ import pytest
 from build_artifact.torch_legacy import load_state_dict
 from cases import PHOTOS
 from ops.faces import ROOT
-from serving import inference
+from serving.classifier import Classifier
 from serving.images import Transform, decode
 
 Array = npt.NDArray[Any]
@@ -85,7 +85,7 @@ class Stem:
 class Figures:
     """What follows if the training images were normalised with `mean` and `std`."""
 
-    def __init__(self, stem: Stem, net: inference.Classifier, mean: Array, std: Array) -> None:
+    def __init__(self, stem: Stem, net: Classifier, mean: Array, std: Array) -> None:
         transform = Transform(256, 224, tuple(mean), tuple(std))
         pixels = {name: decode((PHOTOS / name).read_bytes()) for name in NAMES}
         outputs = [stem.output(transform(p)[0].astype(np.float64)) for p in pixels.values()]
@@ -97,7 +97,8 @@ class Figures:
         self.pixel_deviation = stem.input_deviation()[0] * std * 255
         self.pixel_mean = (stem.input_mean() * std + mean) * 255
         other = dataclasses.replace(net, transform=transform)
-        self.top = [float(inference.probabilities(p, other).max()) for p in pixels.values()]
+        photos = [(PHOTOS / name).read_bytes() for name in NAMES]
+        self.top = [float(other.probabilities(photo).max()) for photo in photos]
 
     def quoted(self) -> dict[str, str]:
         """A column of the document's table."""
@@ -116,21 +117,21 @@ def stem(weights: Path) -> Stem:
 
 
 @pytest.fixture(scope="module")
-def net(artifact_folder: Path) -> inference.Classifier:
-    return inference.load_model(artifact_folder)
+def net(artifact_folder: Path) -> Classifier:
+    return Classifier.load(artifact_folder)
 
 
 @pytest.fixture(scope="module")
-def ours(stem: Stem, net: inference.Classifier) -> Figures:
+def ours(stem: Stem, net: Classifier) -> Figures:
     return Figures(stem, net, *map(np.array, OURS))
 
 
 @pytest.fixture(scope="module")
-def imagenets(stem: Stem, net: inference.Classifier) -> Figures:
+def imagenets(stem: Stem, net: Classifier) -> Figures:
     return Figures(stem, net, *map(np.array, IMAGENET))
 
 
-def test_the_artifact_is_served_with_the_authors_normalisation(net: inference.Classifier) -> None:
+def test_the_artifact_is_served_with_the_authors_normalisation(net: Classifier) -> None:
     assert (net.transform.mean, net.transform.std) == OURS
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.artifact import check, resolve, write_manifest
+from serving import manifest as manifest_of
+from serving.artifact import check, resolve
 from serving.errors import StartError
 from serving.settings import Settings
 
@@ -21,7 +22,7 @@ def make(folder: Path, **changes: bytes) -> Path:
     folder.mkdir(parents=True)
     for name, data in {**FILES, **changes}.items():
         (folder / name).write_bytes(data)
-    write_manifest(folder, {"name": "small"})
+    manifest_of.write(folder, {"name": "small"})
     return folder
 
 

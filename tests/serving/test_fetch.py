@@ -42,6 +42,9 @@ trusting = Fetcher(max_bytes=1000, timeout_seconds=1, private_addresses=True)
         "64:ff9b::a9fe:a9fe",
         "2002:a9fe:a9fe::1",
         "2001:0:4136:e378:8000:63bf:5601:5601",
+        "64:ff9b:1::a9fe:a9fe",
+        "::ffff:0:a9fe:a9fe",
+        "fec0::1",
     ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:
@@ -152,7 +155,7 @@ def test_a_length_that_lies_is_not_believed() -> None:
         for _ in range(100):
             peer.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
 
-    with answering(endless) as port, pytest.raises((TooLarge, UriFetchFailed)):
+    with answering(endless) as port, pytest.raises(TooLarge):
         trusting(f"http://127.0.0.1:{port}/")
 
 
@@ -193,6 +196,41 @@ def test_a_trickle_ends_at_the_deadline(sent: bytes) -> None:
         with pytest.raises(UriFetchFailed, match="did not answer in time"):
             trusting(f"http://127.0.0.1:{port}/")
         stop.set()
+
+
+def test_a_redirect_does_not_renew_the_deadline() -> None:
+    """The connection after it is made when the time is nearly over, and is cut all the same."""
+    stop = threading.Event()
+
+    def trickle(peer: socket.socket) -> None:
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n")
+        while not stop.wait(0.1):
+            peer.sendall(b"x")
+
+    def redirect(peer: socket.socket) -> None:
+        stop.wait(0.9)
+        peer.sendall(f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{last}/\r\n\r\n".encode())
+
+    with answering(trickle) as last, answering(redirect) as first:
+        started = time.monotonic()
+        with pytest.raises(UriFetchFailed, match="did not answer in time"):
+            trusting(f"http://127.0.0.1:{first}/")
+        stop.set()
+    assert time.monotonic() - started < 5  # the limit is 1 s
+
+
+def test_addresses_that_do_not_answer_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(self: socket.socket, _address: object) -> None:
+        time.sleep(self.gettimeout() or 60)
+        raise TimeoutError("timed out")
+
+    address = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("8.8.8.8", 80))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address] * 9)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    started = time.monotonic()
+    with pytest.raises(UriFetchFailed, match="did not answer in time"):
+        guarded("http://many.example/")
+    assert time.monotonic() - started < 5  # the limit is 1 s
 
 
 def test_nobody_listens() -> None:

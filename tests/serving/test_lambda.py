@@ -63,6 +63,26 @@ def test_a_url_request_without_body_or_headers(function: EmulatedLambda) -> None
     assert (reply["statusCode"], reply["body"]) == (200, "")
 
 
+def test_an_http_api_with_a_named_stage(function: EmulatedLambda, answer: dict[str, Any]) -> None:
+    request = event("url.json")
+    request["rawPath"] = "/prod/invocations"
+    request["requestContext"]["stage"] = "prod"
+    assert json.loads(function.invoke(request)["body"]) == answer
+
+
+def test_a_record_that_only_looks_like_an_event(function: EmulatedLambda) -> None:
+    """A direct request may use AWS's words for its own fields."""
+    found = function.invoke({"requestContext": {"http": {}}})
+    assert found["error"]["message"] == 'a request must have "uri", a string'
+
+
+def test_a_large_direct_event_of_other_letters_is_as_large_as_it_was(
+    function: EmulatedLambda,
+) -> None:
+    found = function.invoke({"note": "\u00e9" * 900_000})  # 1.8 MB
+    assert found["error"]["code"] == "malformed_request"
+
+
 def test_load_balancer(function: EmulatedLambda, answer: dict[str, Any]) -> None:
     reply = function.invoke(event("alb.json"))
     assert (reply["statusCode"], json.loads(reply["body"])) == (200, answer)

@@ -1,28 +1,25 @@
-"""MODEL_DATA_URL in S3: moto stands for S3, behind the real boto3."""
+"""MODEL_DATA_URL in S3: moto's server stands for S3, behind the real boto3."""
 
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from serving.artifact import check, resolve
 from serving.errors import StartError
 from serving.settings import Settings
+from upstream import Upstream
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="models")
-        yield client
+def s3(monkeypatch: pytest.MonkeyPatch, local_upstream: Upstream) -> Any:
+    for name, value in local_upstream.environment.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="models")
+    return client
 
 
 def test_the_artifact_is_unpacked_and_checked(

@@ -8,30 +8,37 @@ import pytest
 from serving.errors import StartError
 from serving.settings import Settings, granted_cpus
 
-HOST_CPUS = len(os.sched_getaffinity(0))
-
 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"cpu.max": "max 100000\n"}, HOST_CPUS),
-        ({"cpu.max": "100000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "300000 100000\n"}, 3),
         ({"cpu.max": "50000 100000\n"}, 1),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, HOST_CPUS),
-        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
-        ({}, HOST_CPUS),
+        ({"cpu.max": "9900000 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
+        ({}, 8),
     ],
 )
-def test_cpus_that_the_cgroup_grants(files: dict[str, str], expected: int, tmp_path: Path) -> None:
+def test_cpus_that_the_cgroup_grants(
+    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     (tmp_path / "cpu").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert granted_cpus({}, cgroup=tmp_path) == expected
 
 
-def test_cpus_that_lambda_grants(tmp_path: Path) -> None:
-    assert granted_cpus({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128"}, cgroup=tmp_path) == 1
-    assert granted_cpus({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769"}, cgroup=tmp_path) == 1
+@pytest.mark.parametrize(
+    ("memory_mb", "expected"), [("128", 1), ("1769", 1), ("3538", 2), ("10240", 6)]
+)
+def test_cpus_that_lambda_grants(
+    memory_mb: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert granted_cpus({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": memory_mb}, tmp_path) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,9 +76,18 @@ def test_an_unknown_model_name() -> None:
     assert "did you mean mobilenetv3_large" in message
 
 
-def test_a_wrong_setting() -> None:
-    message = refusal(serve(environment={"WORKERS": "many"}))
-    assert message == "WORKERS='many' is not a whole number of 1 or more"
+@pytest.mark.parametrize("name", ["WORKERS", "OMP_NUM_THREADS"])
+def test_a_wrong_setting(name: str) -> None:
+    message = refusal(serve(environment={name: "many"}))
+    assert message == f"{name}='many' is not a whole number of 1 or more"
+
+
+def test_a_port_that_is_taken_or_is_none() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = refusal(serve("--port", str(port)))
+    assert message.startswith(f"127.0.0.1:{port} cannot be listened on: ")
+    assert refusal(serve("--port", "99999")).startswith("127.0.0.1:99999 cannot be listened on: ")
 
 
 def test_a_graph_that_the_engine_cannot_load(tmp_path: Path, artifact_folder: Path) -> None:
