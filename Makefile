@@ -3,24 +3,38 @@
 
 MODEL_NAME ?= efficientnet_lite0
 WITH_MXNET ?= 1
-PORT ?= 8080
+PORT ?= $(if $(filter lambda,$(MAKECMDGOALS)),9000,8080)
 IMAGE ?= one-image
 export MODEL_NAME
 
-# Python 3.11, or uv, which can bring one.
-PYTHON := $(firstword $(foreach p,python3.11 python3 python,$(shell \
-	$(p) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && command -v $(p))))
+# Python 3.11 with its venv module, or uv, which can bring one.
+PYTHON := $(firstword $(foreach p,python3.11 python3 python,$(shell $(p) -c \
+	'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+	&& command -v $(p))))
 UV := $(shell command -v uv 2>/dev/null)
-DOCKER := $(shell command -v docker 2>/dev/null)
-
 ifneq ($(PYTHON),)
 venv = $(PYTHON) -m venv --clear $(1)
 else
 venv = $(UV) venv --quiet --clear --seed --python 3.11 $(1)
-ifeq ($(UV)$(filter help,$(or $(MAKECMDGOALS),help)),)
-$(error Install Python 3.11 (python3.11 with its venv module), or uv (https://docs.astral.sh/uv), \
-	which brings one; neither is on the PATH)
 endif
+
+# Said first, before anything is made.
+missing = $(if $(shell command -v $(1) 2>/dev/null),,$(error Install $(1); it is not on the PATH))
+ifneq ($(filter demo test serve lambda lint lock bench setup,$(MAKECMDGOALS)),)
+ifneq ($(shell uname -s -m),Linux x86_64)
+$(error MXNet and the Lambda emulator run on Linux x86-64 only. Here: `make image`, then \
+	`pip install -r requirements.txt && python -m ops local --docker`)
+endif
+ifeq ($(PYTHON)$(UV),)
+$(error Install Python 3.11 with its venv module (Debian: python3.11 and python3.11-venv), or uv \
+	(https://docs.astral.sh/uv), which brings one; neither is on the PATH)
+endif
+endif
+ifneq ($(filter test,$(MAKECMDGOALS)),)
+$(foreach program,bash curl git,$(call missing,$(program)))
+endif
+ifneq ($(filter image,$(MAKECMDGOALS)),)
+$(call missing,docker)
 endif
 
 ARTIFACT := build/artifacts/$(MODEL_NAME)
@@ -46,22 +60,21 @@ demo: setup
 	@.venv/bin/python -m ops local
 	@.venv/bin/python -m ops plan
 
-test: setup
-	@.venv/bin/python -m pytest
+# Of the default model, whatever MODEL_NAME says.
+test:
+	@$(MAKE) --no-print-directory setup MODEL_NAME=efficientnet_lite0
+	@env -u MODEL_NAME .venv/bin/python -m pytest
 
 serve: setup
 	@$(RUN) exec container/entry.sh serve --host 127.0.0.1 --port $(PORT)
 
 lambda: setup
 	@echo "POST events to http://127.0.0.1:$(PORT)/2015-03-31/functions/function/invocations"
-	@$(RUN) RIE_OPTIONS="--runtime-interface-emulator-address 127.0.0.1:$(PORT)" \
-		exec container/entry.sh
+	@$(RUN) RIE_OPTIONS="--runtime-interface-emulator-address 127.0.0.1:$(PORT) \
+		--runtime-api-address 127.0.0.1:$$(($(PORT) + 1))" exec container/entry.sh
 
 image:
-ifeq ($(DOCKER),)
-	$(error Install Docker (https://docs.docker.com/engine/install); there is no docker on the PATH)
-endif
-	docker build --tag $(IMAGE) \
+	docker build --platform linux/amd64 --tag $(IMAGE) \
 		--build-arg MODEL_NAME=$(MODEL_NAME) --build-arg WITH_MXNET=$(WITH_MXNET) container
 
 lint: .venv/installed
@@ -92,7 +105,9 @@ setup: .venv/installed $(ARTIFACT)/manifest.json
 	@touch $@
 
 $(ARTIFACT)/manifest.json: .venv/installed .venv-builder/installed \
-		$(wildcard container/build_artifact/*.py) container/serving/zoo.py
+		$(wildcard container/build_artifact/*.py container/photos/*) $(addprefix \
+		container/serving/,classifier.py engines.py images.py imagenet_labels.txt labels.py \
+		manifest.py zoo.py)
 	@PYTHONPATH=container .venv/bin/python -m build_artifact $(MODEL_NAME) $(ARTIFACT) \
 		--exporter .venv-builder/bin/python
 

@@ -10,7 +10,12 @@ from infra.image import Image
 from infra.lambda_target import LambdaTarget
 from infra.sagemaker_target import SageMakerTarget
 
-REQUEST = '{"uri": "https://example.com/cat.jpg"}'
+# A red square, small enough to paste; the others send a photograph of this repository.
+SQUARE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVQI12P8z4AdMDEMKQkA"
+    "zUEBD9aGuoAAAAAASUVORK5CYII="
+)
+PHOTO = "container/photos/cat.jpg"
 
 
 class DualInferenceStack(Stack):
@@ -56,13 +61,13 @@ class DualInferenceStack(Stack):
             f"curl -sS {target.url.url}invocations --aws-sigv4 aws:amz:{self.region}:lambda "
             '--user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" '
             "${AWS_SESSION_TOKEN:+-Hx-amz-security-token:$AWS_SESSION_TOKEN} "
-            f"-H 'content-type: application/json' -d '{REQUEST}')",
+            f"-H 'content-type: image/jpeg' --data-binary @{PHOTO})",
             "call the function's URL",
         )
         self._output(
             "InvokeLambda",
             f"aws lambda invoke --region {self.region} --function-name {name} "
-            f"--cli-binary-format raw-in-base64-out --payload '{REQUEST}' /dev/stdout",
+            f'--cli-binary-format raw-in-base64-out --payload \'{{"uri": "{SQUARE}"}}\' /dev/stdout',
             "invoke the function",
         )
 
@@ -73,8 +78,7 @@ class DualInferenceStack(Stack):
         self._output(
             "InvokeEndpoint",
             f"aws sagemaker-runtime invoke-endpoint --region {self.region} --endpoint-name {name} "
-            "--content-type application/json --cli-binary-format raw-in-base64-out "
-            f"--body '{REQUEST}' /dev/stdout",
+            f"--content-type image/jpeg --body fileb://{PHOTO} /dev/stdout",
             "invoke the endpoint",
         )
 

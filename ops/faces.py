@@ -25,6 +25,7 @@ ENTRY = ROOT / "container" / "entry.sh"
 EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
 START_SECONDS = 60
 STOP_SECONDS = 35  # the faces promise to end within 30 s of SIGTERM
+_DOCKER_RUN = ("docker", "run", "--rm", "--platform", "linux/amd64")
 
 _http = urllib3.PoolManager(retries=False, timeout=60)
 
@@ -148,7 +149,7 @@ def lambda_process(environment: Mapping[str, str]) -> Iterator[EmulatedLambda]:
 def http_container(image: str, options: Sequence[str] = ()) -> Iterator[HttpFace]:
     """`docker run IMAGE serve`; healthy when this yields. Raises FaceError."""
     port = free_port()
-    command = ["docker", "run", "--rm", "-p", f"127.0.0.1:{port}:8080", *options, image, "serve"]
+    command = [*_DOCKER_RUN, "-p", f"127.0.0.1:{port}:8080", *options, image, "serve"]
     with running(command, {}) as process:
         face = HttpFace(f"http://127.0.0.1:{port}")
         wait_until_healthy(face, process)
@@ -159,7 +160,7 @@ def http_container(image: str, options: Sequence[str] = ()) -> Iterator[HttpFace
 def lambda_container(image: str, options: Sequence[str] = ()) -> Iterator[EmulatedLambda]:
     """`docker run IMAGE`, which runs the handler under the emulator. Raises FaceError."""
     port = free_port()
-    command = ["docker", "run", "--rm", "-p", f"127.0.0.1:{port}:8080"]
+    command = [*_DOCKER_RUN, "-p", f"127.0.0.1:{port}:8080"]
     for name, value in lambda_settings().items():
         command += ["--env", f"{name}={value}"]
     with running([*command, *options, image], {}) as process:

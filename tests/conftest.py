@@ -58,7 +58,8 @@ def artifact_folder() -> Path:
 @pytest.fixture(scope="session")
 def image() -> str:
     """The image, really built from container/."""
-    subprocess.run(["docker", "build", "--tag", TEST_IMAGE, ROOT / "container"], check=True)
+    command = ["docker", "build", "--platform", "linux/amd64", "--tag", TEST_IMAGE]
+    subprocess.run([*command, ROOT / "container"], check=True)
     return TEST_IMAGE
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving import artifact, manifest
+from serving import manifest
 from serving.classifier import Classifier
 from serving.errors import StartError
 
@@ -59,7 +59,7 @@ def build(name: str, output: Path, exporter: str, photos: Path) -> str:
         if output.exists():
             shutil.rmtree(output)
         folder.rename(output)
-    return artifact.check(output).model_id
+    return manifest.model_id(manifest.digests(output))
 
 
 def _may_be_replaced(output: Path) -> bool:

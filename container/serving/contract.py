@@ -5,6 +5,7 @@ faces use these, so a status, a code or a byte cannot depend on the target.
 """
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,6 +21,8 @@ from serving.errors import (
 
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
+# The smallest record is two bytes, and each costs an answer: a body of them would cost minutes.
+MAX_RECORDS = 1000
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,11 @@ def parse(request: Request, *, payload_types: Collection[str], max_body_bytes: i
     """
     if len(request.body) > max_body_bytes:
         raise TooLarge(f"the body is larger than {max_body_bytes} bytes")
-    content_type = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower() or JSON
     if content_type == JSON:
         value = _loads(request.body)
         if isinstance(value, list):
+            _check_count(len(value))
             return Call([_record(item) for item in value], Shape.ARRAY)
         record = _record(value)
         if isinstance(record, ServingError):
@@ -94,7 +98,9 @@ def parse(request: Request, *, payload_types: Collection[str], max_body_bytes: i
     if content_type == JSON_LINES:
         if not request.body.strip():
             raise MalformedRequest("the body holds no line")
-        lines = request.body.removesuffix(b"\n").split(b"\n")
+        body = request.body.removesuffix(b"\n")
+        _check_count(body.count(b"\n") + 1)
+        lines = body.split(b"\n")
         return Call([_line(line) for line in lines], Shape.LINES)
     if content_type in payload_types:
         if not request.body:
@@ -152,6 +158,11 @@ def render_error(error: ServingError) -> Reply:
     return Reply(error.status, body, (("Content-Type", JSON), *error.headers))
 
 
+def _check_count(records: int) -> None:
+    if records > MAX_RECORDS:
+        raise TooLarge(f"{records} records are more than {MAX_RECORDS}")
+
+
 def _line(line: bytes) -> Record | ServingError:
     try:
         return _record(_loads(line))
@@ -169,7 +180,14 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _loads(text: bytes) -> Any:

@@ -92,6 +92,7 @@ class Fetcher:
                     (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
                     headers={"User-Agent": "image-classifier"},
                     preload_content=False,
+                    decode_content=False,
                     redirect=False,
                     retries=False,
                 )
@@ -100,6 +101,8 @@ class Fetcher:
                         return _redirected(uri, location)
                     if response.status != 200:
                         raise UriFetchFailed(f"{host} answered {response.status}")
+                    if response.headers.get("content-encoding", "identity") != "identity":
+                        raise UriFetchFailed(f"{host} sent a compressed body")
                     body = self._limited(iter(lambda: response.read1(_CHUNK_BYTES), b""))
         except SSLError as error:
             reason = getattr(error.args[0], "reason", "") or "the handshake failed"
@@ -169,6 +172,8 @@ class Fetcher:
             raise UriFetchFailed(f"S3 answered {error.response['Error']['Code']}") from None
         except BotoCoreError as error:
             raise UriFetchFailed(f"S3: {type(error).__name__}") from None
+        except UnicodeError:
+            raise MalformedRequest("an s3 uri is s3://BUCKET/KEY") from None
 
     def _limited(self, chunks: Iterable[bytes]) -> bytes:
         data = bytearray()

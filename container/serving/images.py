@@ -5,12 +5,14 @@ Decode equals `mx.image.imdecode`; `Transform` equals
 """
 
 import os
+import struct
 from dataclasses import dataclass
 from typing import Any
 
 # OpenCV refuses larger pictures from their header, before it allocates a pixel. Read at its import.
 MAX_PIXELS = 50_000_000
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # our records are JSON, its own are not
 
 import cv2
 import numpy as np
@@ -20,6 +22,9 @@ import simplejpeg
 from serving.errors import UndecodableImage
 
 Pixels = npt.NDArray[np.uint8]
+
+# Each of a progressive JPEG's scans is decoded over all its pixels; encoders write about ten.
+MAX_SCANS = 100
 
 cv2.setNumThreads(1)  # a process a core: its own threads would only compete
 
@@ -32,13 +37,17 @@ def decode(data: bytes) -> Pixels:
     """
     if data[:3] == b"\xff\xd8\xff":
         return _decode_jpeg(data)
-    if data[:8] == b"\x89PNG\r\n\x1a\n" or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return _decode_png(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _decode_any(data)
     raise UndecodableImage("the bytes are not a JPEG, PNG or WebP image")
 
 
 def _decode_jpeg(data: bytes) -> Pixels:
     """simplejpeg is faster and gives the same pixels, but knows neither EXIF nor CMYK."""
+    if data.count(b"\xff\xda") > MAX_SCANS:
+        raise UndecodableImage(f"the image has more than {MAX_SCANS} scans")
     if b"Exif\0\0" in data[:65536]:
         return _decode_any(data)
     try:
@@ -51,6 +60,19 @@ def _decode_jpeg(data: bytes) -> Pixels:
     except ValueError:
         raise UndecodableImage("the image is broken or incomplete") from None
     return pixels
+
+
+def _decode_png(data: bytes) -> Pixels:
+    """Only with chunks that are there: OpenCV allocates what a chunk claims before it reads it."""
+    position = 8
+    while position < len(data):
+        length, kind = struct.unpack_from(">I4s", data.ljust(position + 8, b"\xff"), position)
+        position += 12 + length
+        if position > len(data):
+            raise UndecodableImage("the image is broken or incomplete")
+        if kind == b"IEND":
+            break
+    return _decode_any(data)
 
 
 def _decode_any(data: bytes) -> Pixels:

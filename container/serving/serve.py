@@ -38,7 +38,7 @@ _INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 _DROP_BYTES = 64 * 1024 * 1024
 _SPARE_THREADS = 8  # beyond those that wait for the model: they answer pings and refuse
 _MEMORY = "/dev/shm"  # noqa: S108 - the heartbeat files' place: the root may be read-only
-_READ_TIMEOUT = struct.pack("ll", 10, 0)  # seconds and microseconds, as the kernel takes them
+_READ_TIMEOUT = struct.pack("ll", 5, 0)  # seconds and microseconds, as the kernel takes them
 _LINGER_SECONDS = 2  # for the first byte of a connection, while the server stops
 _GRACE_SECONDS = 25  # SageMaker kills 30 s after SIGTERM
 
@@ -180,6 +180,8 @@ class Server(BaseApplication):
             "logger_class": JsonLogger,
             "worker_tmp_dir": _MEMORY,
             "control_socket_disable": True,
+            "forwarded_allow_ips": "",  # no header of a peer changes what a path means
+            "forwarder_headers": "",
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -223,7 +225,8 @@ class Server(BaseApplication):
 def _check_address(host: str, port: int) -> None:
     """Raises StartError where gunicorn would try for seconds."""
     try:
-        socket.create_server((host, port)).close()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
     except (OSError, OverflowError) as error:
         raise StartError(f"{host}:{port} cannot be listened on: {error}") from None
 
@@ -255,7 +258,8 @@ def main(arguments: list[str]) -> None:
         logs.configure("INFO")
         _log.error(str(error))
         sys.exit(1)
-    Server(settings, found, f"{options.host}:{options.port}").run()
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    Server(settings, found, f"{host}:{options.port}").run()
 
 
 if __name__ == "__main__":

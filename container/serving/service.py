@@ -96,7 +96,8 @@ class Service:
                     **({"code": code} if code else {}),
                 },
             )
-        return Reply(reply.status, reply.body, (*reply.headers, self._identity))
+        body = b"" if request.method == "HEAD" else reply.body
+        return Reply(reply.status, body, (*reply.headers, self._identity))
 
     def _route(self, request: Request) -> Reply:
         methods = _METHODS.get(request.path)

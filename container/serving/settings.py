@@ -44,7 +44,7 @@ class Settings:
             model_name=text("MODEL_NAME", ""),
             model_data_url=text("MODEL_DATA_URL", ""),
             model_id=text("MODEL_ID", ""),
-            image_id=text("IMAGE_ID", "") or cls.image_id,
+            image_id=_token(environment, "IMAGE_ID", cls.image_id),
             artifacts_dir=Path(text("ARTIFACTS_DIR", "") or cls.artifacts_dir),
             max_body_bytes=_number(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
             max_waiting=_number(environment, "MAX_WAITING", cls.max_waiting),
@@ -85,9 +85,17 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, "")
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= 1):
         raise StartError(f"{name}={text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _token(environment: Mapping[str, str], name: str, default: str) -> str:
+    """A value that goes into a header beside others."""
+    text = environment.get(name, "") or default
+    if not (text.isascii() and text.isprintable()) or ";" in text:
+        raise StartError(f"{name}={text!r} is not printable ASCII without ';'")
+    return text
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:

@@ -13,6 +13,9 @@ import pytest
 
 from infra.image import DOCKER_MANIFEST
 from infra.sagemaker_target import endpoint_name
+from ops.faces import ROOT
+from serving.fetch import Fetcher
+from serving.images import decode
 
 CONTAINER = Path(__file__).parent.parent.parent / "container"
 
@@ -387,9 +390,14 @@ def test_the_invocations_paste_into_a_shell(
     assert words[:3] == program
     assert canonical(both.outputs[target]["Value"]) in words
     assert words[words.index("--region") + 1] == "${AWS::Region}"
-    assert words[words.index("--cli-binary-format") + 1] == "raw-in-base64-out"
-    assert json.loads(words[words.index(body) + 1])["uri"].startswith("https://")
     assert words[-1] == "/dev/stdout"
+    sent = words[words.index(body) + 1]
+    if output == "InvokeLambda":
+        assert words[words.index("--cli-binary-format") + 1] == "raw-in-base64-out"
+        assert decode(Fetcher(1000, 1)(json.loads(sent)["uri"])).shape == (8, 8, 3)
+    else:
+        assert words[words.index("--content-type") + 1] == "image/jpeg"
+        assert (ROOT / sent.removeprefix("fileb://")).is_file()
 
 
 @pytest.mark.parametrize("token", ["", "IQoJb3JpZ2luX2VjE/+="])
@@ -417,5 +425,5 @@ def test_the_urls_invocation_is_signed(both: Any, tmp_path: Path, token: str) ->
     assert [word for word in words if "token" in word] == (
         [f"-Hx-amz-security-token:{token}"] if token else []
     )
-    assert "content-type: application/json" in words
-    assert json.loads(words[words.index("-d") + 1])["uri"].startswith("https://")
+    assert "content-type: image/jpeg" in words
+    assert (ROOT / words[words.index("--data-binary") + 1].removeprefix("@")).is_file()

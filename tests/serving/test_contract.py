@@ -36,6 +36,7 @@ def test_a_payload_keeps_its_bytes_and_its_type() -> None:
         (b"\xff", "the body is not UTF-8"),
         (b"[" * 999, "the JSON is nested too deeply"),
         (b'{"n": NaN}', "NaN is no JSON number"),
+        (b'{"n": 1e999}', "a number is too large"),
         (b"true", "not a boolean"),
         (b'"text"', "not a string"),
         (b"1.5", "not a number"),
@@ -57,6 +58,16 @@ def test_the_size_is_judged_first() -> None:
         parsed(b"x" * (LIMIT + 1), "text/csv")
     with pytest.raises(UnsupportedMediaType, match="text/csv"):
         parsed(b"x" * LIMIT, "text/csv")
+
+
+def test_too_many_records_are_refused_before_any_is_read() -> None:
+    for body, content_type in (
+        (b"[" + b"1," * 1000 + b"1]", "application/json"),
+        (b"\n" * 1001 + b"{}", "application/jsonlines"),
+    ):
+        request = Request("POST", "/invocations", {"content-type": content_type}, body)
+        with pytest.raises(TooLarge, match="are more than 1000"):
+            parse(request, payload_types=(), max_body_bytes=10**6)
 
 
 def test_lines_may_end_or_not_and_a_blank_one_keeps_its_place() -> None:

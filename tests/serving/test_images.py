@@ -1,5 +1,6 @@
 """Decoding and the transform, held bit for bit to MXNet's and GluonCV's own."""
 
+import resource
 import struct
 import warnings
 import zlib
@@ -124,6 +125,22 @@ def test_too_many_pixels_are_refused_by_the_header() -> None:
     jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 65500, 65500)
     with pytest.raises(UndecodableImage, match=str(MAX_PIXELS)):
         decode(bytes(jpeg))
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"IDAT", b"tEXt", b"iCCP"])
+def test_a_chunk_that_claims_gigabytes_allocates_none(kind: bytes) -> None:
+    start = bomb(8, 8)[: 8 + 25] if kind != b"IHDR" else b"\x89PNG\r\n\x1a\n"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UndecodableImage):
+        decode(start + b"\xf0\0\0\0" + kind + bytes(17))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
+    jpeg = (PHOTOS / "cat.jpg").read_bytes()
+    scan = jpeg[jpeg.index(b"\xff\xda") :][:14]
+    with pytest.raises(UndecodableImage, match="more than 100 scans"):
+        decode(jpeg[:-2] + scan * 101)
 
 
 def test_an_image_too_narrow_to_resize_is_refused() -> None:

@@ -1,6 +1,7 @@
 """What the image reads from its environment."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,8 @@ def test_cpus_that_lambda_grants(
         ("WORKERS", "0", "a whole number of 1 or more"),
         ("MAX_BODY_BYTES", "-1", "a whole number"),
         ("MAX_WAITING", "³", "a whole number"),
+        ("MAX_WAITING", "9" * 5000, "a whole number"),
+        ("IMAGE_ID", "a\nb", "printable ASCII"),
         ("FETCH_PRIVATE_ADDRESSES", "false", "one of 0, 1"),
         ("LOG_LEVEL", "info", "one of DEBUG, INFO, WARNING, ERROR"),
     ],
@@ -55,7 +58,7 @@ def test_cpus_that_lambda_grants(
 def test_a_wrong_value_names_the_variable_and_the_choices(
     name: str, value: str, allowed: str
 ) -> None:
-    with pytest.raises(StartError, match=f"{name}={value!r} is not {allowed}"):
+    with pytest.raises(StartError, match=re.escape(f"{name}={value!r} is not {allowed}")):
         Settings.from_environment({name: value})
 
 
