@@ -67,7 +67,8 @@ class DualInferenceStack(Stack):
         self._output(
             "InvokeLambda",
             f"aws lambda invoke --region {self.region} --function-name {name} "
-            f'--cli-binary-format raw-in-base64-out --payload \'{{"uri": "{SQUARE}"}}\' /dev/stdout',
+            "--cli-binary-format raw-in-base64-out "
+            f'--payload \'{{"uri": "{SQUARE}"}}\' /dev/stdout',
             "invoke the function",
         )
 

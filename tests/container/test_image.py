@@ -124,7 +124,7 @@ def test_an_image_with_another_inference_py(image: str, tmp_path: Path) -> None:
         (["--volume={folder}:/opt/ml/model:ro"], "/opt/ml/model is no artifact"),
         (
             ["--volume={folder}:/opt/ml/model:ro", "--user=10001", "--cap-drop=ALL"],
-            "/opt/ml/model cannot be read: Permission denied",
+            "/opt/ml/model cannot be used: Permission denied",
         ),
     ],
 )

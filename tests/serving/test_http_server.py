@@ -174,7 +174,8 @@ def test_a_broken_chunked_body_is_the_callers_fault(body: bytes) -> None:
         peer.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
         answer = b""
         while not answer.endswith(b"}"):
-            assert (more := peer.recv(65536)), answer
+            more = peer.recv(65536)
+            assert more, answer
             answer += more
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert b'"code":"malformed_request"' in answer
