@@ -9,6 +9,9 @@ export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 # On Lambda the function's own settings say how to log; here the same as there.
 export AWS_LAMBDA_LOG_FORMAT="${AWS_LAMBDA_LOG_FORMAT:-JSON}"
 
+# One heap for all threads: those of their own give freed pictures back to the kernel at every request.
+export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-1}"
+
 case "${1:-}" in
 serve)
     shift

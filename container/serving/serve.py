@@ -4,6 +4,7 @@ import argparse
 import logging
 import multiprocessing
 import os
+import select
 import selectors
 import signal
 import socket
@@ -39,6 +40,8 @@ _DROP_BYTES = 64 * 1024 * 1024
 _SPARE_THREADS = 8  # beyond those that wait for the model: they answer pings and refuse
 _MEMORY = "/dev/shm"  # noqa: S108 - the heartbeat files' place: the root may be read-only
 _READ_TIMEOUT = struct.pack("ll", 5, 0)  # seconds and microseconds, as the kernel takes them
+_STEP_ASIDE_SECONDS = 0.001  # a connection that the worker has
+_NEXT_REQUEST_MILLISECONDS = 5  # a thread waits so long before it gives a connection back
 _LINGER_SECONDS = 2  # for the first byte of a connection, while the server stops
 _GRACE_SECONDS = 25  # SageMaker kills 30 s after SIGTERM
 
@@ -95,6 +98,8 @@ class DrainingWorker(ThreadWorker):
     A peer that sends nothing, or keeps its end open, costs a connection and not a thread.
     """
 
+    _away_until = 0.0
+
     def set_accept_enabled(self, enabled: bool) -> None:
         """On SIGTERM also serve the connections that wait in the backlog.
 
@@ -110,6 +115,23 @@ class DrainingWorker(ThreadWorker):
                     self.accept(listener)
                     waiting = self.nr_conns > before
                 listener.close()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Leave the next connection to a worker that has fewer, for a moment.
+
+        All workers wait on one listener, and the first to wake would otherwise take every one of
+        several connections that come at once, while the others idle.
+        """
+        super().accept(listener)
+        if self.alive:
+            self._away_until = time.monotonic() + _STEP_ASIDE_SECONDS * min(self.nr_conns, 10)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        if self.alive:
+            away = self._away_until - time.monotonic()
+            self.set_accept_enabled(away <= 0 and self.nr_conns < self.worker_connections)
+            timeout = min(timeout, away) if away > 0 else timeout
+        super().wait_for_and_dispatch_events(timeout)
 
     def enqueue_req(self, conn: TConn) -> None:
         """A new connection gets a thread once its first byte is here.
@@ -132,13 +154,26 @@ class DrainingWorker(ThreadWorker):
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
 
+    def _has_more(self, conn: TConn) -> bool:
+        """Whether the next request of a connection is about to come and no other waits.
+
+        Passing the connection to the main loop and back costs more than this moment.
+        """
+        if not self.alive or not self.tpool._work_queue.empty():
+            return False
+        coming = select.poll()
+        coming.register(conn.sock, select.POLLIN)
+        return bool(coming.poll(_NEXT_REQUEST_MILLISECONDS))
+
     def handle(self, conn: TConn) -> Any:
-        """A connection that is done is closed here, in its thread.
+        """Serve a connection's requests, and close it here, in its thread, when it is done.
 
         The stock worker closes it in its main loop, where one peer that keeps its end open stops
         everything for 2 s.
         """
         done = super().handle(conn)
+        while done is True and self._has_more(conn):
+            done = super().handle(conn)
         if done is False:
             conn.close(graceful=True)
             conn.close = _already_closed

@@ -1,0 +1,89 @@
+"""What the rounds amount to: medians, the ratio and how sure it is."""
+
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bench.measured import Round
+from serving.settings import granted_cpus
+
+GOAL = 0.87  # of the in-process throughput
+NOISE = 0.05  # of all CPUs: where anything else uses more of them, a pair is disturbed
+PACKAGES = ("flask", "gunicorn", "werkzeug", "numpy", "onnxruntime", "opencv-python-headless")
+SIDES = ("in_process", "http")
+ROWS = {
+    "requests_per_second": "requests/s",
+    "cpu_ms_per_request": "CPU ms a request",
+    "p50_ms": "latency p50, ms",
+    "p99_ms": "latency p99, ms",
+    "client_cpus": "CPUs of the load generator",
+    "other_cpus": "CPUs of anything else here",
+    "busiest_worker": "busiest process, of the side's CPU",
+}
+
+Pair = tuple[Round, Round]  # one of each side
+
+
+def is_quiet(pair: Pair) -> bool:
+    return max(side.other_cpus for side in pair) <= NOISE * (os.cpu_count() or 1)
+
+
+def summary(concurrency: int, measured: Sequence[Pair], pairs: int) -> dict[str, Any]:
+    """Medians, the median of the pairs' ratios, and its 95 % interval from a bootstrap.
+
+    Of the quiet pairs, if there are `pairs` of them; else of all, and the goal stays unsettled.
+    """
+    quiet = [pair for pair in measured if is_quiet(pair)]
+    counted = quiet if len(quiet) >= pairs else measured
+    ratios = np.array([b.requests_per_second / a.requests_per_second for a, b in counted])
+    draws = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
+    low, high = np.percentile(np.median(draws, axis=1), (2.5, 97.5)).tolist()
+    goal = "met" if low >= GOAL else "missed" if high < GOAL else "not settled"
+    return {
+        "concurrency": concurrency,
+        "ratio": float(np.median(ratios)),
+        "interval": [low, high],
+        "goal": goal if counted is quiet else "not settled, the machine was busy otherwise",
+        "pairs": {"measured": len(measured), "quiet": len(quiet), "counted": len(counted)},
+        "medians": {
+            side: {key: statistics.median(getattr(one, key) for one in rounds) for key in ROWS}
+            for side, rounds in zip(SIDES, zip(*counted))
+        },
+        "rounds": {
+            side: [asdict(one) for one in rounds] for side, rounds in zip(SIDES, zip(*measured))
+        },
+    }
+
+
+def show(run: dict[str, Any], console: Console) -> None:
+    table = Table("median of the rounds")
+    for heading in ("in-process", f"HTTP, concurrency {run['concurrency']}"):
+        table.add_column(heading, justify="right")
+    for key, name in ROWS.items():
+        table.add_row(name, *(f"{run['medians'][side][key]:.2f}" for side in SIDES))
+    console.print(table)
+    low, high = run["interval"]
+    console.print(
+        f"HTTP / in-process: {run['ratio']:.3f} (95 % interval {low:.3f} to {high:.3f}) "
+        f"in {run['pairs']['counted']} pairs; goal, {GOAL} or more: {run['goal']}",
+        soft_wrap=True,
+    )
+
+
+def machine() -> dict[str, Any]:
+    model = Path("/proc/cpuinfo").read_text().partition("model name")[2].partition("\n")[0]
+    return {
+        "cpu": model.lstrip("\t: "),
+        "cpus": granted_cpus(os.environ),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
