@@ -77,6 +77,7 @@ def upstream(host: str, folder: Path) -> Iterator[Upstream]:
     try:
         environment = {
             "FETCH_PRIVATE_ADDRESSES": "1",
+            "URI_ALLOWLIST": f"{host}, s3://{BUCKET}",
             "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*s3.get_host_and_port()),
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",

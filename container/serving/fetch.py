@@ -3,7 +3,9 @@
 One policy for both faces. An http(s) address is judged when it is dialled, on the address that is
 dialled, so neither a redirect nor a second DNS answer leads to the instance's metadata, to
 Lambda's runtime API or into the VPC. `FETCH_PRIVATE_ADDRESSES=1` lifts that for endpoints that are
-meant to read from private hosts.
+meant to read from private hosts. Before that the host's name is held to `URI_ALLOWLIST`, in the
+spelling that would be looked up. S3 is read with the role's own rights, so only buckets that are
+named there are.
 """
 
 import base64
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from serving.errors import MalformedRequest, TooLarge, UriFetchFailed, UriNotAllowed
-from serving.settings import Settings
+from serving.settings import ANY_HOST, Settings, UriAllowlist
 
 if TYPE_CHECKING:
     import urllib3
@@ -38,6 +40,7 @@ class Fetcher:
     max_bytes: int
     timeout_seconds: float
     private_addresses: bool = False
+    allowlist: UriAllowlist = ANY_HOST
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Fetcher":
@@ -45,6 +48,7 @@ class Fetcher:
             max_bytes=settings.max_body_bytes,
             timeout_seconds=settings.fetch_timeout_seconds,
             private_addresses=settings.fetch_private_addresses,
+            allowlist=settings.uri_allowlist,
         )
 
     def __call__(self, uri: str) -> bytes:
@@ -126,7 +130,7 @@ class Fetcher:
         dial = partial(self._dial, cut_off)
 
         class JudgedConnection(pool_type.ConnectionCls):  # type: ignore[misc, name-defined]
-            """Looks the host up once, judges the addresses, and dials one of those."""
+            """Judges the host, looks it up once, judges its addresses, and dials one of those."""
 
             def _new_conn(self) -> socket.socket:
                 return dial(self.host, self.port)
@@ -135,6 +139,8 @@ class Fetcher:
         return pool
 
     def _dial(self, cut_off: "_CutOff", host: str, port: int) -> socket.socket:
+        if not self.allowlist.allows_host(host):
+            raise UriNotAllowed(f"{host} is not in URI_ALLOWLIST")
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
@@ -158,11 +164,14 @@ class Fetcher:
         raise UriFetchFailed(f"{host} did not accept a connection: {problem}")
 
     def _s3(self, uri: str) -> bytes:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         bucket, _, key = uri[len("s3://") :].partition("/")
         if not uri[len("s3:") :].startswith("//") or not bucket or not key:
             raise MalformedRequest("an s3 uri is s3://BUCKET/KEY")
+        if not self.allowlist.allows_bucket(bucket):
+            # Not echoed: what stands in its place may hold credentials or a query.
+            raise UriNotAllowed("the bucket is not in URI_ALLOWLIST")
+        from botocore.exceptions import BotoCoreError, ClientError
+
         deadline = time.monotonic() + self.timeout_seconds
         try:
             body = s3_client(self.timeout_seconds).get_object(Bucket=bucket, Key=key)["Body"]

@@ -1,6 +1,7 @@
 """Everything the image reads from its environment, read once."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,74 @@ DEFAULT_MAX_BODY_BYTES = 4 * 1024 * 1024
 # Lambda grants one vCPU per 1,769 MB of memory.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 LAMBDA_MB_PER_VCPU = 1769
+
+
+# Names are compared as they are dialled, where one that is not ASCII has become its xn-- form. As
+# an entry it is refused: the two editions of IDNA make different hosts of some names.
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = rf"{_LABEL}(?:\.{_LABEL})*"
+_HOST = re.compile(_NAME)
+_HOST_ENTRY = re.compile(rf"(?:\*\.)?{_NAME}\.?")
+_BUCKET = re.compile(r"s3://([A-Za-z0-9._-]{1,255})")  # the names that botocore sends
+
+
+@dataclass(frozen=True)
+class UriAllowlist:
+    """Which hosts and buckets the `uri` of a request may name; by default none."""
+
+    any_host: bool = False
+    hosts: frozenset[str] = frozenset()
+    domains: tuple[str, ...] = ()  # each with its leading dot
+    buckets: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, text: str) -> "UriAllowlist":
+        """Read `URI_ALLOWLIST`: `none`, or `*`, hosts, `*.domains` and `s3://buckets`.
+
+        Raises StartError that names the entry at fault.
+        """
+        entries = [entry.strip() for entry in text.split(",")]
+        if [entry.lower() for entry in entries] == ["none"]:
+            return cls()
+        hosts, domains, buckets = set(), set(), set()
+        for entry in entries:
+            if bucket := _BUCKET.fullmatch(entry):
+                buckets.add(bucket[1])
+            elif entry != "*":
+                name = _normalised(entry)
+                if name == "none" or not _HOST_ENTRY.fullmatch(entry):
+                    raise StartError(
+                        f"URI_ALLOWLIST={text!r} is not a list of *, HOST, *.DOMAIN, s3://BUCKET "
+                        f"with commas between them, or none alone: it has {entry!r}"
+                    )
+                if name.startswith("*"):
+                    domains.add(name[1:])
+                else:
+                    hosts.add(name)
+        return cls("*" in entries, frozenset(hosts), tuple(sorted(domains)), frozenset(buckets))
+
+    def allows_host(self, host: str) -> bool:
+        """Whether a host, named as it is dialled, may be asked over http and https.
+
+        What its name leads to is judged apart, by address.
+        """
+        name = _normalised(host)
+        if self.any_host or name in self.hosts:
+            return True
+        # Only of a whole name is the end its domain. A resolver may take no more than the start of
+        # other texts: an address before a zone or a NUL.
+        return name.endswith(self.domains) and _HOST.fullmatch(name) is not None
+
+    def allows_bucket(self, bucket: str) -> bool:
+        """Whether objects of a bucket may be read; never because of `*`."""
+        return bucket in self.buckets
+
+
+def _normalised(host: str) -> str:
+    return host.lower().rstrip(".")
+
+
+ANY_HOST = UriAllowlist(any_host=True)
 
 
 @dataclass(frozen=True)
@@ -31,6 +100,7 @@ class Settings:
     threads: int = 1
     fetch_timeout_seconds: float = 10.0
     fetch_private_addresses: bool = False
+    uri_allowlist: UriAllowlist = ANY_HOST
     log_level: str = "INFO"
 
     @classmethod
@@ -52,6 +122,7 @@ class Settings:
             threads=_number(environment, "OMP_NUM_THREADS", cls.threads),
             fetch_timeout_seconds=_number(environment, "FETCH_TIMEOUT_SECONDS", 10),
             fetch_private_addresses=_flag(environment, "FETCH_PRIVATE_ADDRESSES"),
+            uri_allowlist=UriAllowlist.parse(text("URI_ALLOWLIST", "") or "*"),
             log_level=_choice(
                 environment, "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")
             ),

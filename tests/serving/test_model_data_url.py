@@ -9,7 +9,7 @@ import pytest
 
 from serving.artifact import check, resolve
 from serving.errors import StartError
-from serving.settings import Settings
+from serving.settings import Settings, UriAllowlist
 from upstream import Upstream
 
 
@@ -29,9 +29,12 @@ def test_the_artifact_is_unpacked_and_checked(
         tar.add(artifact_folder, ".")
     s3.upload_file(str(tmp_path / "model.tar.gz"), "models", "cats/model.tar.gz")
     expected = check(artifact_folder).model_id
-    found = resolve(
-        Settings(model_data_url="s3://models/cats/model.tar.gz", model_id=expected), None
+    settings = Settings(
+        model_data_url="s3://models/cats/model.tar.gz",
+        model_id=expected,
+        uri_allowlist=UriAllowlist(),  # it is for what requests name
     )
+    found = resolve(settings, None)
     assert found.model_id == expected
     assert found.folder != artifact_folder
 

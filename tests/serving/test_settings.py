@@ -52,6 +52,7 @@ def test_cpus_that_lambda_grants(
         ("MAX_WAITING", "9" * 5000, "a whole number"),
         ("IMAGE_ID", "a\nb", "printable ASCII"),
         ("FETCH_PRIVATE_ADDRESSES", "false", "one of 0, 1"),
+        ("URI_ALLOWLIST", "https://x.example", "a list of *, HOST, *.DOMAIN, s3://BUCKET"),
         ("LOG_LEVEL", "info", "one of DEBUG, INFO, WARNING, ERROR"),
     ],
 )
@@ -63,5 +64,13 @@ def test_a_wrong_value_names_the_variable_and_the_choices(
 
 
 def test_an_empty_variable_is_an_unset_one() -> None:
-    names = ("MODEL_NAME", "MODEL_DATA_URL", "IMAGE_ID", "WORKERS", "MAX_BODY_BYTES", "LOG_LEVEL")
+    names = (
+        "MODEL_NAME",
+        "MODEL_DATA_URL",
+        "IMAGE_ID",
+        "WORKERS",
+        "MAX_BODY_BYTES",
+        "URI_ALLOWLIST",
+        "LOG_LEVEL",
+    )
     assert Settings.from_environment(dict.fromkeys(names, "")) == Settings.from_environment({})
