@@ -1,49 +1,39 @@
 """What a deployment may choose: every context key, with its default, its rule and its meaning."""
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Literal
 
-Mode = Literal["lambda", "sagemaker", "both"]
+from infra import combinations
+from infra.rules import (
+    MAX_ENVIRONMENT_VALUE,
+    Rule,
+    boolean,
+    list_of,
+    matching,
+    one_number_of,
+    one_of,
+    whole,
+)
 
-T = TypeVar("T")
+# What a reader meets first, and then what for.
+FIRST = "First"
+MODEL = "The model"
+ON_LAMBDA = "Lambda"
+ON_SAGEMAKER = "SageMaker"
+ACCESS = "Who may call, and what the container may reach"
+
+_SUBNET_LIMIT = 16  # SageMaker's; Lambda has the same
+_GROUP_LIMIT = 5
 
 
 class ConfigError(ValueError):
     """All configuration mistakes at once, one line each."""
 
 
-@dataclass(frozen=True)
-class Rule(Generic[T]):
-    """What a key's value may be."""
-
-    allowed: str
-    """Completes the sentence "it must be ..."."""
-    parse: Callable[[str], T | None]
-    """The value that a text means, or None where the text breaks the rule."""
-
-
-def _one_of(choices: Mapping[str, T]) -> Rule[T]:
-    return Rule(f"one of {', '.join(choices)}", choices.get)
-
-
-def _whole(low: int, high: int) -> Rule[int]:
-    def parse(text: str) -> int | None:
-        # Nine digits hold every limit here, and int() refuses thousands of them with a traceback.
-        number = int(text) if re.fullmatch("[0-9]{1,9}", text) else low - 1
-        return number if low <= number <= high else None
-
-    return Rule(f"a whole number from {low} to {high}", parse)
-
-
-def _matching(pattern: str, allowed: str) -> Rule[str]:
-    return Rule(allowed, lambda text: text if re.fullmatch(pattern, text) else None)
-
-
-def _key(rule: Rule[Any], doc: str) -> dict[str, Any]:
-    return {"rule": rule, "doc": doc}
+def _key(default: Any, rule: Rule[Any], doc: str, group: str) -> Any:
+    return field(default=default, metadata={"rule": rule, "doc": doc, "group": group})
 
 
 @dataclass(frozen=True)
@@ -51,57 +41,189 @@ class Config:
     """The validated choices of one deployment.
 
     Each field is a context key of the same name: `-c KEY=VALUE`, or `context` in cdk.json. Its
-    metadata hold the `rule` that a value must meet and a `doc` line.
+    metadata hold the `rule` that a value must meet, a `doc` line and a `group`. None and () stand
+    for a key that is not given. A key of a target that the mode leaves out is checked all the same
+    and has no effect.
     """
 
-    mode: Mode = field(
-        default="lambda",  # costs nothing while idle
-        metadata=_key(
-            _one_of({mode: mode for mode in get_args(Mode)}), "where the image is deployed"
-        ),
+    mode: Literal["lambda", "sagemaker", "both"] = _key(
+        "lambda",  # costs nothing while idle
+        one_of(("lambda", "sagemaker", "both")),
+        "where the image is deployed",
+        FIRST,
     )
-    stack_name: str = field(
-        default="DualInferenceStack",
+    stack_name: str = _key(
+        "DualInferenceStack",
         # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
-        metadata=_key(
-            _matching(
-                "[A-Za-z][A-Za-z0-9-]{0,127}",
-                "1 to 128 letters, digits or hyphens, a letter first",
-            ),
-            "the CloudFormation stack; another name is another deployment",
+        matching(
+            "[A-Za-z][A-Za-z0-9-]{0,127}", "1 to 128 letters, digits or hyphens, a letter first"
         ),
+        "the CloudFormation stack; another name is another deployment",
+        FIRST,
     )
-    model_name: str = field(
-        default="efficientnet_lite0",
-        metadata=_key(
-            # It also names a folder in the image.
-            _matching(
-                "[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
-                "1 to 128 letters, digits, '.', '_' or '-', a letter or digit first",
-            ),
-            "the model that is built into the image",
+    model_name: str = _key(
+        "efficientnet_lite0",
+        # It also names a folder in the image.
+        matching(
+            "[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
+            "1 to 128 letters, digits, '.', '_' or '-', a letter or digit first",
         ),
+        "the model that is built into the image",
+        FIRST,
     )
-    lambda_memory_mb: int = field(
-        default=1769,  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
-        metadata=_key(
-            _whole(128, 10240), "the function's memory; CPU comes with it, one vCPU for 1,769 MB"
+    instance_type: str = _key(
+        "ml.m5.large",
+        # A digit followed by g is an Arm family (ml.c7g, ml.m6gd); the image is for x86-64.
+        matching(
+            r"ml\.(?![a-z]+[0-9]+g)[a-z][a-z0-9-]*\.[a-z0-9-]+",
+            "ml.<family>.<size> of an x86-64 family, such as ml.m5.large",
         ),
+        "the endpoint's instance type; another one makes a new endpoint",
+        FIRST,
     )
-    lambda_timeout_seconds: int = field(
-        default=30,
-        metadata=_key(_whole(1, 900), "how long one invocation of the function may take"),
+    alarm_email: str | None = _key(
+        None,
+        matching(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+", "one address, such as team@example.com"),
+        "who hears of alarms; AWS sends a confirmation first",
+        FIRST,
     )
-    instance_type: str = field(
-        default="ml.m5.large",
-        metadata=_key(
-            # A digit followed by g is an Arm family (ml.c7g, ml.m6gd); the image is for x86-64.
-            _matching(
-                r"ml\.(?![a-z]+[0-9]+g)[a-z][a-z0-9-]*\.[a-z0-9-]+",
-                "ml.<family>.<size> of an x86-64 family, such as ml.m5.large",
-            ),
-            "the endpoint's instance type; another one makes a new endpoint",
+
+    model_data: str | None = _key(
+        None,
+        matching(
+            rf"(?=.{{1,{MAX_ENVIRONMENT_VALUE}}}$)"
+            r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[\w!.()'/=+@:-]+\.tar\.gz",
+            "s3://BUCKET/KEY.tar.gz, in a bucket of this account",
         ),
+        "an artifact that both targets serve instead of the built-in one; needs model_id",
+        MODEL,
+    )
+    model_id: str | None = _key(
+        None,
+        matching("[0-9a-f]{64}", "a model id: 64 hexadecimal digits, lower case"),
+        "the model id that both targets check before they answer",
+        MODEL,
+    )
+
+    lambda_memory_mb: int = _key(
+        1769,  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+        whole(128, 10240),
+        "the function's memory; CPU comes with it, one vCPU for 1,769 MB",
+        ON_LAMBDA,
+    )
+    lambda_timeout_seconds: int = _key(
+        30, whole(1, 900), "how long one invocation of the function may take", ON_LAMBDA
+    )
+    lambda_ephemeral_mb: int = _key(
+        512,
+        whole(512, 10240),
+        "the function's /tmp, where model_data is unpacked: room for twice its size",
+        ON_LAMBDA,
+    )
+    lambda_reserved_concurrency: int | None = _key(
+        None,
+        whole(1, 100_000),
+        "at most so many executions at once, set aside for this function: also a cap on its cost",
+        ON_LAMBDA,
+    )
+    lambda_provisioned_concurrency: int | None = _key(
+        None,
+        whole(1, 100_000),
+        "so many executions kept warm, billed by the hour; as they fill, more are, "
+        "up to lambda_reserved_concurrency",
+        ON_LAMBDA,
+    )
+
+    sagemaker_type: Literal["realtime", "serverless", "async"] = _key(
+        "realtime",
+        one_of(("realtime", "serverless", "async")),
+        "the kind of endpoint; another one makes a new endpoint",
+        ON_SAGEMAKER,
+    )
+    min_instances: int = _key(
+        1,
+        whole(0, 100),
+        "the fewest instances; 0 for async only; from 2 on, an update starts with one of them",
+        ON_SAGEMAKER,
+    )
+    max_instances: int = _key(
+        2, whole(1, 100), "the most instances; as many as min_instances: no scaling", ON_SAGEMAKER
+    )
+    invocations_per_instance_per_minute: int = _key(
+        3000,
+        whole(1, 1_000_000),
+        "the traffic of one instance that scaling aims at (realtime)",
+        ON_SAGEMAKER,
+    )
+    data_capture_percent: int = _key(
+        0,
+        whole(0, 100),
+        "the share of requests and answers that are kept in a bucket of the stack (realtime)",
+        ON_SAGEMAKER,
+    )
+    serverless_memory_mb: int = _key(
+        3072,
+        # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariantServerlessConfig.html
+        one_number_of(range(1024, 6145, 1024)),
+        "the memory of a serverless endpoint; CPU comes with it",
+        ON_SAGEMAKER,
+    )
+    serverless_max_concurrency: int = _key(
+        10, whole(1, 200), "at most so many requests at once (serverless)", ON_SAGEMAKER
+    )
+
+    url_auth: Literal["iam", "none"] = _key(
+        "iam",
+        one_of(("iam", "none")),
+        "who may call the function's URL: signed callers, or everybody",
+        ACCESS,
+    )
+    url_cors_origins: tuple[str, ...] = _key(
+        (),
+        list_of(
+            r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?",
+            "origins such as https://example.com, or *, separated by commas",
+            most=100,  # https://docs.aws.amazon.com/lambda/latest/api/API_Cors.html
+        ),
+        "the pages whose scripts may call the function's URL from a browser",
+        ACCESS,
+    )
+    uri_allowlist: tuple[str, ...] = _key(
+        ("*",),
+        list_of(
+            r"\*|(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]*[a-z0-9]"
+            r"|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|none",
+            "hosts (images.example.com, *.example.com), buckets (s3://BUCKET), "
+            "* (every public host) or none, separated by commas",
+            most=100,
+        ),
+        "what the uri of a request may name; both roles may read the buckets",
+        ACCESS,
+    )
+    network_isolation: bool = _key(
+        False,
+        boolean(),
+        "cut the endpoint's container off the network; both targets then take bytes and data: only",
+        ACCESS,
+    )
+    subnet_ids: tuple[str, ...] = _key(
+        (),
+        list_of("subnet-[0-9a-f]{8,17}", "subnet ids, separated by commas", _SUBNET_LIMIT),
+        "the VPC subnets that both targets are attached to; needs security_group_ids",
+        ACCESS,
+    )
+    security_group_ids: tuple[str, ...] = _key(
+        (),
+        list_of("sg-[0-9a-f]{8,17}", "security group ids, separated by commas", _GROUP_LIMIT),
+        "the security groups of both targets in these subnets",
+        ACCESS,
+    )
+    log_retention_days: int = _key(
+        30,
+        # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+        one_number_of((1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653)),
+        "how long logs are kept, of both targets",
+        ACCESS,
     )
 
     @classmethod
@@ -109,22 +231,39 @@ class Config:
         """Read every key with `context(key)`, which answers None for one that is not given.
 
         Values come as text from the command line and as JSON from cdk.json; both are parsed alike.
-        Raises ConfigError that names the key, the value and what is allowed, for every mistake.
+        Raises ConfigError that names the key, the value and what is allowed, for every mistake:
+        those of single keys, and of combinations that AWS would refuse at deploy time.
         """
         values: dict[str, Any] = {}
-        mistakes = []
+        texts: dict[str, str] = {}
+        mistakes: dict[str, str] = {}
         for key in fields(cls):
             given = context(key.name)
             if given is None:
                 continue
-            text = given if isinstance(given, str) else json.dumps(given)
             rule: Rule[Any] = key.metadata["rule"]
-            values[key.name] = rule.parse(text)
-            if values[key.name] is None:
-                mistakes.append(f"{key.name}={text!r}: it must be {rule.allowed}")
+            texts[key.name] = _text(given)
+            text = texts[key.name]
+            if rule.many and isinstance(given, list):
+                text = ",".join(map(_text, given))
+            value = rule.parse(text)
+            if value is None:
+                mistakes[key.name] = rule.allowed
+            else:
+                values[key.name] = value
+        config = cls(**values)
+        for combination in combinations.ALL:
+            name = combination.keys[0]
+            if not mistakes.keys() & {*combination.keys} and combination.broken(config):
+                texts.setdefault(name, _text(getattr(config, name)))
+                mistakes[name] = combination.allowed
         if mistakes:
-            raise ConfigError("\n".join(mistakes))
-        return cls(**values)
+            lines = (
+                f"{name}={texts[name]!r}: it must be {allowed}"
+                for name, allowed in mistakes.items()
+            )
+            raise ConfigError("\n".join(lines))
+        return config
 
     @property
     def on_lambda(self) -> bool:
@@ -135,3 +274,8 @@ class Config:
     def on_sagemaker(self) -> bool:
         """Whether this deployment has the SageMaker target."""
         return self.mode in ("sagemaker", "both")
+
+
+def _text(value: object) -> str:
+    """As the command line would have it."""
+    return value if isinstance(value, str) else json.dumps(value)

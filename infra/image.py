@@ -11,6 +11,8 @@ from aws_cdk.aws_ecr_assets import (
 )
 from constructs import Construct
 
+from infra.config import Config
+
 CONTAINER = Path(__file__).parent.parent / "container"
 
 # SageMaker's CreateModel refuses OCI manifests and Lambda refuses image indexes, so the image has
@@ -34,7 +36,7 @@ def docker_outputs(environment: Mapping[str, str]) -> Sequence[str] | None:
 
 
 class Image(Construct):
-    """The image built from container/, and the environment that every target starts it with.
+    """The image built from container/, and what every target tells it in its environment.
 
     It is one asset, published once: `uri`, and `tag` in `repository`, are the same reference. The
     tag is the hash of what the image is built from, and so is IMAGE_ID.
@@ -45,7 +47,7 @@ class Image(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        model_name: str,
+        config: Config,
         docker_outputs: Sequence[str] | None,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -53,7 +55,7 @@ class Image(Construct):
             self,
             "Asset",
             directory=str(CONTAINER),
-            build_args={"MODEL_NAME": model_name},
+            build_args={"MODEL_NAME": config.model_name},
             platform=Platform.LINUX_AMD64,  # whatever machine deploys
             outputs=docker_outputs,
             # Either builder makes the same image: it keeps its tag.
@@ -62,4 +64,11 @@ class Image(Construct):
         self.repository: IRepository = asset.repository
         self.tag = asset.image_tag
         self.uri = asset.image_uri
-        self.environment = {"MODEL_NAME": model_name, "IMAGE_ID": asset.asset_hash}
+        # The container of a closed endpoint reaches nothing: the function refuses what it cannot.
+        allowlist = ("none",) if config.network_isolation else config.uri_allowlist
+        self.environment = {
+            "MODEL_NAME": config.model_name,
+            "IMAGE_ID": asset.asset_hash,
+            "URI_ALLOWLIST": ",".join(allowlist),
+            **({"MODEL_ID": config.model_id} if config.model_id else {}),
+        }

@@ -1,63 +1,73 @@
 """The Lambda target: a function of the image, its `live` alias and the alias' URL."""
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Annotations, Duration, RemovalPolicy, Size, Stack
+from aws_cdk.aws_cloudwatch import Alarm, IMetric, MathExpression, Metric, Stats
 from aws_cdk.aws_iam import Grant, IGrantable, Role, ServicePrincipal
 from aws_cdk.aws_lambda import (
     Alias,
     Architecture,
+    CfnFunction,
     DockerImageCode,
     DockerImageFunction,
+    FunctionUrl,
     FunctionUrlAuthType,
+    FunctionUrlCorsOptions,
+    HttpMethod,
     LoggingFormat,
+    VersionOptions,
 )
-from aws_cdk.aws_logs import LogGroup, RetentionDays
-from constructs import Construct
+from aws_cdk.aws_logs import FilterPattern, MetricFilter
+from constructs import Construct, IDependable
 
+from infra import access, alarms
+from infra.config import Config
 from infra.image import Image
+from infra.lambda_rollout import shift_gradually
+from infra.logs import log_group
+
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html, under execution role
+_ATTACH_ACTIONS = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+]
+
+# The share of the provisioned executions in use that scaling aims at.
+_PROVISIONED_UTILIZATION = 0.7
 
 
 class LambdaTarget(Construct):
     """Serves the image as a Lambda function, which costs nothing while idle.
 
     Callers use `alias` or `url`, never the bare function: a deployment moves both from one
-    published version to the next. The URL accepts signed requests (AWS_IAM) only.
+    published version to the next, gradually, and back where `alarms` ring. Versions outlive the
+    deployment that replaces them, so that the alias can be put back by hand.
     """
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        image: Image,
-        memory_mb: int,
-        timeout: Duration,
+        self, scope: Construct, construct_id: str, *, image: Image, config: Config
     ) -> None:
         super().__init__(scope, construct_id)
-        log_group = LogGroup(
-            self,
-            "Logs",
-            retention=RetentionDays.ONE_MONTH,
-            removal_policy=RemovalPolicy.DESTROY,
-        )
-        # A role of our own, since CDK's would have AWS's managed policy: logs in the whole account.
-        role = Role(self, "Role", assumed_by=ServicePrincipal("lambda.amazonaws.com"))
-        log_group.grant_write(role)
-        function = DockerImageFunction(
-            self,
-            "Function",
-            # Not from_image_asset: that would declare a second asset. The entrypoint and its
-            # command stay the image's own.
-            code=DockerImageCode.from_ecr(image.repository, tag_or_digest=image.tag),
-            architecture=Architecture.X86_64,
-            memory_size=memory_mb,
-            timeout=timeout,
-            environment=image.environment,
-            role=role,
-            log_group=log_group,
-            logging_format=LoggingFormat.JSON,
-        )
-        self.alias = Alias(self, "Live", alias_name="live", version=function.current_version)
-        self.url = self.alias.add_function_url(auth_type=FunctionUrlAuthType.AWS_IAM)
+        self._logs = log_group(self, "Logs", retention_days=config.log_retention_days)
+        self._function = self._create_function(image, config)
+        self.alias = self._create_alias(config)
+        self.url = self._create_url(config)
+        self._cold_starts = self._count_cold_starts()
+        watched = self._create_alarms(Duration.seconds(config.lambda_timeout_seconds))
+        self.alarms = [
+            *watched,
+            alarms.alarm(
+                self,
+                "Throttles",
+                self._metric("Throttles", Stats.SUM),
+                above=0,
+                description="calls are refused: raise the function's or the account's concurrency",
+            ),
+        ]
+        shift_gradually(self, self._function, self.alias, watched)
 
     def grant_invoke(self, grantee: IGrantable) -> Grant:
         """Let `grantee` call the URL and invoke the alias directly.
@@ -66,3 +76,154 @@ class LambdaTarget(Construct):
         https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
         """
         return self.url.grant_invoke_url(grantee).combine(self.alias.grant_invoke(grantee))
+
+    def deploy_after(self, dependable: IDependable) -> None:
+        """Leave the function as it is until `dependable` has been created or updated."""
+        self._function.node.add_dependency(dependable)
+
+    def metric_invocations(self) -> Metric:
+        """Calls of the alias, by its URL too."""
+        return self._metric("Invocations", Stats.SUM)
+
+    def metric_latency(self, statistic: str) -> Metric:
+        """Time in the function, ms."""
+        return self._metric("Duration", statistic)
+
+    def metric_faults(self) -> list[Metric]:
+        """Faults of direct calls; faults through the URL, which Lambda does not count as Errors."""
+        return [self._metric("Errors", Stats.SUM), self._metric("Url5xxCount", Stats.SUM)]
+
+    def metric_throttles(self) -> Metric:
+        """Calls that were refused for want of concurrency."""
+        return self._metric("Throttles", Stats.SUM)
+
+    def metric_concurrency(self) -> Metric:
+        """The most executions at once."""
+        return self._metric("ConcurrentExecutions", Stats.MAXIMUM)
+
+    def metric_cold_starts(self, statistic: str = Stats.SAMPLE_COUNT) -> Metric:
+        """How many starts a caller waited for; with another statistic, their length in ms."""
+        return self._cold_starts.metric(statistic=statistic, period=alarms.PERIOD)
+
+    def _metric(self, name: str, statistic: str) -> Metric:
+        return self.alias.metric(name, statistic=statistic, period=alarms.PERIOD)
+
+    def _create_function(self, image: Image, config: Config) -> DockerImageFunction:
+        # A role of our own, since CDK's would have AWS's managed policy: logs in the whole account.
+        role = Role(self, "Role", assumed_by=ServicePrincipal("lambda.amazonaws.com"))
+        self._logs.grant_write(role)
+        access.grant_reads(role, config)
+        access.grant_network(role, config, _ATTACH_ACTIONS)
+        model_data = {"MODEL_DATA_URL": config.model_data} if config.model_data else {}
+        function = DockerImageFunction(
+            self,
+            "Function",
+            # Not from_image_asset: that would declare a second asset. The entrypoint and its
+            # command stay the image's own.
+            code=DockerImageCode.from_ecr(image.repository, tag_or_digest=image.tag),
+            architecture=Architecture.X86_64,
+            memory_size=config.lambda_memory_mb,
+            ephemeral_storage_size=Size.mebibytes(config.lambda_ephemeral_mb),
+            timeout=Duration.seconds(config.lambda_timeout_seconds),
+            reserved_concurrent_executions=config.lambda_reserved_concurrency,
+            environment={**image.environment, **model_data},
+            role=role,
+            log_group=self._logs,
+            logging_format=LoggingFormat.JSON,
+            current_version_options=VersionOptions(removal_policy=RemovalPolicy.RETAIN),
+        )
+        resource = function.node.default_child
+        assert isinstance(resource, CfnFunction)  # noqa: S101 - narrows the type
+        if config.subnet_ids:
+            # The L2 wants the whole VPC, which neither Lambda nor SageMaker does.
+            resource.vpc_config = CfnFunction.VpcConfigProperty(
+                subnet_ids=list(config.subnet_ids),
+                security_group_ids=list(config.security_group_ids),
+            )
+        return function
+
+    def _create_alias(self, config: Config) -> Alias:
+        provisioned = config.lambda_provisioned_concurrency
+        alias = Alias(
+            self,
+            "Live",
+            alias_name="live",
+            version=self._function.current_version,
+            provisioned_concurrent_executions=provisioned,
+        )
+        most = config.lambda_reserved_concurrency or 0
+        if provisioned and most > provisioned:
+            scaling = alias.add_auto_scaling(min_capacity=provisioned, max_capacity=most)
+            scaling.scale_on_utilization(utilization_target=_PROVISIONED_UTILIZATION)
+        return alias
+
+    def _create_url(self, config: Config) -> FunctionUrl:
+        if config.url_auth == "none":
+            Annotations.of(self).add_warning_v2(
+                "one-image:PublicUrl",
+                "url_auth=none: everybody can call the function's URL at this account's cost, "
+                f"{config.lambda_reserved_concurrency} at once",
+            )
+        cors = FunctionUrlCorsOptions(
+            allowed_origins=list(config.url_cors_origins),
+            allowed_methods=[HttpMethod.GET, HttpMethod.POST],
+            allowed_headers=["authorization", "content-type", "x-amz-*"],
+            exposed_headers=["x-amzn-sagemaker-custom-attributes"],
+            max_age=Duration.hours(1),
+        )
+        return self.alias.add_function_url(
+            auth_type=FunctionUrlAuthType.NONE
+            if config.url_auth == "none"
+            else FunctionUrlAuthType.AWS_IAM,
+            cors=cors if config.url_cors_origins else None,
+        )
+
+    def _count_cold_starts(self) -> MetricFilter:
+        """Lambda has no metric of them; its report of each call has the time of its start."""
+        return MetricFilter(
+            self,
+            "ColdStarts",
+            log_group=self._logs,
+            filter_pattern=FilterPattern.exists("$.record.metrics.initDurationMs"),
+            metric_namespace=Stack.of(self).stack_name,
+            metric_name="ColdStarts",
+            metric_value="$.record.metrics.initDurationMs",
+        )
+
+    def _create_alarms(self, timeout: Duration) -> list[Alarm]:
+        """What stops a rollout."""
+        errors, url_faults = self.metric_faults()
+        calls = self.metric_invocations()
+        limit = timeout.to_milliseconds() / 2
+
+        def percent(faults: IMetric) -> MathExpression:
+            return MathExpression(
+                expression="100 * faults / calls",
+                using_metrics={"faults": faults, "calls": calls},
+                label="faults, % of calls",
+                period=alarms.PERIOD,
+            )
+
+        return [
+            alarms.alarm(
+                self,
+                "Errors",
+                percent(errors),
+                above=alarms.MAX_FAULT_PERCENT,
+                description="the function fails: see its log group",
+            ),
+            alarms.alarm(
+                self,
+                "UrlFaults",
+                percent(url_faults),
+                above=alarms.MAX_FAULT_PERCENT,
+                description="the function's URL answers 5xx: see its log group",
+            ),
+            alarms.alarm(
+                self,
+                "Latency",
+                self.metric_latency("p99"),
+                above=limit,
+                description="one call in a hundred takes half of lambda_timeout_seconds",
+            ),
+        ]

@@ -1,80 +1,101 @@
-"""The SageMaker target: a real-time endpoint of the image."""
+"""The SageMaker target: a real-time, serverless or asynchronous endpoint of the image."""
 
 from hashlib import sha256
 
-from aws_cdk import ArnFormat, Stack
-from aws_cdk.aws_iam import Grant, IGrantable, PolicyStatement, Role, ServicePrincipal
+from aws_cdk import Duration, Stack
+from aws_cdk.aws_cloudwatch import Alarm, ComparisonOperator, Metric, Stats, TreatMissingData
+from aws_cdk.aws_iam import Grant, IGrantable
 from aws_cdk.aws_sagemaker import CfnEndpoint, CfnEndpointConfig, CfnModel
 from constructs import Construct
 
+from infra import alarms
+from infra.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
+from infra.config import Config
 from infra.image import Image
+from infra.logs import log_group
+from infra.sagemaker_role import execution_role
+from infra.sagemaker_rollout import guardrails
+from infra.sagemaker_scaling import Scaling
+from infra.sagemaker_storage import AsyncWork, CapturedTraffic
 
-SAGEMAKER_TYPE = "realtime"
+VARIANT = "AllTraffic"
+
+# https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference.html
+_ASYNC_TIMEOUT = Duration.minutes(15)
+# A body of an asynchronous call comes from S3, where AWS's limit is 1 GB; it has to fit in memory.
+_ASYNC_MAX_BODY_BYTES = 64 * 1024 * 1024
+
+_START_TIMEOUT = Duration.minutes(5)  # of the container, until its first healthy /ping
+_DOWNLOAD_TIMEOUT = Duration.minutes(10)  # of model_data
 
 
-def endpoint_name(stack_name: str, instance_type: str) -> str:
+def endpoint_name(stack_name: str, sagemaker_type: str, instance_type: str) -> str:
     """The endpoint's name, known at synth: what watches the endpoint can name it without a cycle.
 
     It changes with what AWS cannot change in place, so that such a change makes a new endpoint. At
     most 63 characters, the limit of SageMaker.
     """
-    identity = "\n".join((stack_name, SAGEMAKER_TYPE, instance_type))
+    machine = "" if sagemaker_type == "serverless" else instance_type
+    identity = "\n".join((stack_name, sagemaker_type, machine))
     return f"{stack_name[:54].rstrip('-')}-{sha256(identity.encode()).hexdigest()[:8]}"
 
 
 class SageMakerTarget(Construct):
-    """Serves the image as an endpoint of one instance, which costs its price by the hour.
+    """Serves the image as an endpoint. All but a serverless one cost their instances by the hour.
 
     L1 constructs: the alpha L2 ones lack rollout guardrails, data capture, serverless and async.
     """
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        image: Image,
-        instance_type: str,
+        self, scope: Construct, construct_id: str, *, image: Image, config: Config
     ) -> None:
         super().__init__(scope, construct_id)
-        stack = Stack.of(self)
-        self.endpoint_name = endpoint_name(stack.stack_name, instance_type)
-        self.role = self._execution_role(image)
-        model = CfnModel(
-            self,
-            "Model",
-            execution_role_arn=self.role.role_arn,
-            primary_container=CfnModel.ContainerDefinitionProperty(
-                image=image.uri, environment=image.environment
-            ),
+        self._config = config
+        self.endpoint_name = endpoint_name(
+            Stack.of(self).stack_name, config.sagemaker_type, config.instance_type
         )
-        # CreateModel pulls with the role at once, and naming the role does not wait for its policy.
-        model.node.add_dependency(self.role)
-        endpoint_config = CfnEndpointConfig(
+        # SageMaker writes to the group of this name; made here, it is kept for as long as asked.
+        logs = log_group(
             self,
-            "EndpointConfig",
-            production_variants=[
-                CfnEndpointConfig.ProductionVariantProperty(
-                    variant_name="AllTraffic",
-                    model_name=model.attr_model_name,
-                    instance_type=instance_type,
-                    initial_instance_count=1,
-                    initial_variant_weight=1,
-                )
-            ],
+            "Logs",
+            name=f"/aws/sagemaker/Endpoints/{self.endpoint_name}",
+            retention_days=config.log_retention_days,
         )
+        is_async = config.sagemaker_type == "async"
+        watched = self._create_alarms(
+            _ASYNC_TIMEOUT if is_async else Duration.seconds(SYNCHRONOUS_TIMEOUT_SECONDS)
+        )
+        self.alarms = [*watched]
+        self.role = execution_role(self, image=image, config=config, logs=logs, watched=watched)
+        self.work = AsyncWork(self, "Async", role=self.role) if is_async else None
         self.endpoint = CfnEndpoint(
             self,
             "Endpoint",
             endpoint_name=self.endpoint_name,
-            endpoint_config_name=endpoint_config.attr_endpoint_config_name,
+            endpoint_config_name=self._create_config(image).attr_endpoint_config_name,
+            **guardrails(config, watched),
         )
+        # The log group would else be made by whichever comes first.
+        self.endpoint.node.add_dependency(logs)
+        if config.sagemaker_type != "serverless":
+            if config.min_instances < config.max_instances:
+                Scaling(
+                    self,
+                    "Scaling",
+                    endpoint_name=self.endpoint.attr_endpoint_name,
+                    variant=VARIANT,
+                    config=config,
+                )
+            if config.min_instances > 0:
+                self.alarms.append(self._create_capacity_alarm())
 
     def grant_invoke(self, grantee: IGrantable) -> Grant:
-        """Let `grantee` invoke this endpoint."""
+        """Let `grantee` invoke this endpoint; an asynchronous one through its bucket."""
+        if self.work:
+            self.work.grant_use(grantee)
         return Grant.add_to_principal(
             grantee=grantee,
-            actions=["sagemaker:InvokeEndpoint"],
+            actions=["sagemaker:InvokeEndpointAsync" if self.work else "sagemaker:InvokeEndpoint"],
             resource_arns=[
                 Stack.of(self).format_arn(
                     service="sagemaker", resource="endpoint", resource_name=self.endpoint_name
@@ -82,37 +103,132 @@ class SageMakerTarget(Construct):
             ],
         )
 
-    def _execution_role(self, image: Image) -> Role:
-        """What SageMaker does in our name: pull the image, write this endpoint's logs and metrics.
+    def metric_invocations(self) -> Metric:
+        """Calls that the endpoint has answered."""
+        name = "InvocationsProcessed" if self.work else "Invocations"
+        return self._metric(name, Stats.SUM)
 
-        https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html, under CreateModel.
-        """
-        role = Role(self, "Role", assumed_by=ServicePrincipal("sagemaker.amazonaws.com"))
-        # Includes ecr:GetAuthorizationToken, which AWS grants on "*" only.
-        image.repository.grant_pull(role)
-        log_group = Stack.of(self).format_arn(
-            service="logs",
-            resource="log-group",
-            # The `:*` is part of a log group's ARN in a policy; it stands for its streams.
-            resource_name=f"/aws/sagemaker/Endpoints/{self.endpoint_name}:*",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    def metric_latency(self, statistic: str) -> Metric:
+        """Time until the container has answered, µs."""
+        return self._metric("ModelLatency", statistic)
+
+    def metric_faults(self) -> Metric:
+        """Answers of 5xx."""
+        return self._metric("Invocation5XXErrors", Stats.SUM)
+
+    def metric_instances(self) -> Metric:
+        """Running instances. There is no such metric: each reports its CPU once a minute."""
+        return self._metric("CPUUtilization", Stats.SAMPLE_COUNT, "/aws/sagemaker/Endpoints")
+
+    def metric_cold_starts(self) -> Metric:
+        """Starts that a caller waited for, of a serverless endpoint."""
+        return self._metric("ModelSetupTime", Stats.SAMPLE_COUNT)
+
+    def metric_concurrency(self) -> Metric:
+        """The share of its concurrency that a serverless endpoint uses, 0 to 1."""
+        return self._metric("ServerlessConcurrentExecutionsUtilization", Stats.MAXIMUM)
+
+    def _metric(self, name: str, statistic: str, namespace: str = "AWS/SageMaker") -> Metric:
+        return Metric(
+            namespace=namespace,
+            metric_name=name,
+            dimensions_map={"EndpointName": self.endpoint_name, "VariantName": VARIANT},
+            statistic=statistic,
+            period=alarms.PERIOD,
         )
-        role.add_to_policy(
-            PolicyStatement(
-                actions=[
-                    "logs:CreateLogGroup",
-                    "logs:CreateLogStream",
-                    "logs:DescribeLogStreams",
-                    "logs:PutLogEvents",
-                ],
-                resources=[log_group],
+
+    def _create_alarms(self, timeout: Duration) -> list[Alarm]:
+        """What stops an update."""
+        return [
+            alarms.alarm(
+                self,
+                "Faults",
+                self._metric("Invocation5XXErrors", Stats.AVERAGE),  # the share of the calls
+                above=alarms.MAX_FAULT_PERCENT / 100,
+                description="the endpoint answers 5xx: see its log group",
+            ),
+            alarms.alarm(
+                self,
+                "Latency",
+                self.metric_latency("p99"),
+                above=timeout.to_milliseconds() * 1000 / 2,
+                description="one call in a hundred takes half of the time that AWS allows",
+            ),
+        ]
+
+    def _create_capacity_alarm(self) -> Alarm:
+        alarm = Alarm(
+            self,
+            "NoCapacity",
+            metric=self.metric_instances(),
+            threshold=1,
+            comparison_operator=ComparisonOperator.LESS_THAN_THRESHOLD,
+            evaluation_periods=5,
+            treat_missing_data=TreatMissingData.BREACHING,  # none reports
+            alarm_description="no healthy instance has reported for five minutes",
+        )
+        # It would ring until the endpoint is there.
+        alarm.node.add_dependency(self.endpoint)
+        return alarm
+
+    def _create_model(self, image: Image) -> CfnModel:
+        config = self._config
+        max_body = {"MAX_BODY_BYTES": str(_ASYNC_MAX_BODY_BYTES)} if self.work else {}
+        model = CfnModel(
+            self,
+            "Model",
+            execution_role_arn=self.role.role_arn,
+            primary_container=CfnModel.ContainerDefinitionProperty(
+                image=image.uri,
+                environment={**image.environment, **max_body},
+                model_data_url=config.model_data,
+            ),
+            enable_network_isolation=config.network_isolation,
+            vpc_config=CfnModel.VpcConfigProperty(
+                subnets=list(config.subnet_ids),
+                security_group_ids=list(config.security_group_ids),
             )
+            if config.subnet_ids
+            else None,
         )
-        role.add_to_policy(
-            PolicyStatement(
-                actions=["cloudwatch:PutMetricData"],  # the instances' CPU, memory and disk
-                resources=["*"],  # AWS knows no resource for it; the namespace narrows it
-                conditions={"StringEquals": {"cloudwatch:namespace": "/aws/sagemaker/Endpoints"}},
+        # CreateModel pulls with the role at once, and naming the role does not wait for its policy.
+        model.node.add_dependency(self.role.node.find_child("DefaultPolicy"))
+        return model
+
+    def _create_config(self, image: Image) -> CfnEndpointConfig:
+        config = self._config
+        capture = None
+        if config.data_capture_percent and config.sagemaker_type == "realtime":
+            store = CapturedTraffic(self, "Capture", role=self.role)
+            capture = store.config(config.data_capture_percent)
+        return CfnEndpointConfig(
+            self,
+            "EndpointConfig",
+            production_variants=[self._variant(self._create_model(image))],
+            async_inference_config=self.work.config() if self.work else None,
+            data_capture_config=capture,
+        )
+
+    def _variant(self, model: CfnModel) -> CfnEndpointConfig.ProductionVariantProperty:
+        config = self._config
+        if config.sagemaker_type == "serverless":
+            return CfnEndpointConfig.ProductionVariantProperty(
+                variant_name=VARIANT,
+                model_name=model.attr_model_name,
+                initial_variant_weight=1,
+                serverless_config=CfnEndpointConfig.ServerlessConfigProperty(
+                    memory_size_in_mb=config.serverless_memory_mb,
+                    max_concurrency=config.serverless_max_concurrency,
+                ),
             )
+        return CfnEndpointConfig.ProductionVariantProperty(
+            variant_name=VARIANT,
+            model_name=model.attr_model_name,
+            initial_variant_weight=1,
+            instance_type=config.instance_type,
+            initial_instance_count=max(1, config.min_instances),
+            container_startup_health_check_timeout_in_seconds=_START_TIMEOUT.to_seconds(),
+            model_data_download_timeout_in_seconds=_DOWNLOAD_TIMEOUT.to_seconds()
+            if config.model_data
+            else None,
         )
-        return role

@@ -1,0 +1,36 @@
+"""The one shape of our alarms: a rate or a time that stays too high for minutes."""
+
+from aws_cdk import Duration
+from aws_cdk.aws_cloudwatch import Alarm, ComparisonOperator, IMetric, TreatMissingData
+from constructs import Construct
+
+PERIOD = Duration.minutes(1)
+
+# Of requests. A rollout hands a tenth of them or more to the new version at first, so one that
+# always fails is far above it, and a stray fault under traffic is below.
+MAX_FAULT_PERCENT = 1
+
+
+def alarm(
+    scope: Construct,
+    construct_id: str,
+    metric: IMetric,
+    *,
+    above: float,
+    description: str,
+) -> Alarm:
+    """Rings when `metric` is above in two of three minutes: soon enough to stop a rollout.
+
+    Minutes without a call are no reason to ring.
+    """
+    return Alarm(
+        scope,
+        construct_id,
+        metric=metric,
+        threshold=above,
+        comparison_operator=ComparisonOperator.GREATER_THAN_THRESHOLD,
+        evaluation_periods=3,
+        datapoints_to_alarm=2,
+        treat_missing_data=TreatMissingData.NOT_BREACHING,
+        alarm_description=description,
+    )
