@@ -76,7 +76,7 @@ class Config:
         # A digit followed by g is an Arm family (ml.c7g, ml.m6gd); the image is for x86-64.
         matching(
             r"ml\.(?![a-z]+[0-9]+g)[a-z][a-z0-9-]*\.[a-z0-9-]+",
-            "ml.<family>.<size> of an x86-64 family, such as ml.m5.large",
+            "ml.FAMILY.SIZE of an x86-64 family, such as ml.m5.large",
         ),
         "the endpoint's instance type; another one makes a new endpoint",
         FIRST,

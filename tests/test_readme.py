@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.config import Config
+from infra.config import FIRST, Config
 from ops import faces
 from ops.faces import ROOT
 from ops.local import process_environment
@@ -72,10 +72,37 @@ def test_the_readme_runs_something_on_both_faces() -> None:
     assert {face for face, _ in BLOCK.findall(README)} == {"", "serve", "lambda"}
 
 
-def test_every_context_key_is_in_the_readme() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| `([^`]*)` \| (.*) \|$", README, re.MULTILINE)
-    expected = [(key.name, str(key.default), str(key.metadata["doc"])) for key in fields(Config)]
-    assert [row for row in rows if row[0] in {name for name, _, _ in expected}] == expected
+def default(value: object) -> str:
+    """As a table shows it: as the command line would have it, and nothing where there is none."""
+    if value is None or value == ():
+        return ""
+    text = ",".join(value) if isinstance(value, tuple) else str(value)
+    return f"`{text.lower() if isinstance(value, bool) else text}`"
+
+
+def test_the_readme_shows_the_first_keys() -> None:
+    expected = [
+        f"| `{key.name}` | {default(key.default)} | {key.metadata['doc']} |"
+        for key in fields(Config)
+        if key.metadata["group"] == FIRST
+    ]
+    assert len(expected) == 5
+    assert "\n".join(expected) in README
+
+
+def test_the_deployment_guide_lists_every_key_in_its_group() -> None:
+    expected = [""]
+    for key in fields(Config):
+        if f"### {key.metadata['group']}" not in expected:
+            expected += [f"### {key.metadata['group']}", "| Key | Default | It must be | |"]
+        expected.append(
+            f"| `{key.name}` | {default(key.default)} | {key.metadata['rule'].allowed} "
+            f"| {key.metadata['doc']} |"
+        )
+    guide = (ROOT / "docs" / "05-deployment.md").read_text()
+    keys = guide.partition("## Keys")[2].partition("\nLeft out")[0]
+    kept = [line for line in keys.splitlines() if line[:3] in ("###", "| K", "| `")]
+    assert kept == expected[1:]
 
 
 def test_every_variable_that_the_image_reads_is_in_the_readme() -> None:
