@@ -94,6 +94,9 @@ setup: .venv/installed $(ARTIFACT)/manifest.json
 	@$(call venv,.venv)
 	@.venv/bin/python $(LOCKED) -r container/requirements.txt
 	@.venv/bin/python $(INSTALL) -c container/requirements.in -r requirements-dev.txt
+	@# Apart, since it pins another boto3 than ours.
+	@UV_TOOL_DIR="$(CURDIR)/.venv/tools" UV_TOOL_BIN_DIR="$(CURDIR)/.venv/bin" \
+		.venv/bin/uv tool install --quiet --python .venv/bin/python checkov==3.3.30
 	@.venv/bin/python $(LOCKED) --no-deps -r container/requirements-mxnet.txt
 	@.venv/bin/python container/install_emulator.py .venv/bin/aws-lambda-rie
 	@touch $@

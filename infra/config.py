@@ -92,7 +92,7 @@ class Config:
         None,
         matching(
             rf"(?=.{{1,{MAX_ENVIRONMENT_VALUE}}}$)"
-            r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[\w!.()'/=+@:-]+\.tar\.gz",
+            r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[A-Za-z0-9_!.()'/=+@:-]+\.tar\.gz",
             "s3://BUCKET/KEY.tar.gz, in a bucket of this account",
         ),
         "an artifact that both targets serve instead of the built-in one; needs model_id",
@@ -191,7 +191,7 @@ class Config:
     uri_allowlist: tuple[str, ...] = _key(
         ("*",),
         list_of(
-            r"\*|(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]*[a-z0-9]"
+            r"\*|(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
             r"|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|none",
             "hosts (images.example.com, *.example.com), buckets (s3://BUCKET), "
             "* (every public host) or none, separated by commas",

@@ -21,6 +21,7 @@ from constructs import Construct, IDependable
 
 from infra import access, alarms
 from infra.config import Config
+from infra.explained import explain
 from infra.image import Image
 from infra.lambda_rollout import shift_gradually
 from infra.logs import log_group
@@ -140,6 +141,7 @@ class LambdaTarget(Construct):
                 subnet_ids=list(config.subnet_ids),
                 security_group_ids=list(config.security_group_ids),
             )
+        _explain(function, config)
         return function
 
     def _create_alias(self, config: Config) -> Alias:
@@ -171,12 +173,16 @@ class LambdaTarget(Construct):
             exposed_headers=["x-amzn-sagemaker-custom-attributes"],
             max_age=Duration.hours(1),
         )
-        return self.alias.add_function_url(
+        url = self.alias.add_function_url(
             auth_type=FunctionUrlAuthType.NONE
             if config.url_auth == "none"
             else FunctionUrlAuthType.AWS_IAM,
             cors=cors if config.url_cors_origins else None,
         )
+        if config.url_auth == "none":
+            reason = "url_auth=none asks for it; lambda_reserved_concurrency caps what it can cost"
+            explain(url, {"CKV_AWS_258": reason})
+        return url
 
     def _count_cold_starts(self) -> MetricFilter:
         """Lambda has no metric of them; its report of each call has the time of its start."""
@@ -227,3 +233,19 @@ class LambdaTarget(Construct):
                 description="one call in a hundred takes half of lambda_timeout_seconds",
             ),
         ]
+
+
+def _explain(function: DockerImageFunction, config: Config) -> None:
+    explain(
+        function,
+        {
+            "W3005": "CDK's own DependsOn of the role, beside the one of its policy that is needed",
+            "CKV_AWS_116": "a caller waits for the answer, and hears of a failure instead",
+            "CKV_AWS_173": "no secret is in it; Lambda encrypts it with AWS's own key",
+        },
+    )
+    if config.lambda_reserved_concurrency is None:
+        reason = "the key lambda_reserved_concurrency: what one function reserves, all others lose"
+        explain(function, {"CKV_AWS_115": reason})
+    if not config.subnet_ids:
+        explain(function, {"CKV_AWS_117": "the key subnet_ids: it needs no private network"})

@@ -1,18 +1,24 @@
 """What an endpoint keeps in S3: asynchronous requests and answers, captured traffic."""
 
-from aws_cdk import Duration, RemovalPolicy
-from aws_cdk.aws_iam import IGrantable, IRole
-from aws_cdk.aws_s3 import BlockPublicAccess, Bucket, BucketEncryption, LifecycleRule
+from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk.aws_iam import IGrantable, IRole, PolicyStatement
+from aws_cdk.aws_s3 import BlockPublicAccess, Bucket, BucketEncryption, CfnBucket, LifecycleRule
 from aws_cdk.aws_sagemaker import CfnEndpointConfig
 from aws_cdk.aws_sns import Topic
 from constructs import Construct
 
+from infra.access import policy_of
+from infra.explained import explain
+
 KEPT_FOR = Duration.days(30)
+
+# https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint-prerequisites.html
+_WRITE = ("s3:PutObject", "s3:AbortMultipartUpload")
 
 
 def _bucket(scope: Construct) -> Bucket:
     """Closed, encrypted, and emptied by time; it outlives the stack, since data may be in it."""
-    return Bucket(
+    bucket = Bucket(
         scope,
         "Bucket",
         encryption=BucketEncryption.S3_MANAGED,
@@ -23,6 +29,28 @@ def _bucket(scope: Construct) -> Bucket:
         ],
         removal_policy=RemovalPolicy.RETAIN,
     )
+    no_log = "a log is another bucket, which asks for the next; CloudTrail can log its data events"
+    explain(
+        bucket,
+        {
+            "AwsSolutions-S1": no_log,
+            "CKV_AWS_18": no_log,
+            "CKV_AWS_21": "an object is written once, and a version would outlive its expiry",
+        },
+    )
+    return bucket
+
+
+def _grant(role: IRole, bucket: Bucket, folder: str, *actions: str) -> None:
+    """Let `role` do just this; CDK's grant_read and grant_put have wildcards."""
+    role.add_to_principal_policy(
+        PolicyStatement(actions=list(actions), resources=[bucket.arn_for_objects(f"{folder}/*")])
+    )
+    resource = bucket.node.default_child
+    assert isinstance(resource, CfnBucket)  # noqa: S101 - narrows the type
+    arn = f"<{Stack.of(bucket).get_logical_id(resource)}.Arn>/{folder}/*"
+    reason = "every object of the folder; nobody knows their names beforehand"
+    explain(policy_of(role), {f"AwsSolutions-IAM5[Resource::{arn}]": reason})
 
 
 class AsyncWork(Construct):
@@ -33,11 +61,13 @@ class AsyncWork(Construct):
         self.bucket = _bucket(self)
         self.answered = Topic(self, "Answered", enforce_ssl=True)
         self.failed = Topic(self, "Failed", enforce_ssl=True)
-        self.bucket.grant_read(role, "input/*")
-        self.bucket.grant_put(role, "output/*")
-        self.bucket.grant_put(role, "failure/*")
-        self.answered.grant_publish(role)
-        self.failed.grant_publish(role)
+        _grant(role, self.bucket, "input", "s3:GetObject")
+        _grant(role, self.bucket, "output", *_WRITE)
+        _grant(role, self.bucket, "failure", *_WRITE)
+        for topic in (self.answered, self.failed):
+            topic.grant_publish(role)
+            reason = "a message says where a request or an answer is and holds neither"
+            explain(topic, {"CKV_AWS_26": reason})
 
     def grant_use(self, grantee: IGrantable) -> None:
         """Let `grantee` put requests and read answers."""
@@ -64,7 +94,7 @@ class CapturedTraffic(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, role: IRole) -> None:
         super().__init__(scope, construct_id)
         self.bucket = _bucket(self)
-        self.bucket.grant_put(role, "capture/*")
+        _grant(role, self.bucket, "capture", *_WRITE)
 
     def config(self, percent: int) -> CfnEndpointConfig.DataCaptureConfigProperty:
         """For the endpoint config."""

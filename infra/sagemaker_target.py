@@ -11,6 +11,7 @@ from constructs import Construct
 from infra import alarms
 from infra.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
 from infra.config import Config
+from infra.explained import explain
 from infra.image import Image
 from infra.logs import log_group
 from infra.sagemaker_role import execution_role
@@ -193,6 +194,9 @@ class SageMakerTarget(Construct):
         )
         # CreateModel pulls with the role at once, and naming the role does not wait for its policy.
         model.node.add_dependency(self.role.node.find_child("DefaultPolicy"))
+        if not config.network_isolation:
+            reason = "the key network_isolation: without it the container fetches what a uri names"
+            explain(model, {"CKV_AWS_370": reason})
         return model
 
     def _create_config(self, image: Image) -> CfnEndpointConfig:
