@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from ops import local, plan
+from ops import doctor, invoke, local, plan
 
 EXAMPLES = """\
 examples:
@@ -11,6 +11,8 @@ examples:
   python -m ops local --image cat.jpg          a picture of yours
   python -m ops local --docker --json          both faces as containers, for a machine to read
   python -m ops plan                           what each mode would create on AWS
+  python -m ops doctor                         what would stop a deployment, each with its fix
+  python -m ops invoke cat.jpg                 ask the deployed stack, on Lambda or SageMaker
 """
 
 
@@ -25,12 +27,17 @@ def main() -> int:
     for name, module, summary in (
         ("local", local, "run both faces on this machine and compare their answers"),
         ("plan", plan, "synthesize every mode and list what it would create"),
+        ("doctor", doctor, "check what a deployment needs, before and after it"),
+        ("invoke", invoke, "ask the deployed stack, on whichever target it serves"),
     ):
         command = commands.add_parser(name, help=summary, description=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     options = parser.parse_args()
-    status: int = options.run(options)
+    try:
+        status: int = options.run(options)
+    except KeyboardInterrupt:
+        return 130  # as a shell counts SIGINT
     return status
 
 
