@@ -5,7 +5,7 @@ import sys
 
 from aws_cdk import App
 
-from infra.config import Config, ConfigError
+from infra.context import ConfigError, read_config
 from infra.image import docker_outputs
 from infra.stack import DualInferenceStack
 
@@ -14,7 +14,7 @@ def main() -> None:
     """Synthesize the stack, or exit with one line per configuration mistake."""
     app = App()
     try:
-        config = Config.from_context(app.node.try_get_context)
+        config = read_config(app.node.try_get_context)
     except ConfigError as error:
         sys.exit(str(error))
     DualInferenceStack(

@@ -21,7 +21,7 @@ def grant_reads(role: IRole, config: Config) -> None:
             )
         )
     buckets = [item for item in config.uri_allowlist if item.startswith("s3://")]
-    if buckets and not config.network_isolation:
+    if buckets:
         role.add_to_principal_policy(
             PolicyStatement(
                 actions=["s3:GetObject"],

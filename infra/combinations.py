@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from infra.config import Config
+from infra.config import Config
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 SYNCHRONOUS_TIMEOUT_SECONDS = 60
@@ -16,12 +14,12 @@ class Combination:
     """A rule over several keys; the first one is the one that is reported."""
 
     keys: tuple[str, ...]
-    broken: Callable[["Config"], bool]
+    broken: Callable[[Config], bool]
     allowed: str
     """Completes the sentence "it must be ..."."""
 
 
-def _serverless(config: "Config") -> bool:
+def _serverless(config: Config) -> bool:
     return config.on_sagemaker and config.sagemaker_type == "serverless"
 
 

@@ -1,11 +1,8 @@
 """What a deployment may choose: every context key, with its default, its rule and its meaning."""
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from infra import combinations
 from infra.rules import (
     MAX_ENVIRONMENT_VALUE,
     Rule,
@@ -26,10 +23,6 @@ ACCESS = "Who may call, and what the container may reach"
 
 _SUBNET_LIMIT = 16  # SageMaker's; Lambda has the same
 _GROUP_LIMIT = 5
-
-
-class ConfigError(ValueError):
-    """All configuration mistakes at once, one line each."""
 
 
 def _key(default: Any, rule: Rule[Any], doc: str, group: str) -> Any:
@@ -73,9 +66,9 @@ class Config:
     )
     instance_type: str = _key(
         "ml.m5.large",
-        # A digit followed by g is an Arm family (ml.c7g, ml.m6gd); the image is for x86-64.
+        # A digit followed by g is an Arm family (ml.c7g, ml.m6gd), and gb200 is; not the image.
         matching(
-            r"ml\.(?![a-z]+[0-9]+g)[a-z][a-z0-9-]*\.[a-z0-9-]+",
+            r"ml\.(?![a-z]+[0-9]+g|.*-gb)[a-z][a-z0-9-]*\.[a-z0-9-]+",
             "ml.FAMILY.SIZE of an x86-64 family, such as ml.m5.large",
         ),
         "the endpoint's instance type; another one makes a new endpoint",
@@ -130,7 +123,7 @@ class Config:
         None,
         whole(1, 100_000),
         "so many executions kept warm, billed by the hour; as they fill, more are, "
-        "up to lambda_reserved_concurrency",
+        "up to lambda_reserved_concurrency less this number",
         ON_LAMBDA,
     )
 
@@ -226,45 +219,6 @@ class Config:
         ACCESS,
     )
 
-    @classmethod
-    def from_context(cls, context: Callable[[str], object]) -> "Config":
-        """Read every key with `context(key)`, which answers None for one that is not given.
-
-        Values come as text from the command line and as JSON from cdk.json; both are parsed alike.
-        Raises ConfigError that names the key, the value and what is allowed, for every mistake:
-        those of single keys, and of combinations that AWS would refuse at deploy time.
-        """
-        values: dict[str, Any] = {}
-        texts: dict[str, str] = {}
-        mistakes: dict[str, str] = {}
-        for key in fields(cls):
-            given = context(key.name)
-            if given is None:
-                continue
-            rule: Rule[Any] = key.metadata["rule"]
-            texts[key.name] = _text(given)
-            text = texts[key.name]
-            if rule.many and isinstance(given, list):
-                text = ",".join(map(_text, given))
-            value = rule.parse(text)
-            if value is None:
-                mistakes[key.name] = rule.allowed
-            else:
-                values[key.name] = value
-        config = cls(**values)
-        for combination in combinations.ALL:
-            name = combination.keys[0]
-            if not mistakes.keys() & {*combination.keys} and combination.broken(config):
-                texts.setdefault(name, _text(getattr(config, name)))
-                mistakes[name] = combination.allowed
-        if mistakes:
-            lines = (
-                f"{name}={texts[name]!r}: it must be {allowed}"
-                for name, allowed in mistakes.items()
-            )
-            raise ConfigError("\n".join(lines))
-        return config
-
     @property
     def on_lambda(self) -> bool:
         """Whether this deployment has the Lambda target."""
@@ -274,8 +228,3 @@ class Config:
     def on_sagemaker(self) -> bool:
         """Whether this deployment has the SageMaker target."""
         return self.mode in ("sagemaker", "both")
-
-
-def _text(value: object) -> str:
-    """As the command line would have it."""
-    return value if isinstance(value, str) else json.dumps(value)

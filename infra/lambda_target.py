@@ -1,40 +1,25 @@
 """The Lambda target: a function of the image, its `live` alias and the alias' URL."""
 
-from aws_cdk import Annotations, Duration, RemovalPolicy, Size, Stack
+from aws_cdk import Annotations, Duration, Stack
 from aws_cdk.aws_cloudwatch import Alarm, IMetric, MathExpression, Metric, Stats
-from aws_cdk.aws_iam import Grant, IGrantable, Role, ServicePrincipal
+from aws_cdk.aws_iam import Grant, IGrantable
 from aws_cdk.aws_lambda import (
     Alias,
-    Architecture,
-    CfnFunction,
-    DockerImageCode,
-    DockerImageFunction,
     FunctionUrl,
     FunctionUrlAuthType,
     FunctionUrlCorsOptions,
     HttpMethod,
-    LoggingFormat,
-    VersionOptions,
 )
 from aws_cdk.aws_logs import FilterPattern, MetricFilter
 from constructs import Construct, IDependable
 
-from infra import access, alarms
+from infra import alarms
 from infra.config import Config
 from infra.explained import explain
 from infra.image import Image
+from infra.lambda_function import create_function
 from infra.lambda_rollout import shift_gradually
 from infra.logs import log_group
-
-# https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html, under execution role
-_ATTACH_ACTIONS = [
-    "ec2:AssignPrivateIpAddresses",
-    "ec2:CreateNetworkInterface",
-    "ec2:DeleteNetworkInterface",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSubnets",
-    "ec2:UnassignPrivateIpAddresses",
-]
 
 # The share of the provisioned executions in use that scaling aims at.
 _PROVISIONED_UTILIZATION = 0.7
@@ -53,7 +38,7 @@ class LambdaTarget(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._logs = log_group(self, "Logs", retention_days=config.log_retention_days)
-        self._function = self._create_function(image, config)
+        self._function = create_function(self, image=image, config=config, logs=self._logs)
         self.alias = self._create_alias(config)
         self.url = self._create_url(config)
         self._cold_starts = self._count_cold_starts()
@@ -109,41 +94,6 @@ class LambdaTarget(Construct):
     def _metric(self, name: str, statistic: str) -> Metric:
         return self.alias.metric(name, statistic=statistic, period=alarms.PERIOD)
 
-    def _create_function(self, image: Image, config: Config) -> DockerImageFunction:
-        # A role of our own, since CDK's would have AWS's managed policy: logs in the whole account.
-        role = Role(self, "Role", assumed_by=ServicePrincipal("lambda.amazonaws.com"))
-        self._logs.grant_write(role)
-        access.grant_reads(role, config)
-        access.grant_network(role, config, _ATTACH_ACTIONS)
-        model_data = {"MODEL_DATA_URL": config.model_data} if config.model_data else {}
-        function = DockerImageFunction(
-            self,
-            "Function",
-            # Not from_image_asset: that would declare a second asset. The entrypoint and its
-            # command stay the image's own.
-            code=DockerImageCode.from_ecr(image.repository, tag_or_digest=image.tag),
-            architecture=Architecture.X86_64,
-            memory_size=config.lambda_memory_mb,
-            ephemeral_storage_size=Size.mebibytes(config.lambda_ephemeral_mb),
-            timeout=Duration.seconds(config.lambda_timeout_seconds),
-            reserved_concurrent_executions=config.lambda_reserved_concurrency,
-            environment={**image.environment, **model_data},
-            role=role,
-            log_group=self._logs,
-            logging_format=LoggingFormat.JSON,
-            current_version_options=VersionOptions(removal_policy=RemovalPolicy.RETAIN),
-        )
-        resource = function.node.default_child
-        assert isinstance(resource, CfnFunction)  # noqa: S101 - narrows the type
-        if config.subnet_ids:
-            # The L2 wants the whole VPC, which neither Lambda nor SageMaker does.
-            resource.vpc_config = CfnFunction.VpcConfigProperty(
-                subnet_ids=list(config.subnet_ids),
-                security_group_ids=list(config.security_group_ids),
-            )
-        _explain(function, config)
-        return function
-
     def _create_alias(self, config: Config) -> Alias:
         provisioned = config.lambda_provisioned_concurrency
         alias = Alias(
@@ -153,7 +103,8 @@ class LambdaTarget(Construct):
             version=self._function.current_version,
             provisioned_concurrent_executions=provisioned,
         )
-        most = config.lambda_reserved_concurrency or 0
+        # What is left for the second version that runs during an update.
+        most = (config.lambda_reserved_concurrency or 0) - (provisioned or 0)
         if provisioned and most > provisioned:
             scaling = alias.add_auto_scaling(min_capacity=provisioned, max_capacity=most)
             scaling.scale_on_utilization(utilization_target=_PROVISIONED_UTILIZATION)
@@ -169,7 +120,13 @@ class LambdaTarget(Construct):
         cors = FunctionUrlCorsOptions(
             allowed_origins=list(config.url_cors_origins),
             allowed_methods=[HttpMethod.GET, HttpMethod.POST],
-            allowed_headers=["authorization", "content-type", "x-amz-*"],
+            allowed_headers=[
+                "authorization",
+                "content-type",
+                "x-amz-content-sha256",
+                "x-amz-date",
+                "x-amz-security-token",
+            ],
             exposed_headers=["x-amzn-sagemaker-custom-attributes"],
             max_age=Duration.hours(1),
         )
@@ -190,7 +147,7 @@ class LambdaTarget(Construct):
             self,
             "ColdStarts",
             log_group=self._logs,
-            filter_pattern=FilterPattern.exists("$.record.metrics.initDurationMs"),
+            filter_pattern=FilterPattern.number_value("$.record.metrics.initDurationMs", ">=", 0),
             metric_namespace=Stack.of(self).stack_name,
             metric_name="ColdStarts",
             metric_value="$.record.metrics.initDurationMs",
@@ -233,19 +190,3 @@ class LambdaTarget(Construct):
                 description="one call in a hundred takes half of lambda_timeout_seconds",
             ),
         ]
-
-
-def _explain(function: DockerImageFunction, config: Config) -> None:
-    explain(
-        function,
-        {
-            "W3005": "CDK's own DependsOn of the role, beside the one of its policy that is needed",
-            "CKV_AWS_116": "a caller waits for the answer, and hears of a failure instead",
-            "CKV_AWS_173": "no secret is in it; Lambda encrypts it with AWS's own key",
-        },
-    )
-    if config.lambda_reserved_concurrency is None:
-        reason = "the key lambda_reserved_concurrency: what one function reserves, all others lose"
-        explain(function, {"CKV_AWS_115": reason})
-    if not config.subnet_ids:
-        explain(function, {"CKV_AWS_117": "the key subnet_ids: it needs no private network"})

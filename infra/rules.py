@@ -52,10 +52,10 @@ def matching(pattern: str, allowed: str) -> Rule[str]:
 
 
 def list_of(pattern: str, allowed: str, most: int) -> Rule[tuple[str, ...]]:
-    """At least one item, `most` at most, which together fit into one environment value."""
+    """One item to `most`, each once, which together fit into one environment value."""
 
     def parse(text: str) -> tuple[str, ...] | None:
-        items = tuple(item.strip() for item in text.split(","))
+        items = tuple(dict.fromkeys(item.strip() for item in text.split(",")))
         fits = len(items) <= most and len(",".join(items)) <= MAX_ENVIRONMENT_VALUE
         return items if fits and all(re.fullmatch(pattern, item) for item in items) else None
 

@@ -1,7 +1,7 @@
 """What an endpoint keeps in S3: asynchronous requests and answers, captured traffic."""
 
 from aws_cdk import Duration, RemovalPolicy, Stack
-from aws_cdk.aws_iam import IGrantable, IRole, PolicyStatement
+from aws_cdk.aws_iam import Grant, IGrantable, IRole, PolicyStatement
 from aws_cdk.aws_s3 import BlockPublicAccess, Bucket, BucketEncryption, CfnBucket, LifecycleRule
 from aws_cdk.aws_sagemaker import CfnEndpointConfig
 from aws_cdk.aws_sns import Topic
@@ -13,6 +13,7 @@ from infra.explained import explain
 KEPT_FOR = Duration.days(30)
 
 # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint-prerequisites.html
+_FOLDERS = ("input", "output", "failure")
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload")
 
 
@@ -70,10 +71,14 @@ class AsyncWork(Construct):
             explain(topic, {"CKV_AWS_26": reason})
 
     def grant_use(self, grantee: IGrantable) -> None:
-        """Let `grantee` put requests and read answers."""
-        self.bucket.grant_put(grantee, "input/*")
-        self.bucket.grant_read(grantee, "output/*")
-        self.bucket.grant_read(grantee, "failure/*")
+        """Let `grantee` put requests, read answers, and see that one is not there yet."""
+        folders = {name: self.bucket.arn_for_objects(f"{name}/*") for name in _FOLDERS}
+        for action, arns in (
+            ("s3:PutObject", [folders["input"]]),
+            ("s3:GetObject", [folders["output"], folders["failure"]]),
+            ("s3:ListBucket", [self.bucket.bucket_arn]),
+        ):
+            Grant.add_to_principal(grantee=grantee, actions=[action], resource_arns=arns)
 
     def config(self) -> CfnEndpointConfig.AsyncInferenceConfigProperty:
         """For the endpoint config."""

@@ -5,29 +5,24 @@ from hashlib import sha256
 from aws_cdk import Duration, Stack
 from aws_cdk.aws_cloudwatch import Alarm, ComparisonOperator, Metric, Stats, TreatMissingData
 from aws_cdk.aws_iam import Grant, IGrantable
-from aws_cdk.aws_sagemaker import CfnEndpoint, CfnEndpointConfig, CfnModel
+from aws_cdk.aws_sagemaker import CfnEndpoint
 from constructs import Construct
 
 from infra import alarms
 from infra.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
 from infra.config import Config
-from infra.explained import explain
 from infra.image import Image
 from infra.logs import log_group
+from infra.sagemaker_model import create_endpoint_config
 from infra.sagemaker_role import execution_role
 from infra.sagemaker_rollout import guardrails
 from infra.sagemaker_scaling import Scaling
-from infra.sagemaker_storage import AsyncWork, CapturedTraffic
+from infra.sagemaker_storage import AsyncWork
 
 VARIANT = "AllTraffic"
 
 # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference.html
 _ASYNC_TIMEOUT = Duration.minutes(15)
-# A body of an asynchronous call comes from S3, where AWS's limit is 1 GB; it has to fit in memory.
-_ASYNC_MAX_BODY_BYTES = 64 * 1024 * 1024
-
-_START_TIMEOUT = Duration.minutes(5)  # of the container, until its first healthy /ping
-_DOWNLOAD_TIMEOUT = Duration.minutes(10)  # of model_data
 
 
 def endpoint_name(stack_name: str, sagemaker_type: str, instance_type: str) -> str:
@@ -51,7 +46,6 @@ class SageMakerTarget(Construct):
         self, scope: Construct, construct_id: str, *, image: Image, config: Config
     ) -> None:
         super().__init__(scope, construct_id)
-        self._config = config
         self.endpoint_name = endpoint_name(
             Stack.of(self).stack_name, config.sagemaker_type, config.instance_type
         )
@@ -69,15 +63,16 @@ class SageMakerTarget(Construct):
         self.alarms = [*watched]
         self.role = execution_role(self, image=image, config=config, logs=logs, watched=watched)
         self.work = AsyncWork(self, "Async", role=self.role) if is_async else None
+        endpoint_config = create_endpoint_config(
+            self, image=image, config=config, role=self.role, variant=VARIANT, work=self.work
+        )
         self.endpoint = CfnEndpoint(
             self,
             "Endpoint",
             endpoint_name=self.endpoint_name,
-            endpoint_config_name=self._create_config(image).attr_endpoint_config_name,
+            endpoint_config_name=endpoint_config.attr_endpoint_config_name,
             **guardrails(config, watched),
         )
-        # The log group would else be made by whichever comes first.
-        self.endpoint.node.add_dependency(logs)
         if config.sagemaker_type != "serverless":
             if config.min_instances < config.max_instances:
                 Scaling(
@@ -171,68 +166,3 @@ class SageMakerTarget(Construct):
         # It would ring until the endpoint is there.
         alarm.node.add_dependency(self.endpoint)
         return alarm
-
-    def _create_model(self, image: Image) -> CfnModel:
-        config = self._config
-        max_body = {"MAX_BODY_BYTES": str(_ASYNC_MAX_BODY_BYTES)} if self.work else {}
-        model = CfnModel(
-            self,
-            "Model",
-            execution_role_arn=self.role.role_arn,
-            primary_container=CfnModel.ContainerDefinitionProperty(
-                image=image.uri,
-                environment={**image.environment, **max_body},
-                model_data_url=config.model_data,
-            ),
-            enable_network_isolation=config.network_isolation,
-            vpc_config=CfnModel.VpcConfigProperty(
-                subnets=list(config.subnet_ids),
-                security_group_ids=list(config.security_group_ids),
-            )
-            if config.subnet_ids
-            else None,
-        )
-        # CreateModel pulls with the role at once, and naming the role does not wait for its policy.
-        model.node.add_dependency(self.role.node.find_child("DefaultPolicy"))
-        if not config.network_isolation:
-            reason = "the key network_isolation: without it the container fetches what a uri names"
-            explain(model, {"CKV_AWS_370": reason})
-        return model
-
-    def _create_config(self, image: Image) -> CfnEndpointConfig:
-        config = self._config
-        capture = None
-        if config.data_capture_percent and config.sagemaker_type == "realtime":
-            store = CapturedTraffic(self, "Capture", role=self.role)
-            capture = store.config(config.data_capture_percent)
-        return CfnEndpointConfig(
-            self,
-            "EndpointConfig",
-            production_variants=[self._variant(self._create_model(image))],
-            async_inference_config=self.work.config() if self.work else None,
-            data_capture_config=capture,
-        )
-
-    def _variant(self, model: CfnModel) -> CfnEndpointConfig.ProductionVariantProperty:
-        config = self._config
-        if config.sagemaker_type == "serverless":
-            return CfnEndpointConfig.ProductionVariantProperty(
-                variant_name=VARIANT,
-                model_name=model.attr_model_name,
-                initial_variant_weight=1,
-                serverless_config=CfnEndpointConfig.ServerlessConfigProperty(
-                    memory_size_in_mb=config.serverless_memory_mb,
-                    max_concurrency=config.serverless_max_concurrency,
-                ),
-            )
-        return CfnEndpointConfig.ProductionVariantProperty(
-            variant_name=VARIANT,
-            model_name=model.attr_model_name,
-            initial_variant_weight=1,
-            instance_type=config.instance_type,
-            initial_instance_count=max(1, config.min_instances),
-            container_startup_health_check_timeout_in_seconds=_START_TIMEOUT.to_seconds(),
-            model_data_download_timeout_in_seconds=_DOWNLOAD_TIMEOUT.to_seconds()
-            if config.model_data
-            else None,
-        )

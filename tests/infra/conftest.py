@@ -1,54 +1,37 @@
-"""Each mode synthesized once, in this process."""
+"""Each configuration synthesized once, in this process."""
 
 import json
 import os
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from ops.faces import ROOT
+from templates import CONFIGURATIONS, Synthesized
 
 # jsii starts the first `node` of the PATH; ours is beside this interpreter.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
-class Synthesized:
-    """One synthesized stack: its template, and its docker images as the CLI will build them."""
-
-    def __init__(self, outdir: Path, stack_name: str) -> None:
-        self.template = json.loads((outdir / f"{stack_name}.template.json").read_text())
-        assets = json.loads((outdir / f"{stack_name}.assets.json").read_text())
-        self.images: dict[str, Any] = assets["dockerImages"]
-        self.outputs: dict[str, Any] = self.template["Outputs"]
-
-    def resources(self, kind: str) -> dict[str, Any]:
-        """The resources of one type, by logical id."""
-        found = self.template["Resources"].items()
-        return {name: resource for name, resource in found if resource["Type"] == kind}
-
-    def only(self, kind: str) -> tuple[str, dict[str, Any]]:
-        """The logical id and the properties of the one resource of that type."""
-        ((name, resource),) = self.resources(kind).items()
-        return name, resource["Properties"]
-
-
 @pytest.fixture(scope="session")
-def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """`synthesize(mode="both", ...)`: the stack of these keys under the flags of cdk.json."""
+def synthesize_anew(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Synthesized]:
+    """As `synthesize`, every time: for what else than the keys has changed meanwhile."""
     from aws_cdk import App
 
-    from infra.config import Config
+    from infra.context import read_config
     from infra.image import docker_outputs
     from infra.stack import DualInferenceStack
 
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
 
-    def synthesize(environment: dict[str, str] | None = None, **keys: str) -> Synthesized:
+    def synthesize(environment: dict[str, str] | None = None, **keys: Any) -> Synthesized:
         outdir = tmp_path_factory.mktemp("cdk.out")
         app = App(outdir=str(outdir), context={**flags, **keys})
-        config = Config.from_context(app.node.try_get_context)
+        config = read_config(app.node.try_get_context)
         outputs = docker_outputs(environment or {})
         DualInferenceStack(app, config.stack_name, config=config, docker_outputs=outputs)
         app.synth()
@@ -58,11 +41,23 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="session")
-def modes(synthesize: Any) -> dict[str, Synthesized]:
-    """The three modes with every other key at its default."""
-    return {mode: synthesize(mode=mode) for mode in ("lambda", "sagemaker", "both")}
+def synthesize(synthesize_anew: Callable[..., Synthesized]) -> Callable[..., Synthesized]:
+    """`synthesize(mode="both", ...)`: the stack of these keys under the flags of cdk.json."""
+    return cache(synthesize_anew)
 
 
 @pytest.fixture(scope="session")
-def both(modes: dict[str, Synthesized]) -> Synthesized:
-    return modes["both"]
+def configured(synthesize: Callable[..., Synthesized]) -> Callable[[str], Synthesized]:
+    """`configured(NAME)`: one of CONFIGURATIONS."""
+    return lambda name: synthesize(**CONFIGURATIONS[name])
+
+
+@pytest.fixture(params=CONFIGURATIONS)
+def every(request: pytest.FixtureRequest, configured: Callable[[str], Synthesized]) -> Synthesized:
+    """Each of CONFIGURATIONS in turn."""
+    return configured(request.param)
+
+
+@pytest.fixture(scope="session")
+def both(configured: Callable[[str], Synthesized]) -> Synthesized:
+    return configured("both")

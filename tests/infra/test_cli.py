@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from ops.faces import ROOT
+
 BIN = Path(sys.executable).parent
 
 
@@ -48,24 +49,54 @@ def test_synth_of_each_mode(tmp_path: Path, mode: str, targets: set[str]) -> Non
     assert "AWS::CDK::Metadata" not in types  # cdk.json reports nothing to anyone
 
 
-def test_a_wrong_mode_is_one_line_that_names_the_choices(tmp_path: Path) -> None:
-    done = synth(tmp_path, "mode=x")
+@pytest.mark.parametrize(
+    ("context", "mistakes"),
+    [
+        pytest.param(["mode=x"], ["mode='x'"], id="one key"),
+        pytest.param(
+            ["mode=x", "lambda_memory_mb=false", "instance_type=m5.large"],
+            ["mode='x'", "instance_type='m5.large'", "lambda_memory_mb='false'"],
+            id="three keys",
+        ),
+        pytest.param(
+            [
+                "mode=sagemaker",
+                "sagemaker_type=serverless",
+                "network_isolation=true",
+                "data_capture_percent=5",
+                "url_auth=none",
+            ],
+            ["url_auth='none'", "data_capture_percent='5'", "network_isolation='true'"],
+            id="three combinations",
+        ),
+    ],
+)
+def test_every_mistake_is_one_line_without_a_traceback(
+    tmp_path: Path, context: list[str], mistakes: list[str]
+) -> None:
+    done = synth(tmp_path, *context)
     assert done.returncode != 0
     # The CLI adds that its child failed.
     ours = [line for line in done.stderr.splitlines() if "Subprocess exited" not in line]
-    assert ours == ["mode='x': it must be one of lambda, sagemaker, both"]
+    assert [line.partition(": it must be ")[0] for line in ours] == mistakes
+    assert all(line.partition(": it must be ")[2] for line in ours)
+    if mistakes == ["mode='x'"]:
+        assert ours == ["mode='x': it must be one of lambda, sagemaker, both"]
     assert "Traceback" not in done.stdout + done.stderr
+    assert not list(tmp_path.glob("*.template.json"))
 
 
-def test_mistakes_are_reported_together(tmp_path: Path) -> None:
-    done = synth(tmp_path, "mode=x", "lambda_memory_mb=false", "instance_type=m5.large")
-    assert done.returncode != 0
-    ours = [line for line in done.stderr.splitlines() if "Subprocess exited" not in line]
-    keys = [line.partition("=")[0] for line in ours]
-    assert keys == ["mode", "lambda_memory_mb", "instance_type"]
-
-
-def test_the_stacks_name_is_the_users(tmp_path: Path) -> None:
-    done = synth(tmp_path, "stack_name=cats")
+def test_the_stacks_name_the_switches_and_the_warning_are_the_users(tmp_path: Path) -> None:
+    done = synth(
+        tmp_path,
+        "stack_name=cats",
+        "mode=both",
+        "network_isolation=false",
+        "url_auth=none",
+        "lambda_reserved_concurrency=5",
+    )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "cats.template.json").exists()
+    template = json.loads((tmp_path / "cats.template.json").read_text())
+    (model,) = (r for r in template["Resources"].values() if r["Type"] == "AWS::SageMaker::Model")
+    assert model["Properties"]["EnableNetworkIsolation"] is False
+    assert "everybody can call the function's URL" in done.stderr

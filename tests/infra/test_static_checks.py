@@ -17,7 +17,7 @@ from aws_cdk import App, Stack, Validations
 from aws_cdk.aws_logs import LogGroup
 from cdk_nag import AwsSolutionsChecks
 
-from infra.config import Config
+from infra.context import read_config
 from infra.explained import explain
 from infra.image import docker_outputs
 from infra.stack import DualInferenceStack
@@ -55,7 +55,7 @@ def assemblies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / "templates" / folder).mkdir(parents=True)
     for name, keys in CONFIGURATIONS.items():
         app = App(outdir=str(root / name), context={**context, **keys})
-        config = Config.from_context(app.node.try_get_context)
+        config = read_config(app.node.try_get_context)
         DualInferenceStack(app, "Stack", config=config, docker_outputs=docker_outputs({}))
         Validations.of(app).add_plugins(AwsSolutionsChecks(app))
         app.synth()

@@ -1,0 +1,203 @@
+"""What each alarm watches, which of them stop an update, and who hears of them."""
+
+from typing import Any
+
+import pytest
+
+from templates import canonical, evaluate, listed
+
+ALARM = "AWS::CloudWatch::Alarm"
+ENDPOINT = "AWS::SageMaker::Endpoint"
+
+
+def metrics(alarm: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What an alarm watches, by metric name: namespace, dimensions, statistic and period."""
+    queries = [query["MetricStat"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
+    found = {}
+    for query in queries or [{"Metric": alarm, **alarm}]:
+        metric = query["Metric"]
+        found[metric["MetricName"]] = {
+            "namespace": metric["Namespace"],
+            "dimensions": {d["Name"]: canonical(d["Value"]) for d in metric["Dimensions"]},
+            "statistic": query.get("Stat") or query.get("Statistic") or query["ExtendedStatistic"],
+            "period": query["Period"],
+        }
+    return found
+
+
+def watching(stack: Any, *names: str) -> dict[str, Any]:
+    """The properties of the one alarm that watches just these metrics."""
+    (found,) = (
+        alarm["Properties"]
+        for alarm in stack.resources(ALARM).values()
+        if metrics(alarm["Properties"]).keys() == {*names}
+    )
+    return dict(found)
+
+
+@pytest.mark.parametrize("fault", ["Errors", "Url5xxCount"])
+def test_the_share_of_a_functions_calls_that_fail(both: Any, fault: str) -> None:
+    """A fault through the URL is a count of its own: Lambda's Errors do not hold it."""
+    alarm = watching(both, fault, "Invocations")
+    function, _ = both.only("AWS::Lambda::Function")
+    for metric in metrics(alarm).values():
+        assert metric == {
+            "namespace": "AWS/Lambda",
+            # Of the alias, which is what is called and what is moved.
+            "dimensions": {
+                "FunctionName": f"${{{function}}}",
+                "Resource": f"${{{function}}}:live",
+            },
+            "statistic": "Sum",
+            "period": 60,
+        }
+    names = {
+        query["Id"]: query["MetricStat"]["Metric"]["MetricName"]
+        for query in alarm["Metrics"]
+        if "MetricStat" in query
+    }
+    (expression,) = (query for query in alarm["Metrics"] if "Expression" in query)
+    assert [q["Id"] for q in alarm["Metrics"] if q["ReturnData"]] == [expression["Id"]]
+    counts = {fault: 3, "Invocations": 200}
+    share = evaluate(
+        expression["Expression"], **{name: counts[metric] for name, metric in names.items()}
+    )
+    assert share == pytest.approx(1.5)
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    # A tenth of the traffic at a version that always fails rings; one stray fault in 100 does not.
+    assert 1 <= alarm["Threshold"] < 10
+
+
+def test_throttles_and_a_functions_slowest_calls(both: Any, synthesize: Any) -> None:
+    function, _ = both.only("AWS::Lambda::Function")
+    dimensions = {"FunctionName": f"${{{function}}}", "Resource": f"${{{function}}}:live"}
+    throttles = watching(both, "Throttles")
+    assert metrics(throttles)["Throttles"]["dimensions"] == dimensions
+    assert metrics(throttles)["Throttles"]["statistic"] == "Sum"
+    assert throttles["Threshold"] == 0
+    patient = synthesize(mode="lambda", lambda_timeout_seconds="60")
+    for stack, timeout in ((both, 30), (patient, 60)):
+        slow = watching(stack, "Duration")
+        assert metrics(slow)["Duration"]["dimensions"] == dimensions
+        assert metrics(slow)["Duration"]["statistic"] == "p99"
+        assert timeout * 100 < slow["Threshold"] < timeout * 1000  # ms
+
+
+@pytest.mark.parametrize(
+    ("name", "limit_seconds"), [("both", 60), ("serverless", 60), ("async", 15 * 60)]
+)
+def test_an_endpoints_faults_and_slowest_calls(
+    configured: Any, name: str, limit_seconds: int
+) -> None:
+    stack = configured(name)
+    endpoint = stack.only(ENDPOINT)[1]["EndpointName"]
+    dimensions = {"EndpointName": endpoint, "VariantName": "AllTraffic"}
+    faults = watching(stack, "Invocation5XXErrors")
+    assert metrics(faults)["Invocation5XXErrors"] == {
+        "namespace": "AWS/SageMaker",
+        "dimensions": dimensions,
+        "statistic": "Average",  # 1 for a call that failed, else 0: a share
+        "period": 60,
+    }
+    assert 0.01 <= faults["Threshold"] < 0.1
+    slow = watching(stack, "ModelLatency")
+    assert metrics(slow)["ModelLatency"]["dimensions"] == dimensions
+    assert metrics(slow)["ModelLatency"]["statistic"] == "p99"
+    assert limit_seconds * 100_000 < slow["Threshold"] < limit_seconds * 1_000_000  # µs
+
+
+@pytest.mark.parametrize("name", ["sagemaker", "async", "fleet", "fixed", "everything"])
+def test_no_healthy_capacity(configured: Any, name: str) -> None:
+    stack = configured(name)
+    alarm = watching(stack, "CPUUtilization")
+    metric = metrics(alarm)["CPUUtilization"]
+    assert metric["namespace"] == "/aws/sagemaker/Endpoints"
+    assert metric["dimensions"] == {
+        "EndpointName": stack.only(ENDPOINT)[1]["EndpointName"],
+        "VariantName": "AllTraffic",
+    }
+    assert metric["statistic"] == "SampleCount"  # each instance reports once a minute
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+    assert alarm["TreatMissingData"] == "breaching"  # none reports
+    (alarm_id,) = (i for i, a in stack.resources(ALARM).items() if a["Properties"] == alarm)
+    assert ENDPOINT in stack.waits_for(alarm_id)  # it would ring until then
+
+
+@pytest.mark.parametrize("name", ["serverless", "async_from_none"])
+def test_no_instance_is_missed_where_none_is_promised(configured: Any, name: str) -> None:
+    watched = configured(name).resources(ALARM).values()
+    assert not [a for a in watched if "CPUUtilization" in metrics(a["Properties"])]
+
+
+def test_a_minute_without_calls_is_no_reason_to_ring(every: Any) -> None:
+    for alarm in every.resources(ALARM).values():
+        if "CPUUtilization" not in metrics(alarm["Properties"]):
+            assert alarm["Properties"]["TreatMissingData"] in ("notBreaching", "missing")
+
+
+def test_the_alarms_that_stop_an_update(both: Any) -> None:
+    _, group = both.only("AWS::CodeDeploy::DeploymentGroup")
+    deployment = both.only(ENDPOINT)[1]["DeploymentConfig"]
+    stops = {
+        "function": [alarm["Name"] for alarm in group["AlarmConfiguration"]["Alarms"]],
+        "endpoint": [a["AlarmName"] for a in deployment["AutoRollbackConfiguration"]["Alarms"]],
+    }
+    watched = {
+        target: {
+            metric
+            for alarm in alarms
+            for metric in metrics(both.template["Resources"][alarm["Ref"]]["Properties"])
+        }
+        for target, alarms in stops.items()
+    }
+    assert watched == {
+        "function": {"Errors", "Url5xxCount", "Invocations", "Duration"},
+        "endpoint": {"Invocation5XXErrors", "ModelLatency"},
+    }
+
+
+def test_every_alarm_says_what_it_means(every: Any) -> None:
+    for alarm in every.resources(ALARM).values():
+        assert alarm["Properties"]["AlarmDescription"]
+
+
+def test_without_an_address_nobody_is_told(both: Any) -> None:
+    assert not both.resources("AWS::SNS::Subscription")
+    for alarm in both.resources(ALARM).values():
+        assert not alarm["Properties"].keys() & {"AlarmActions", "OKActions"}
+
+
+@pytest.mark.parametrize("name", ["async", "async_from_none", "everything"])
+def test_alarm_email_hears_of_every_alarm_and_of_its_end(configured: Any, name: str) -> None:
+    stack = configured(name)
+    _, subscription = stack.only("AWS::SNS::Subscription")
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "team@example.com")
+    topic = subscription["TopicArn"]
+    for alarm in stack.resources(ALARM).values():
+        if metrics(alarm["Properties"]).keys() != {"HasBacklogWithoutCapacity"}:
+            assert alarm["Properties"]["AlarmActions"] == [topic]
+            assert alarm["Properties"]["OKActions"] == [topic]
+
+
+@pytest.mark.parametrize("name", ["async", "async_from_none", "everything"])
+def test_the_topics_policy_lets_each_alarm_publish(configured: Any, name: str) -> None:
+    """A policy of ours takes the place of AWS's default, which would."""
+    stack = configured(name)
+    topic = stack.only("AWS::SNS::Subscription")[1]["TopicArn"]
+    (policy,) = (
+        policy["Properties"]["PolicyDocument"]["Statement"]
+        for policy in stack.resources("AWS::SNS::TopicPolicy").values()
+        if policy["Properties"]["Topics"] == [topic]
+    )
+    (allowed,) = (statement for statement in policy if statement["Effect"] == "Allow")
+    assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allowed["Action"] == "sns:Publish"
+    assert allowed["Resource"] == topic
+    ((_, condition),) = allowed["Condition"].items()
+    sources = {canonical(source) for source in listed(condition["aws:SourceArn"])}
+    telling = {
+        f"${{{name}.Arn}}"
+        for name, alarm in stack.resources(ALARM).items()
+        if topic in alarm["Properties"].get("AlarmActions", [])
+    }
+    assert sources == telling

@@ -1,0 +1,224 @@
+"""Each context key by itself: what it may be, and what is said when it is not."""
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from infra.config import Config
+from infra.context import ConfigError, read_config
+from serving.settings import UriAllowlist
+from templates import GROUPS, MODEL_DATA, MODEL_ID, SUBNETS
+
+
+def numbered(prefix: str, count: int) -> str:
+    return ",".join(f"{prefix}{n:017x}" for n in range(count))
+
+
+RULES = {key.name: key.metadata["rule"] for key in fields(Config)}
+
+# What is given, from the command line as text and from cdk.json as JSON; and what it means.
+GOOD: dict[str, list[tuple[object, object]]] = {
+    "mode": [(mode, mode) for mode in ("lambda", "sagemaker", "both")],
+    "stack_name": [(name, name) for name in ("c", "cats-in-production", "C" * 128)],
+    "model_name": [(n, n) for n in ("mobilenetv3_large", "resnet18_v1b_0.89", "m" * 128)],
+    "instance_type": [(i, i) for i in ("ml.c7i.2xlarge", "ml.g5.xlarge", "ml.g4dn.xlarge")],
+    "alarm_email": [(a, a) for a in ("team@example.com", "o'hara+ml@mail.example.co.uk")],
+    "model_data": [(d, d) for d in (MODEL_DATA, "s3://b-1/a_b(1)/x=1/v1+2.tar.gz")],
+    "model_id": [(MODEL_ID, MODEL_ID)],
+    "lambda_memory_mb": [("128", 128), ("10240", 10240), (3008, 3008)],
+    "lambda_timeout_seconds": [("1", 1), ("900", 900)],
+    "lambda_ephemeral_mb": [("512", 512), ("10240", 10240)],
+    "lambda_reserved_concurrency": [("1", 1), (1000, 1000)],
+    "lambda_provisioned_concurrency": [("1", 1), (1000, 1000)],
+    "sagemaker_type": [(kind, kind) for kind in ("realtime", "serverless", "async")],
+    "min_instances": [("0", 0), (2, 2)],
+    "max_instances": [("1", 1), (100, 100)],
+    "invocations_per_instance_per_minute": [("1", 1), ("1000000", 1_000_000)],
+    "data_capture_percent": [("0", 0), ("100", 100)],
+    "serverless_memory_mb": [("1024", 1024), (6144, 6144)],
+    "serverless_max_concurrency": [("1", 1), ("200", 200)],
+    "url_auth": [("iam", "iam")],
+    "url_cors_origins": [
+        ("*", ("*",)),
+        (
+            "https://a.example, http://localhost:3000",
+            ("https://a.example", "http://localhost:3000"),
+        ),
+        (["https://a.example", "*"], ("https://a.example", "*")),
+    ],
+    "uri_allowlist": [
+        ("none", ("none",)),
+        ("*,s3://pictures", ("*", "s3://pictures")),
+        ("*.example.com, cdn-1.example.org", ("*.example.com", "cdn-1.example.org")),
+        (["10.0.0.1", "s3://b.c-d"], ("10.0.0.1", "s3://b.c-d")),
+        (f"{'a' * 63}.example.com", (f"{'a' * 63}.example.com",)),
+    ],
+    "network_isolation": [
+        ("true", True),
+        ("false", False),  # a text, which Python calls true
+        (True, True),
+        (False, False),
+    ],
+    "subnet_ids": [
+        (SUBNETS, tuple(SUBNETS.split(","))),
+        (SUBNETS.split(","), tuple(SUBNETS.split(","))),
+    ],
+    "security_group_ids": [(GROUPS, (GROUPS,)), ([GROUPS], (GROUPS,))],
+    "log_retention_days": [("1", 1), ("3653", 3653), (400, 400)],
+}
+# What else a key needs to be given.
+NEEDED: dict[str, dict[str, str]] = {
+    "model_data": {"model_id": MODEL_ID},
+    "min_instances": {"max_instances": "2"},
+    "max_instances": {"min_instances": "1"},
+    "subnet_ids": {"security_group_ids": GROUPS},
+    "security_group_ids": {"subnet_ids": SUBNETS},
+}
+NUMBER = ["", "1e3", " 512", "-512", "５１２", "1" * 5000, 512.5, True]  # noqa: RUF001 - digits, but not ASCII
+BAD: dict[str, list[object]] = {
+    "mode": ["x", "", "Lambda", "false", False, ["lambda"]],
+    "stack_name": ["2cats", "cats\n", "c" * 129, "cats_in_production", ""],
+    "model_name": ["../cats", "", ".cats", "m" * 129, "a/b"],
+    "instance_type": [
+        "m5.large",
+        "ml.m5",
+        "ml.m6g.large",
+        "ml.c6gn.large",
+        "ml.m6gd.large",
+        "ml.m5.large\n",
+    ],
+    "alarm_email": [
+        "team",
+        "team@",
+        "@example.com",
+        "a@example.com,b@example.com",
+        "a b@example.com",
+        "",
+        True,
+    ],
+    "model_data": [
+        "model.tar.gz",
+        "https://models.s3.amazonaws.com/cats.tar.gz",
+        "s3://models/cats.zip",
+        "s3://models/",
+        "s3://MODELS/cats.tar.gz",
+        "s3://models/*.tar.gz",  # it would be a wildcard in the roles' policies
+        "s3://models/${aws:username}.tar.gz",
+        "s3://models/猫.tar.gz",  # which IAM's policies cannot hold
+        "s3://models/" + "k" * 1024 + ".tar.gz",
+        "s3://models/cats.tar.gz\n",
+    ],
+    "model_id": ["", "cats", MODEL_ID.upper(), MODEL_ID[1:], MODEL_ID + "0"],
+    "lambda_memory_mb": [*NUMBER, "127", "10241"],
+    "lambda_timeout_seconds": [*NUMBER, "0", "901"],
+    "lambda_ephemeral_mb": [*NUMBER[1:], "511", "10241"],
+    "lambda_reserved_concurrency": [*NUMBER[3:5], "0", "-1", "1.5", "100001"],
+    "lambda_provisioned_concurrency": ["0", "many", True],
+    "sagemaker_type": ["batch", "Async", "", True],
+    "min_instances": ["-1", "101", "", True],
+    "max_instances": ["0", "101", False],
+    "invocations_per_instance_per_minute": ["0", "1000001"],
+    "data_capture_percent": ["-1", "101", "10%", "0.5", True],
+    "serverless_memory_mb": ["1000", "7168", "512", "3GB", 3072.5],
+    "serverless_max_concurrency": ["0", "201"],
+    "url_auth": ["aws_iam", "NONE", "", "None", False],
+    "url_cors_origins": [
+        "",
+        "a.example",
+        "https://a.example/",
+        "https://a.example,",
+        "ftp://a.example",
+        "https://a.example https://b.example",
+        [],
+        [["*"]],
+        ",".join(f"https://{n}.io" for n in range(101)),
+    ],
+    "uri_allowlist": [
+        "",
+        "localhost",
+        "https://example.com",
+        "example.com/path",
+        "example.com:8080",
+        "a*.example.com",
+        "*.*.example.com",
+        "Example.com",
+        "例え.example",
+        "example.com,,example.org",
+        "example.-com",
+        f"{'a' * 64}.example.com",
+        "s3://",
+        "s3://pictures/cats",
+        "s3://*",
+        ",".join(f"{n}.io" for n in range(101)),
+        ",".join(
+            f"{n}.images.example.com" for n in range(50)
+        ),  # SageMaker takes 1,024 bytes for a variable
+        True,
+    ],
+    "network_isolation": ["False", "0", "no", "", 0, 1, "null"],
+    "subnet_ids": [
+        "subnet-1",
+        "sg-0123456789abcdef0",
+        "",
+        [],
+        numbered("subnet-", 17),
+    ],
+    "security_group_ids": [
+        "sg-x",
+        "subnet-0123456789abcdef0",
+        numbered("sg-", 6),
+    ],
+    "log_retention_days": ["0", "2", "31", "forever", "3654"],
+}
+
+
+def parse(**context: object) -> Config:
+    return read_config(context.get)
+
+
+def test_every_key_is_tested() -> None:
+    assert [*GOOD] == [*BAD] == [*RULES]
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "value"),
+    [(key, given, value) for key, values in GOOD.items() for given, value in values],
+)
+def test_values_from_the_command_line_and_from_json(key: str, given: object, value: object) -> None:
+    read = getattr(parse(**{**NEEDED.get(key, {}), key: given}), key)
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "given"), [(key, given) for key, values in BAD.items() for given in values]
+)
+def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(key: str, given: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(**{key: given})
+    (line,) = str(caught.value).splitlines()
+    value = given if isinstance(given, str) else json.dumps(given)
+    assert line == f"{key}={value!r}: it must be {RULES[key].allowed}"
+
+
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        ("mode", "one of lambda, sagemaker, both"),
+        ("stack_name", "1 to 128 letters, digits or hyphens, a letter first"),
+        ("instance_type", "x86-64"),
+        ("lambda_memory_mb", "a whole number from 128 to 10240"),
+        ("serverless_memory_mb", "one of 1024, 2048, 3072, 4096, 5120, 6144"),
+        ("network_isolation", "true or false"),
+        ("subnet_ids", "separated by commas"),
+        ("model_data", "s3://BUCKET/KEY.tar.gz"),
+    ],
+)
+def test_what_is_allowed_is_said_in_words(key: str, named: str) -> None:
+    assert named in RULES[key].allowed
+
+
+@pytest.mark.parametrize("given", [given for given, _ in GOOD["uri_allowlist"]])
+def test_the_container_takes_every_entry_that_is_allowed(given: object) -> None:
+    UriAllowlist.parse(",".join(parse(uri_allowlist=given).uri_allowlist))
