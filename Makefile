@@ -1,5 +1,6 @@
-# `make` lists the commands. Two environments are made: .venv runs everything, .venv-builder only
-# exports models (container/requirements-build.in says why they are apart).
+# `make` lists the commands. Three environments are made, since their pins exclude each other: .venv
+# runs everything, .venv-builder only exports models (container/requirements-build.in says why), and
+# .venv-aws is the control plane that the deploy test deploys to.
 
 MODEL_NAME ?= efficientnet_lite0
 WITH_MXNET ?= 1
@@ -20,7 +21,7 @@ endif
 
 # Said first, before anything is made.
 missing = $(if $(shell command -v $(1) 2>/dev/null),,$(error Install $(1); it is not on the PATH))
-ifneq ($(filter demo test serve lambda lint lock bench setup,$(MAKECMDGOALS)),)
+ifneq ($(filter demo test test-deploy serve lambda lint lock bench setup,$(MAKECMDGOALS)),)
 ifneq ($(shell uname -s -m),Linux x86_64)
 $(error MXNet and the Lambda emulator run on Linux x86-64 only. Here: `make image`, then \
 	`pip install -r requirements.txt && python -m ops local --docker`)
@@ -30,10 +31,10 @@ $(error Install Python 3.11 with its venv module (Debian: python3.11 and python3
 	(https://docs.astral.sh/uv), which brings one; neither is on the PATH)
 endif
 endif
-ifneq ($(filter test,$(MAKECMDGOALS)),)
+ifneq ($(filter test test-deploy,$(MAKECMDGOALS)),)
 $(foreach program,bash curl git,$(call missing,$(program)))
 endif
-ifneq ($(filter image,$(MAKECMDGOALS)),)
+ifneq ($(filter image test-deploy,$(MAKECMDGOALS)),)
 $(call missing,docker)
 endif
 
@@ -42,12 +43,13 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" ARTIFACTS_DIR="$(CURDIR)/build/artifacts"
 
-.PHONY: help demo test serve lambda image lint lock bench clean setup
+.PHONY: help demo test test-deploy serve lambda image lint lock bench clean setup
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo                 both faces answer about real photographs; what each mode would create'
 	@echo 'make test                 all tests; with a Docker engine, the containers too'
+	@echo 'make test-deploy          the whole life of a deployment, on a local control plane (Docker)'
 	@echo 'make serve PORT=8080      the SageMaker face: POST /invocations, GET /ping'
 	@echo 'make lambda PORT=9000     the Lambda face, under the Runtime Interface Emulator'
 	@echo 'make image IMAGE=one-image   build the container image (Docker)'
@@ -61,9 +63,14 @@ demo: setup
 	@.venv/bin/python -m ops plan
 
 # Of the default model, whatever MODEL_NAME says.
-test:
+test: .venv-aws/installed
 	@$(MAKE) --no-print-directory setup MODEL_NAME=efficientnet_lite0
 	@env -u MODEL_NAME .venv/bin/python -m pytest
+
+# It prints each step, the digest that runs, and what its clients lost.
+test-deploy: .venv-aws/installed
+	@$(MAKE) --no-print-directory setup MODEL_NAME=efficientnet_lite0
+	@env -u MODEL_NAME .venv/bin/python -m pytest -s tests/deploy
 
 serve: setup
 	@$(RUN) exec container/entry.sh serve --host 127.0.0.1 --port $(PORT)
@@ -81,7 +88,7 @@ lint: .venv/installed
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
-	@.venv/bin/shellcheck container/entry.sh tests/container/*.sh .ci/run
+	@.venv/bin/shellcheck container/entry.sh tests/container/*.sh tests/deploy/docker .ci/run
 
 bench: setup
 	@.venv/bin/python bench/overhead.py
@@ -107,6 +114,12 @@ setup: .venv/installed $(ARTIFACT)/manifest.json
 	@.venv-builder/bin/python $(LOCKED) --no-deps -r $<
 	@touch $@
 
+.venv-aws/installed: tests/deploy/requirements.txt
+	@echo 'making .venv-aws'
+	@$(call venv,.venv-aws)
+	@.venv-aws/bin/python $(LOCKED) -r $<
+	@touch $@
+
 $(ARTIFACT)/manifest.json: .venv/installed .venv-builder/installed \
 		$(wildcard container/build_artifact/*.py container/photos/*) $(addprefix \
 		container/serving/,classifier.py engines.py images.py imagenet_labels.txt labels.py \
@@ -119,6 +132,9 @@ lock: .venv/installed
 		../.venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
 		--python-platform x86_64-manylinux_2_28 $$([ "$$set" ] && echo --no-deps) \
 		--output-file requirements$$set.txt requirements$$set.in || exit 1; done
+	@cd tests/deploy && ../../.venv/bin/uv pip compile --quiet --python-version 3.11 \
+		--generate-hashes --no-header --python-platform x86_64-manylinux_2_28 \
+		--output-file requirements.txt requirements.in
 
 clean:
-	rm -rf .venv .venv-builder build cdk.out
+	rm -rf .venv .venv-builder .venv-aws build cdk.out

@@ -1,0 +1,18 @@
+"""One control plane for all tests of deployments, bootstrapped, with one registry."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.cloud import Cdk, Cloud, cloud
+
+
+@pytest.fixture(scope="session")
+def plane(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
+    with cloud() as running:
+        Cdk(running, tmp_path_factory.mktemp("bootstrap")).run("bootstrap")
+        yield running
+        if request.session.testsfailed:
+            print(running.process.output[-8000:])
