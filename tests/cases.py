@@ -41,7 +41,8 @@ class Case:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return self.request.get("headers", {})
+        headers: Mapping[str, str] = self.request.get("headers", {})
+        return headers
 
     @property
     def is_json(self) -> bool:
