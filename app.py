@@ -14,7 +14,7 @@ def main() -> None:
     """Synthesize the stack, or exit with one line per configuration mistake."""
     app = App()
     try:
-        config = read_config(app.node.try_get_context)
+        config = read_config(app.node.get_all_context())
     except ConfigError as error:
         sys.exit(str(error))
     DualInferenceStack(

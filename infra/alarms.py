@@ -1,7 +1,13 @@
 """The one shape of our alarms: a rate or a time that stays too high for minutes."""
 
 from aws_cdk import Duration
-from aws_cdk.aws_cloudwatch import Alarm, ComparisonOperator, IMetric, TreatMissingData
+from aws_cdk.aws_cloudwatch import (
+    Alarm,
+    ComparisonOperator,
+    IMetric,
+    MathExpression,
+    TreatMissingData,
+)
 from constructs import Construct
 
 PERIOD = Duration.minutes(1)
@@ -33,4 +39,14 @@ def alarm(
         datapoints_to_alarm=2,
         treat_missing_data=TreatMissingData.NOT_BREACHING,
         alarm_description=description,
+    )
+
+
+def percent(faults: IMetric, calls: IMetric) -> MathExpression:
+    """The share of faults, 0 to 100; no value without calls."""
+    return MathExpression(
+        expression="100 * faults / calls",
+        using_metrics={"faults": faults, "calls": calls},
+        label="faults, % of calls",
+        period=PERIOD,
     )

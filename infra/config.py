@@ -202,7 +202,7 @@ class Config:
     subnet_ids: tuple[str, ...] = _key(
         (),
         list_of("subnet-[0-9a-f]{8,17}", "subnet ids, separated by commas", _SUBNET_LIMIT),
-        "the VPC subnets that both targets are attached to; needs security_group_ids",
+        "the VPC subnets that both targets are attached to; S3 and the internet need routes there",
         ACCESS,
     )
     security_group_ids: tuple[str, ...] = _key(

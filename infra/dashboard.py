@@ -16,7 +16,12 @@ def lambda_column(target: LambdaTarget, config: Config) -> list[IWidget]:
     return [
         _graph("Lambda: calls a minute", target.metric_invocations()),
         _graph("Lambda: latency", target.metric_latency("p50"), target.metric_latency("p99")),
-        _graph("Lambda: faults and throttles", *target.metric_faults(), target.metric_throttles()),
+        _graph(
+            "Lambda: faults and throttles",
+            target.metric_errors(),
+            target.metric_url_faults(),
+            target.metric_throttles(),
+        ),
         _graph("Lambda: cold starts a minute", target.metric_cold_starts()),
         _graph("Lambda: executions at once", target.metric_concurrency()),
         _graph("Lambda: running cost", running_cost.on_lambda(target, config)),

@@ -19,20 +19,23 @@ from infra.explained import explain
 from infra.image import Image
 
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html, under execution role
-_ATTACH_ACTIONS = [
+_ATTACH_ACTIONS = (
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
-]
+)
 
 
 def create_function(
     scope: Construct, *, image: Image, config: Config, logs: ILogGroup
 ) -> DockerImageFunction:
     """Versions of it outlive the deployment that replaces them."""
+    # A role of our own, since CDK's would have AWS's managed policy: logs in the whole account.
+    role = Role(scope, "Role", assumed_by=ServicePrincipal("lambda.amazonaws.com"))
+    logs.grant_write(role)
     model_data = {"MODEL_DATA_URL": config.model_data} if config.model_data else {}
     function = DockerImageFunction(
         scope,
@@ -46,10 +49,12 @@ def create_function(
         timeout=Duration.seconds(config.lambda_timeout_seconds),
         reserved_concurrent_executions=config.lambda_reserved_concurrency,
         environment={**image.environment, **model_data},
-        role=_role(scope, config, logs),
+        role=role,
         log_group=logs,
         logging_format=LoggingFormat.JSON,
-        current_version_options=VersionOptions(removal_policy=RemovalPolicy.RETAIN),
+        current_version_options=VersionOptions(
+            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+        ),
     )
     resource = function.node.default_child
     assert isinstance(resource, CfnFunction)  # noqa: S101 - narrows the type
@@ -58,17 +63,12 @@ def create_function(
         resource.vpc_config = CfnFunction.VpcConfigProperty(
             subnet_ids=list(config.subnet_ids), security_group_ids=list(config.security_group_ids)
         )
+    # Its next start needs them.
+    function.node.add_dependency(
+        *access.reads(scope, role, config), *access.network(scope, role, config, _ATTACH_ACTIONS)
+    )
     _explain(function, config)
     return function
-
-
-def _role(scope: Construct, config: Config, logs: ILogGroup) -> Role:
-    """A role of our own, since CDK's would have AWS's managed policy: logs in the whole account."""
-    role = Role(scope, "Role", assumed_by=ServicePrincipal("lambda.amazonaws.com"))
-    logs.grant_write(role)
-    access.grant_reads(role, config)
-    access.grant_network(role, config, _ATTACH_ACTIONS)
-    return role
 
 
 def _explain(function: DockerImageFunction, config: Config) -> None:

@@ -1,7 +1,7 @@
 """The Lambda target: a function of the image, its `live` alias and the alias' URL."""
 
 from aws_cdk import Annotations, Duration, Stack
-from aws_cdk.aws_cloudwatch import Alarm, IMetric, MathExpression, Metric, Stats
+from aws_cdk.aws_cloudwatch import Alarm, Metric, Stats
 from aws_cdk.aws_iam import Grant, IGrantable
 from aws_cdk.aws_lambda import (
     Alias,
@@ -42,17 +42,23 @@ class LambdaTarget(Construct):
         self.alias = self._create_alias(config)
         self.url = self._create_url(config)
         self._cold_starts = self._count_cold_starts()
-        watched = self._create_alarms(Duration.seconds(config.lambda_timeout_seconds))
+        slow = Duration.seconds(config.lambda_timeout_seconds).to_milliseconds() / 2
+        url_faults = self._create_url_alarm()
         self.alarms = [
-            *watched,
+            *self._create_alarms("", slow),
+            url_faults,
             alarms.alarm(
                 self,
                 "Throttles",
-                self._metric("Throttles", Stats.SUM),
+                self.metric_throttles(),
                 above=0,
                 description="calls are refused: raise the function's or the account's concurrency",
             ),
         ]
+        # A rollout is judged by the new version, so that a fix can replace what fails. The URL's
+        # metrics do not tell versions apart.
+        version = self._function.current_version.version
+        watched = [*self._create_alarms("New", slow, ExecutedVersion=version), url_faults]
         shift_gradually(self, self._function, self.alias, watched)
 
     def grant_invoke(self, grantee: IGrantable) -> Grant:
@@ -75,9 +81,13 @@ class LambdaTarget(Construct):
         """Time in the function, ms."""
         return self._metric("Duration", statistic)
 
-    def metric_faults(self) -> list[Metric]:
-        """Faults of direct calls; faults through the URL, which Lambda does not count as Errors."""
-        return [self._metric("Errors", Stats.SUM), self._metric("Url5xxCount", Stats.SUM)]
+    def metric_errors(self) -> Metric:
+        """Faults of direct calls. Lambda does not count those of the URL as Errors."""
+        return self._metric("Errors", Stats.SUM)
+
+    def metric_url_faults(self) -> Metric:
+        """Answers of 5xx by the URL."""
+        return self._url_metric("Url5xxCount")
 
     def metric_throttles(self) -> Metric:
         """Calls that were refused for want of concurrency."""
@@ -91,8 +101,27 @@ class LambdaTarget(Construct):
         """How many starts a caller waited for; with another statistic, their length in ms."""
         return self._cold_starts.metric(statistic=statistic, period=alarms.PERIOD)
 
-    def _metric(self, name: str, statistic: str) -> Metric:
-        return self.alias.metric(name, statistic=statistic, period=alarms.PERIOD)
+    def _metric(self, name: str, statistic: str, **dimensions: str) -> Metric:
+        """Of the alias; during a rollout, ExecutedVersion tells its two versions apart."""
+        function_name = self._function.function_name
+        return Metric(
+            namespace="AWS/Lambda",
+            metric_name=name,
+            dimensions_map={
+                "FunctionName": function_name,
+                "Resource": f"{function_name}:{self.alias.alias_name}",
+                **dimensions,
+            },
+            statistic=statistic,
+            period=alarms.PERIOD,
+        )
+
+    def _url_metric(self, name: str) -> Metric:
+        """Of the function, which has this one URL.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html
+        """
+        return self._function.metric(name, statistic=Stats.SUM, period=alarms.PERIOD)
 
     def _create_alias(self, config: Config) -> Alias:
         provisioned = config.lambda_provisioned_concurrency
@@ -153,40 +182,32 @@ class LambdaTarget(Construct):
             metric_value="$.record.metrics.initDurationMs",
         )
 
-    def _create_alarms(self, timeout: Duration) -> list[Alarm]:
-        """What stops a rollout."""
-        errors, url_faults = self.metric_faults()
-        calls = self.metric_invocations()
-        limit = timeout.to_milliseconds() / 2
-
-        def percent(faults: IMetric) -> MathExpression:
-            return MathExpression(
-                expression="100 * faults / calls",
-                using_metrics={"faults": faults, "calls": calls},
-                label="faults, % of calls",
-                period=alarms.PERIOD,
-            )
-
+    def _create_alarms(self, prefix: str, slow_ms: float, **dimensions: str) -> list[Alarm]:
+        """On the calls that have these dimensions, beside the alias' own."""
+        errors = self._metric("Errors", Stats.SUM, **dimensions)
+        calls = self._metric("Invocations", Stats.SUM, **dimensions)
         return [
             alarms.alarm(
                 self,
-                "Errors",
-                percent(errors),
+                f"{prefix}Errors",
+                alarms.percent(errors, calls),
                 above=alarms.MAX_FAULT_PERCENT,
                 description="the function fails: see its log group",
             ),
             alarms.alarm(
                 self,
-                "UrlFaults",
-                percent(url_faults),
-                above=alarms.MAX_FAULT_PERCENT,
-                description="the function's URL answers 5xx: see its log group",
-            ),
-            alarms.alarm(
-                self,
-                "Latency",
-                self.metric_latency("p99"),
-                above=limit,
+                f"{prefix}Latency",
+                self._metric("Duration", "p99", **dimensions),
+                above=slow_ms,
                 description="one call in a hundred takes half of lambda_timeout_seconds",
             ),
         ]
+
+    def _create_url_alarm(self) -> Alarm:
+        return alarms.alarm(
+            self,
+            "UrlFaults",
+            alarms.percent(self.metric_url_faults(), self._url_metric("UrlRequestCount")),
+            above=alarms.MAX_FAULT_PERCENT,
+            description="the function's URL answers 5xx: see its log group",
+        )

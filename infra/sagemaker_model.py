@@ -5,10 +5,12 @@ from aws_cdk.aws_iam import IRole
 from aws_cdk.aws_sagemaker import CfnEndpointConfig, CfnModel
 from constructs import Construct
 
-from infra.access import policy_of
+from infra import access
 from infra.config import Config
 from infra.explained import explain
 from infra.image import Image
+from infra.sagemaker_role import ATTACH_ACTIONS
+from infra.sagemaker_rollout import keeps_its_size
 from infra.sagemaker_storage import AsyncWork, CapturedTraffic
 
 # A body of an asynchronous call comes from S3, where AWS's limit is 1 GB; it has to fit in memory.
@@ -28,15 +30,27 @@ def create_endpoint_config(
     work: AsyncWork | None,
 ) -> CfnEndpointConfig:
     """The endpoint config of a new model; `work` is given for an asynchronous endpoint."""
+    needs = [
+        *access.reads(scope, role, config),
+        *access.network(scope, role, config, ATTACH_ACTIONS),
+        *([work.policy] if work else []),
+    ]
+    if config.subnet_ids:
+        reason = "SageMaker's own account may attach the network interfaces that it makes"
+        explain(needs[-1], {"CKV_AWS_109": reason})
     capture = None
     if config.data_capture_percent and config.sagemaker_type == "realtime":
         store = CapturedTraffic(scope, "Capture", role=role)
         capture = store.config(config.data_capture_percent)
+        needs.append(store.policy)
     max_body = {"MAX_BODY_BYTES": str(_ASYNC_MAX_BODY_BYTES)} if work else {}
     model = _model(scope, image, config, role, {**image.environment, **max_body})
+    # CreateModel pulls with the role at once, and naming the role does not wait for its policies.
+    model.node.add_dependency(access.policy_of(role), *needs)
     return CfnEndpointConfig(
         scope,
-        "EndpointConfig",
+        # UpdateEndpoint wants a new config, also where only this choice is new.
+        "KeptSizeEndpointConfig" if keeps_its_size(config) else "EndpointConfig",
         production_variants=[_variant(variant, model, config)],
         async_inference_config=work.config() if work else None,
         data_capture_config=capture,
@@ -60,8 +74,6 @@ def _model(
         if config.subnet_ids
         else None,
     )
-    # CreateModel pulls with the role at once, and naming the role does not wait for its policy.
-    model.node.add_dependency(policy_of(role))
     if not config.network_isolation:
         reason = "the key network_isolation: without it the container fetches what a uri names"
         explain(model, {"CKV_AWS_370": reason})

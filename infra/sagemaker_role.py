@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 
 from aws_cdk.aws_cloudwatch import IAlarm
-from aws_cdk.aws_iam import PolicyStatement, Role, ServicePrincipal
+from aws_cdk.aws_iam import IRole, Policy, PolicyStatement, Role, ServicePrincipal
 from aws_cdk.aws_logs import ILogGroup
 from constructs import Construct
 
-from infra import access
-from infra.config import Config
+from infra.access import policy_of
 from infra.explained import explain
 from infra.image import Image
 
 # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html, under CreateModel
-_ATTACH_ACTIONS = [
+ATTACH_ACTIONS = (
     "ec2:CreateNetworkInterface",
     "ec2:CreateNetworkInterfacePermission",
     "ec2:DeleteNetworkInterface",
@@ -23,23 +22,14 @@ _ATTACH_ACTIONS = [
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSubnets",
     "ec2:DescribeVpcs",
-]
+)
 
 
-def execution_role(
-    scope: Construct,
-    *,
-    image: Image,
-    config: Config,
-    logs: ILogGroup,
-    watched: Sequence[IAlarm],
-) -> Role:
-    """Pulls the image, reads the model, writes this endpoint's logs and metrics, sees alarms."""
+def execution_role(scope: Construct, *, image: Image, logs: ILogGroup) -> Role:
+    """Pulls the image, writes this endpoint's logs and metrics."""
     role = Role(scope, "Role", assumed_by=ServicePrincipal("sagemaker.amazonaws.com"))
     # Includes ecr:GetAuthorizationToken, which AWS grants on "*" only.
     image.repository.grant_pull(role)
-    access.grant_reads(role, config)
-    access.grant_network(role, config, _ATTACH_ACTIONS)
     logs.grant(
         role,
         "logs:CreateLogGroup",  # the stack makes it; SageMaker's agent asks all the same
@@ -54,15 +44,24 @@ def execution_role(
             conditions={"StringEquals": {"cloudwatch:namespace": "/aws/sagemaker/Endpoints"}},
         )
     )
-    role.add_to_policy(
-        PolicyStatement(
-            actions=["cloudwatch:DescribeAlarms"],  # those that stop an update
-            resources=[alarm.alarm_arn for alarm in watched],
-        )
-    )
     reason = "AWS knows no resource for ECR's token and for metrics; these keep to one namespace"
-    explain(access.policy_of(role), {"AwsSolutions-IAM5[Resource::*]": reason})
-    if config.subnet_ids:
-        reason = "SageMaker's own account may attach the network interfaces that it makes"
-        explain(access.policy_of(role), {"CKV_AWS_109": reason})
+    explain(policy_of(role), {"AwsSolutions-IAM5[Resource::*]": reason})
     return role
+
+
+def sees(scope: Construct, role: IRole, watched: Sequence[IAlarm]) -> Policy:
+    """Let `role` see the alarms that stop an update.
+
+    Apart from the role's own policy: the alarms name the endpoint config, which waits for that one.
+    """
+    return Policy(
+        scope,
+        "Alarms",
+        roles=[role],
+        statements=[
+            PolicyStatement(
+                actions=["cloudwatch:DescribeAlarms"],
+                resources=[alarm.alarm_arn for alarm in watched],
+            )
+        ],
+    )

@@ -20,6 +20,19 @@ class Guardrails(TypedDict, total=False):
     retain_all_variant_properties: bool
 
 
+def is_scaled(config: Config) -> bool:
+    """Whether the endpoint's instances come and go."""
+    return config.sagemaker_type != "serverless" and config.min_instances < config.max_instances
+
+
+def keeps_its_size(config: Config) -> bool:
+    """Whether an update leaves the fleet at the size that scaling gave it.
+
+    A fleet that may be scaled to none does not: the new image has to start all the same.
+    """
+    return is_scaled(config) and config.min_instances > 0
+
+
 def guardrails(config: Config, watched: Sequence[IAlarm]) -> Guardrails:
     """Blue/green: one instance of the new fleet first, where there are two or more; all at once
     where there is one. A serverless endpoint is changed by SageMaker's own means.
@@ -40,7 +53,8 @@ def guardrails(config: Config, watched: Sequence[IAlarm]) -> Guardrails:
     deployment = CfnEndpoint.DeploymentConfigProperty(
         blue_green_update_policy=CfnEndpoint.BlueGreenUpdatePolicyProperty(
             traffic_routing_configuration=routing,
-            termination_wait_in_seconds=0,
+            # With one instance there is no step to wait after, only the old fleet to keep.
+            termination_wait_in_seconds=_BAKE_SECONDS,
             maximum_execution_timeout_in_seconds=_MAX_SECONDS,
         ),
         auto_rollback_configuration=CfnEndpoint.AutoRollbackConfigProperty(
@@ -49,6 +63,5 @@ def guardrails(config: Config, watched: Sequence[IAlarm]) -> Guardrails:
     )
     return {
         "deployment_config": deployment,
-        # A fleet that has been scaled keeps its size; one that is not scaled gets the one asked.
-        "retain_all_variant_properties": config.min_instances < config.max_instances,
+        "retain_all_variant_properties": keeps_its_size(config),
     }

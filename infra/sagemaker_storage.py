@@ -1,18 +1,20 @@
 """What an endpoint keeps in S3: asynchronous requests and answers, captured traffic."""
 
+from collections.abc import Sequence
+
 from aws_cdk import Duration, RemovalPolicy, Stack
-from aws_cdk.aws_iam import Grant, IGrantable, IRole, PolicyStatement
+from aws_cdk.aws_iam import Grant, IGrantable, IRole, Policy, PolicyStatement
 from aws_cdk.aws_s3 import BlockPublicAccess, Bucket, BucketEncryption, CfnBucket, LifecycleRule
 from aws_cdk.aws_sagemaker import CfnEndpointConfig
 from aws_cdk.aws_sns import Topic
 from constructs import Construct
 
-from infra.access import policy_of
 from infra.explained import explain
 
 KEPT_FOR = Duration.days(30)
 
 # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint-prerequisites.html
+Grants = tuple[str, Sequence[str]]  # of a folder, actions
 _FOLDERS = ("input", "output", "failure")
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload")
 
@@ -28,7 +30,7 @@ def _bucket(scope: Construct) -> Bucket:
         lifecycle_rules=[
             LifecycleRule(expiration=KEPT_FOR, abort_incomplete_multipart_upload_after=KEPT_FOR)
         ],
-        removal_policy=RemovalPolicy.RETAIN,
+        removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
     )
     no_log = "a log is another bucket, which asks for the next; CloudTrail can log its data events"
     explain(
@@ -42,16 +44,22 @@ def _bucket(scope: Construct) -> Bucket:
     return bucket
 
 
-def _grant(role: IRole, bucket: Bucket, folder: str, *actions: str) -> None:
-    """Let `role` do just this; CDK's grant_read and grant_put have wildcards."""
-    role.add_to_principal_policy(
-        PolicyStatement(actions=list(actions), resources=[bucket.arn_for_objects(f"{folder}/*")])
-    )
+def _policy(scope: Construct, role: IRole, bucket: Bucket, grants: Sequence[Grants]) -> Policy:
+    """Let `role` do just this as long as `scope` is there; CDK's own grants have wildcards."""
+    policy = Policy(scope, "Access", roles=[role])
+    name = Stack.of(bucket).get_logical_id(_resource(bucket))
+    reason = "every object of the folder; nobody knows their names beforehand"
+    for folder, actions in grants:
+        arns = [bucket.arn_for_objects(f"{folder}/*")]
+        policy.add_statements(PolicyStatement(actions=list(actions), resources=arns))
+        explain(policy, {f"AwsSolutions-IAM5[Resource::<{name}.Arn>/{folder}/*]": reason})
+    return policy
+
+
+def _resource(bucket: Bucket) -> CfnBucket:
     resource = bucket.node.default_child
     assert isinstance(resource, CfnBucket)  # noqa: S101 - narrows the type
-    arn = f"<{Stack.of(bucket).get_logical_id(resource)}.Arn>/{folder}/*"
-    reason = "every object of the folder; nobody knows their names beforehand"
-    explain(policy_of(role), {f"AwsSolutions-IAM5[Resource::{arn}]": reason})
+    return resource
 
 
 class AsyncWork(Construct):
@@ -62,11 +70,12 @@ class AsyncWork(Construct):
         self.bucket = _bucket(self)
         self.answered = Topic(self, "Answered", enforce_ssl=True)
         self.failed = Topic(self, "Failed", enforce_ssl=True)
-        _grant(role, self.bucket, "input", "s3:GetObject")
-        _grant(role, self.bucket, "output", *_WRITE)
-        _grant(role, self.bucket, "failure", *_WRITE)
+        grants = (("input", ("s3:GetObject",)), ("output", _WRITE), ("failure", _WRITE))
+        self.policy = _policy(self, role, self.bucket, grants)
         for topic in (self.answered, self.failed):
-            topic.grant_publish(role)
+            self.policy.add_statements(
+                PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn])
+            )
             reason = "a message says where a request or an answer is and holds neither"
             explain(topic, {"CKV_AWS_26": reason})
 
@@ -99,7 +108,7 @@ class CapturedTraffic(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, role: IRole) -> None:
         super().__init__(scope, construct_id)
         self.bucket = _bucket(self)
-        _grant(role, self.bucket, "capture", *_WRITE)
+        self.policy = _policy(self, role, self.bucket, [("capture", _WRITE)])
 
     def config(self, percent: int) -> CfnEndpointConfig.DataCaptureConfigProperty:
         """For the endpoint config."""

@@ -14,8 +14,8 @@ from infra.config import Config
 from infra.image import Image
 from infra.logs import log_group
 from infra.sagemaker_model import create_endpoint_config
-from infra.sagemaker_role import execution_role
-from infra.sagemaker_rollout import guardrails
+from infra.sagemaker_role import execution_role, sees
+from infra.sagemaker_rollout import guardrails, is_scaled
 from infra.sagemaker_scaling import Scaling
 from infra.sagemaker_storage import AsyncWork
 
@@ -49,41 +49,48 @@ class SageMakerTarget(Construct):
         self.endpoint_name = endpoint_name(
             Stack.of(self).stack_name, config.sagemaker_type, config.instance_type
         )
+        # Of this endpoint alone: beside an old endpoint that is going to be replaced, all of it is
+        # made anew, and the old one keeps its own until it is gone.
+        home = Construct(self, self.endpoint_name[-8:])
         # SageMaker writes to the group of this name; made here, it is kept for as long as asked.
         logs = log_group(
-            self,
+            home,
             "Logs",
             name=f"/aws/sagemaker/Endpoints/{self.endpoint_name}",
             retention_days=config.log_retention_days,
         )
-        is_async = config.sagemaker_type == "async"
-        watched = self._create_alarms(
-            _ASYNC_TIMEOUT if is_async else Duration.seconds(SYNCHRONOUS_TIMEOUT_SECONDS)
+        role = execution_role(home, image=image, logs=logs)
+        self.work = (
+            AsyncWork(home, "Async", role=role) if config.sagemaker_type == "async" else None
         )
-        self.alarms = [*watched]
-        self.role = execution_role(self, image=image, config=config, logs=logs, watched=watched)
-        self.work = AsyncWork(self, "Async", role=self.role) if is_async else None
         endpoint_config = create_endpoint_config(
-            self, image=image, config=config, role=self.role, variant=VARIANT, work=self.work
+            home, image=image, config=config, role=role, variant=VARIANT, work=self.work
         )
+        config_name = endpoint_config.attr_endpoint_config_name
+        watched = []
+        if config.sagemaker_type != "serverless":
+            # An update is judged by the new fleet alone, so that a fix can replace what fails.
+            watched = self._create_alarms(home, "New", EndpointConfigName=config_name)
         self.endpoint = CfnEndpoint(
-            self,
+            home,
             "Endpoint",
             endpoint_name=self.endpoint_name,
-            endpoint_config_name=endpoint_config.attr_endpoint_config_name,
+            endpoint_config_name=config_name,
             **guardrails(config, watched),
         )
-        if config.sagemaker_type != "serverless":
-            if config.min_instances < config.max_instances:
-                Scaling(
-                    self,
-                    "Scaling",
-                    endpoint_name=self.endpoint.attr_endpoint_name,
-                    variant=VARIANT,
-                    config=config,
-                )
-            if config.min_instances > 0:
-                self.alarms.append(self._create_capacity_alarm())
+        if watched:
+            self.endpoint.node.add_dependency(sees(home, role, watched))
+        self.alarms = self._create_alarms(home, "")
+        if config.sagemaker_type != "serverless" and config.min_instances > 0:
+            self.alarms.append(self._create_capacity_alarm(home))
+        if is_scaled(config):
+            Scaling(
+                home,
+                "Scaling",
+                endpoint_name=self.endpoint.attr_endpoint_name,
+                variant=VARIANT,
+                config=config,
+            )
 
     def grant_invoke(self, grantee: IGrantable) -> Grant:
         """Let `grantee` invoke this endpoint; an asynchronous one through its bucket."""
@@ -124,37 +131,49 @@ class SageMakerTarget(Construct):
         """The share of its concurrency that a serverless endpoint uses, 0 to 1."""
         return self._metric("ServerlessConcurrentExecutionsUtilization", Stats.MAXIMUM)
 
-    def _metric(self, name: str, statistic: str, namespace: str = "AWS/SageMaker") -> Metric:
+    def _metric(
+        self, name: str, statistic: str, namespace: str = "AWS/SageMaker", **dimensions: str
+    ) -> Metric:
         return Metric(
             namespace=namespace,
             metric_name=name,
-            dimensions_map={"EndpointName": self.endpoint_name, "VariantName": VARIANT},
+            dimensions_map={
+                "EndpointName": self.endpoint_name,
+                "VariantName": VARIANT,
+                **dimensions,
+            },
             statistic=statistic,
             period=alarms.PERIOD,
         )
 
-    def _create_alarms(self, timeout: Duration) -> list[Alarm]:
-        """What stops an update."""
+    def _create_alarms(self, scope: Construct, prefix: str, **dimensions: str) -> list[Alarm]:
+        """On the calls that have these dimensions, beside the endpoint's own.
+
+        EndpointConfigName is there during an update, and tells the new fleet from the old one.
+        https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+        """
+        timeout = _ASYNC_TIMEOUT if self.work else Duration.seconds(SYNCHRONOUS_TIMEOUT_SECONDS)
         return [
             alarms.alarm(
-                self,
-                "Faults",
-                self._metric("Invocation5XXErrors", Stats.AVERAGE),  # the share of the calls
+                scope,
+                f"{prefix}Faults",
+                # The share of the calls.
+                self._metric("Invocation5XXErrors", Stats.AVERAGE, **dimensions),
                 above=alarms.MAX_FAULT_PERCENT / 100,
                 description="the endpoint answers 5xx: see its log group",
             ),
             alarms.alarm(
-                self,
-                "Latency",
-                self.metric_latency("p99"),
+                scope,
+                f"{prefix}Latency",
+                self._metric("ModelLatency", "p99", **dimensions),
                 above=timeout.to_milliseconds() * 1000 / 2,
                 description="one call in a hundred takes half of the time that AWS allows",
             ),
         ]
 
-    def _create_capacity_alarm(self) -> Alarm:
+    def _create_capacity_alarm(self, scope: Construct) -> Alarm:
         alarm = Alarm(
-            self,
+            scope,
             "NoCapacity",
             metric=self.metric_instances(),
             threshold=1,

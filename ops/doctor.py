@@ -1,4 +1,4 @@
-"""`python -m ops doctor`: what a deployment needs, checked before it fails.
+"""`python -m ops doctor`: what a deployment needs, checked before it fails; what runs, after it.
 
 Nothing is changed. Each check stands alone: what one could not find out, another still does.
 """
@@ -56,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TYPE",
         help="the endpoint's (default: %(default)s)",
     )
+    parser.add_argument(
+        "--instances",
+        type=int,
+        default=2,
+        metavar="N",
+        help="the most it may have: max_instances (default: %(default)s)",
+    )
     parser.add_argument("--model-data", metavar="URI", help="the artifact: s3://BUCKET/KEY.tar.gz")
     parser.add_argument("--region", help="default: AWS_REGION, the profile's, or us-east-1")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
@@ -96,8 +103,13 @@ def checks(options: argparse.Namespace) -> Iterator[Check]:
     if on_sagemaker:
         yield Check(
             "endpoint instances",
-            lambda: probes.instance_quota(options.instance_type),
+            lambda: probes.instance_quota(options.instance_type, options.instances),
             "servicequotas:ListServiceQuotas and servicequotas:ListAWSDefaultServiceQuotas",
+        )
+        yield Check(
+            "endpoint",
+            probes.endpoint,
+            "sagemaker:DescribeEndpoint and cloudformation:DescribeStackResources",
         )
     if options.model_data:
         yield Check("model data", lambda: probes.model_data(options.model_data), "s3:GetObject")

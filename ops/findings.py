@@ -72,8 +72,13 @@ def quota_name(instance_type: str) -> str:
     return f"{instance_type} for endpoint usage"
 
 
-def of_instance_quota(instance_type: str, quota: Mapping[str, Any] | None, region: str) -> Finding:
-    """`quota` is Service Quotas' own object, None where it has none for the type."""
+def of_instance_quota(
+    instance_type: str, instances: int, quota: Mapping[str, Any] | None, region: str
+) -> Finding:
+    """`quota` is Service Quotas' own object, None where it has none for the type.
+
+    An update runs the new fleet beside the old one, so `instances` are needed twice.
+    """
     if quota is None:
         return Finding(
             State.UNKNOWN,
@@ -82,12 +87,25 @@ def of_instance_quota(instance_type: str, quota: Mapping[str, Any] | None, regio
         )
     value = int(quota["Value"])
     says = f"{value} x {instance_type}"
-    fix = _RAISE_QUOTA.format("sagemaker", quota["QuotaCode"], 2, region)
-    if value == 0:
-        return Finding(State.FAILS, f"{says}: no endpoint could be made", fix)
-    if value == 1:
-        return Finding(State.WARNING, f"{says}: an update needs old and new beside each other", fix)
+    fix = _RAISE_QUOTA.format("sagemaker", quota["QuotaCode"], 2 * instances, region)
+    if value < instances:
+        return Finding(State.FAILS, f"{says}, and the endpoint may have {instances}", fix)
+    if value < 2 * instances:
+        return Finding(
+            State.WARNING, f"{says}: an update needs {instances} beside the old {instances}", fix
+        )
     return Finding(State.OK, says)
+
+
+def of_endpoint(name: str, deployed: str, runs: str) -> Finding:
+    """Names of endpoint configs: the stack's, and the one that the endpoint runs."""
+    if deployed == runs:
+        return Finding(State.OK, f"{name} runs what the stack deployed")
+    return Finding(
+        State.FAILS,
+        f"{name} runs {runs}, and the stack deployed {deployed}: SageMaker took the update back",
+        "find the reason in the endpoint's log group, put it right and deploy again",
+    )
 
 
 def of_concurrency(limit: Mapping[str, int], region: str) -> Finding:

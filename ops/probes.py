@@ -50,13 +50,32 @@ class Probes:
         has_buildx = runs and _succeeds(program, "buildx", "version")
         return manifests.of_builder(program, os.environ, runs=runs, has_buildx=has_buildx)
 
-    def instance_quota(self, instance_type: str) -> Finding:
+    def endpoint(self) -> Finding:
+        """Whether SageMaker took an update back after CloudFormation had counted it as done."""
+        try:
+            name = stack_outputs(self._aws, self._stack_name).get("EndpointName")
+        except NoStack:
+            name = None
+        if not name:
+            return Finding(State.OK, "none is deployed yet")
+        found = self._aws.client("sagemaker").describe_endpoint(EndpointName=name)
+        resources = self._aws.client("cloudformation").describe_stack_resources(
+            StackName=self._stack_name
+        )
+        [deployed] = (
+            resource["PhysicalResourceId"].rpartition("/")[2]
+            for resource in resources["StackResources"]
+            if resource["ResourceType"] == "AWS::SageMaker::EndpointConfig"
+        )
+        return findings.of_endpoint(name, deployed, found["EndpointConfigName"])
+
+    def instance_quota(self, instance_type: str, instances: int) -> Finding:
         client = self._aws.client("service-quotas")
         # The first lists what applies to this account, but not every quota; the second the rest.
         for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
             if quota := _quota(client, operation, findings.quota_name(instance_type)):
                 break
-        return findings.of_instance_quota(instance_type, quota, self._aws.region)
+        return findings.of_instance_quota(instance_type, instances, quota, self._aws.region)
 
     def concurrency(self) -> Finding:
         limit = self._aws.client("lambda").get_account_settings()["AccountLimit"]

@@ -129,14 +129,26 @@ class Synthesized:
         """The types of all resources that are there before this one is made."""
         return {self.template["Resources"][one]["Type"] for one in self.before(name)}
 
-    def policy_of(self, role: str) -> str:
-        """The logical id of the one policy of a role."""
-        (found,) = (
-            name
+    def policies_of(self, role: str) -> dict[str, Any]:
+        """The properties of all policies of a role, by logical id."""
+        return {
+            name: policy["Properties"]
             for name, policy in self.resources("AWS::IAM::Policy").items()
             if policy["Properties"]["Roles"] == [{"Ref": role}]
-        )
-        return found
+        }
+
+    def gates(self, kind: str) -> dict[str, Any]:
+        """The properties of the alarms that stop an update of a type, by logical id."""
+        if kind == "AWS::Lambda::Alias":
+            (group,) = self.resources("AWS::CodeDeploy::DeploymentGroup").values()
+            named = [alarm["Name"] for alarm in group["Properties"]["AlarmConfiguration"]["Alarms"]]
+        else:
+            deployment = self.only(kind)[1].get("DeploymentConfig", {})
+            alarms = deployment.get("AutoRollbackConfiguration", {}).get("Alarms", [])
+            named = [alarm["AlarmName"] for alarm in alarms]
+        return {
+            name["Ref"]: self.template["Resources"][name["Ref"]]["Properties"] for name in named
+        }
 
     def order(self) -> list[str]:
         """An order in which CloudFormation can make the resources; CycleError if there is none."""
@@ -187,6 +199,21 @@ def trust(role: dict[str, Any]) -> dict[str, Any]:
     """The one statement that says who may take a role."""
     (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     return dict(statement)
+
+
+def metrics(alarm: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What an alarm watches, by metric name: namespace, dimensions, statistic and period."""
+    queries = [query["MetricStat"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
+    found = {}
+    for query in queries or [{"Metric": alarm, **alarm}]:
+        metric = query["Metric"]
+        found[metric["MetricName"]] = {
+            "namespace": metric["Namespace"],
+            "dimensions": {d["Name"]: canonical(d["Value"]) for d in metric["Dimensions"]},
+            "statistic": query.get("Stat") or query.get("Statistic") or query["ExtendedStatistic"],
+            "period": query["Period"],
+        }
+    return found
 
 
 def allows(statements: list[dict[str, Any]], action: str, resource: str) -> bool:

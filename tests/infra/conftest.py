@@ -31,7 +31,7 @@ def synthesize_anew(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., S
     def synthesize(environment: dict[str, str] | None = None, **keys: Any) -> Synthesized:
         outdir = tmp_path_factory.mktemp("cdk.out")
         app = App(outdir=str(outdir), context={**flags, **keys})
-        config = read_config(app.node.try_get_context)
+        config = read_config(app.node.get_all_context())
         outputs = docker_outputs(environment or {})
         DualInferenceStack(app, config.stack_name, config=config, docker_outputs=outputs)
         app.synth()

@@ -1,53 +1,47 @@
-"""What each alarm watches, which of them stop an update, and who hears of them."""
+"""What each alarm watches that people hear of, and who hears of them."""
 
 from typing import Any
 
 import pytest
 
-from templates import canonical, evaluate, listed
+from templates import canonical, evaluate, listed, metrics
 
 ALARM = "AWS::CloudWatch::Alarm"
 ENDPOINT = "AWS::SageMaker::Endpoint"
 
 
-def metrics(alarm: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What an alarm watches, by metric name: namespace, dimensions, statistic and period."""
-    queries = [query["MetricStat"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
-    found = {}
-    for query in queries or [{"Metric": alarm, **alarm}]:
-        metric = query["Metric"]
-        found[metric["MetricName"]] = {
-            "namespace": metric["Namespace"],
-            "dimensions": {d["Name"]: canonical(d["Value"]) for d in metric["Dimensions"]},
-            "statistic": query.get("Stat") or query.get("Statistic") or query["ExtendedStatistic"],
-            "period": query["Period"],
-        }
-    return found
-
-
 def watching(stack: Any, *names: str) -> dict[str, Any]:
-    """The properties of the one alarm that watches just these metrics."""
+    """The properties of the one alarm for people that watches just these metrics."""
     (found,) = (
         alarm["Properties"]
         for alarm in stack.resources(ALARM).values()
-        if metrics(alarm["Properties"]).keys() == {*names}
+        if metrics(alarm["Properties"]).keys() == {*names} and not is_gate(alarm["Properties"])
     )
     return dict(found)
 
 
-@pytest.mark.parametrize("fault", ["Errors", "Url5xxCount"])
-def test_the_share_of_a_functions_calls_that_fail(both: Any, fault: str) -> None:
+def is_gate(alarm: dict[str, Any]) -> bool:
+    """Whether it watches just what is new: of no interest but to an update."""
+    return any(
+        metric["dimensions"].keys() & {"ExecutedVersion", "EndpointConfigName"}
+        for metric in metrics(alarm).values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "calls"), [("Errors", "Invocations"), ("Url5xxCount", "UrlRequestCount")]
+)
+def test_the_share_of_a_functions_calls_that_fail(both: Any, fault: str, calls: str) -> None:
     """A fault through the URL is a count of its own: Lambda's Errors do not hold it."""
-    alarm = watching(both, fault, "Invocations")
+    alarm = watching(both, fault, calls)
     function, _ = both.only("AWS::Lambda::Function")
+    dimensions = {"FunctionName": f"${{{function}}}"}
+    if fault == "Errors":  # of the alias, which is what is called; it has the function's one URL
+        dimensions["Resource"] = f"${{{function}}}:live"
     for metric in metrics(alarm).values():
         assert metric == {
             "namespace": "AWS/Lambda",
-            # Of the alias, which is what is called and what is moved.
-            "dimensions": {
-                "FunctionName": f"${{{function}}}",
-                "Resource": f"${{{function}}}:live",
-            },
+            "dimensions": dimensions,
             "statistic": "Sum",
             "period": 60,
         }
@@ -58,7 +52,7 @@ def test_the_share_of_a_functions_calls_that_fail(both: Any, fault: str) -> None
     }
     (expression,) = (query for query in alarm["Metrics"] if "Expression" in query)
     assert [q["Id"] for q in alarm["Metrics"] if q["ReturnData"]] == [expression["Id"]]
-    counts = {fault: 3, "Invocations": 200}
+    counts = {fault: 3, calls: 200}
     share = evaluate(
         expression["Expression"], **{name: counts[metric] for name, metric in names.items()}
     )
@@ -135,27 +129,6 @@ def test_a_minute_without_calls_is_no_reason_to_ring(every: Any) -> None:
             assert alarm["Properties"]["TreatMissingData"] in ("notBreaching", "missing")
 
 
-def test_the_alarms_that_stop_an_update(both: Any) -> None:
-    _, group = both.only("AWS::CodeDeploy::DeploymentGroup")
-    deployment = both.only(ENDPOINT)[1]["DeploymentConfig"]
-    stops = {
-        "function": [alarm["Name"] for alarm in group["AlarmConfiguration"]["Alarms"]],
-        "endpoint": [a["AlarmName"] for a in deployment["AutoRollbackConfiguration"]["Alarms"]],
-    }
-    watched = {
-        target: {
-            metric
-            for alarm in alarms
-            for metric in metrics(both.template["Resources"][alarm["Ref"]]["Properties"])
-        }
-        for target, alarms in stops.items()
-    }
-    assert watched == {
-        "function": {"Errors", "Url5xxCount", "Invocations", "Duration"},
-        "endpoint": {"Invocation5XXErrors", "ModelLatency"},
-    }
-
-
 def test_every_alarm_says_what_it_means(every: Any) -> None:
     for alarm in every.resources(ALARM).values():
         assert alarm["Properties"]["AlarmDescription"]
@@ -173,10 +146,13 @@ def test_alarm_email_hears_of_every_alarm_and_of_its_end(configured: Any, name: 
     _, subscription = stack.only("AWS::SNS::Subscription")
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "team@example.com")
     topic = subscription["TopicArn"]
-    for alarm in stack.resources(ALARM).values():
-        if metrics(alarm["Properties"]).keys() != {"HasBacklogWithoutCapacity"}:
-            assert alarm["Properties"]["AlarmActions"] == [topic]
-            assert alarm["Properties"]["OKActions"] == [topic]
+    for alarm in (alarm["Properties"] for alarm in stack.resources(ALARM).values()):
+        if is_gate(alarm):  # beside an alarm of the same calls that does tell
+            assert not alarm.keys() & {"AlarmActions", "OKActions"}
+            assert watching(stack, *metrics(alarm))["AlarmActions"] == [topic]
+        elif metrics(alarm).keys() != {"HasBacklogWithoutCapacity"}:
+            assert alarm["AlarmActions"] == [topic]
+            assert alarm["OKActions"] == [topic]
 
 
 @pytest.mark.parametrize("name", ["async", "async_from_none", "everything"])

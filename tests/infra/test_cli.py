@@ -86,6 +86,20 @@ def test_every_mistake_is_one_line_without_a_traceback(
     assert not list(tmp_path.glob("*.template.json"))
 
 
+def test_a_key_that_does_not_exist_is_refused_with_a_hint(tmp_path: Path) -> None:
+    """The CLI hands over what it adds by itself, such as aws:cdk:enable-path-metadata, too."""
+    done = synth(tmp_path, "lambda_memory=512", "vpc_id=vpc-1", "zzz=1", "mode=both", "a:b=c")
+    assert done.returncode != 0
+    ours = [line for line in done.stderr.splitlines() if "Subprocess exited" not in line]
+    assert sorted(ours) == [
+        "lambda_memory='512': there is no such key; did you mean lambda_memory_mb?",
+        "vpc_id='vpc-1': there is no such key; subnet_ids and security_group_ids say it all",
+        "zzz='1': there is no such key; docs/05-deployment.md lists all",
+    ]
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list(tmp_path.glob("*.template.json"))
+
+
 def test_the_stacks_name_the_switches_and_the_warning_are_the_users(tmp_path: Path) -> None:
     done = synth(
         tmp_path,
@@ -94,6 +108,8 @@ def test_the_stacks_name_the_switches_and_the_warning_are_the_users(tmp_path: Pa
         "network_isolation=false",
         "url_auth=none",
         "lambda_reserved_concurrency=5",
+        "a:b=c",  # whose these are, they are none of ours
+        "@aws-cdk/of-somebody:else=true",
     )
     assert done.returncode == 0, done.stderr
     template = json.loads((tmp_path / "cats.template.json").read_text())

@@ -151,7 +151,7 @@ every_case = pytest.mark.parametrize(
 
 
 def parse(context: dict[str, Any]) -> Config:
-    return read_config(context.get)
+    return read_config(context)
 
 
 def mistakes(context: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from templates import GROUPS, SUBNETS
 
 
 def parse(**context: Any) -> Config:
-    return read_config(context.get)
+    return read_config(context)
 
 
 def test_nothing_given_is_the_defaults() -> None:
@@ -23,7 +23,7 @@ def test_nothing_given_is_the_defaults() -> None:
 
 def test_cdk_json_states_the_default() -> None:
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    assert read_config(context.get) == Config()
+    assert read_config(context) == Config()
 
 
 @pytest.mark.parametrize("key", fields(Config), ids=lambda key: key.name)
@@ -59,7 +59,7 @@ def test_the_cdk_hands_over_what_json_holds() -> None:
         "subnet_ids": SUBNETS.split(","),
         "security_group_ids": [GROUPS],
     }
-    config = read_config(App(context=context).node.try_get_context)
+    config = read_config(App(context=context).node.get_all_context())
     assert config == parse(
         network_isolation="false",
         lambda_memory_mb="2048",

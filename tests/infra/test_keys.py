@@ -174,7 +174,7 @@ BAD: dict[str, list[object]] = {
 
 
 def parse(**context: object) -> Config:
-    return read_config(context.get)
+    return read_config(context)
 
 
 def test_every_key_is_tested() -> None:

@@ -88,13 +88,20 @@ def test_the_roles_and_what_they_may_do(created: Created) -> None:
     for logical, role in roles.items():
         made = client.get_role(RoleName=created.ids[logical])["Role"]
         assert made["AssumeRolePolicyDocument"] == role["Properties"]["AssumeRolePolicyDocument"]
-        (policy,) = client.list_role_policies(RoleName=created.ids[logical])["PolicyNames"]
-        document = client.get_role_policy(RoleName=created.ids[logical], PolicyName=policy)
-        resource = created.stack.template["Resources"][created.stack.policy_of(logical)]
-        written = resource["Properties"]["PolicyDocument"]["Statement"]
-        actions = [statement["Action"] for statement in document["PolicyDocument"]["Statement"]]
-        assert actions == [statement["Action"] for statement in written]
-        assert len(json.dumps(document["PolicyDocument"])) < 10_240  # IAM's limit for a role
+        policies = {
+            policy["PolicyName"]: policy["PolicyDocument"]["Statement"]
+            for policy in created.stack.policies_of(logical).values()
+        }
+        names = client.list_role_policies(RoleName=created.ids[logical])["PolicyNames"]
+        assert sorted(names) == sorted(policies)
+        size = 0
+        for name, written in policies.items():
+            found = client.get_role_policy(RoleName=created.ids[logical], PolicyName=name)
+            document = found["PolicyDocument"]
+            actions = [statement["Action"] for statement in document["Statement"]]
+            assert actions == [statement["Action"] for statement in written]
+            size += len(json.dumps(document))
+        assert size < 10_240  # IAM's limit for all of a role's
 
 
 @on_any

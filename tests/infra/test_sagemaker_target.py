@@ -41,14 +41,6 @@ def test_the_endpoint(both: Any) -> None:
     assert canonical(both.outputs["EndpointName"]["Value"]) == f"${{{endpoint_id}.EndpointName}}"
 
 
-@pytest.mark.parametrize("name", ["sagemaker", "serverless", "async", "everything"])
-def test_the_model_waits_for_its_roles_policy(configured: Any, name: str) -> None:
-    stack = configured(name)
-    model_id, model = stack.only(MODEL)
-    role = model["ExecutionRoleArn"]["Fn::GetAtt"][0]
-    assert stack.policy_of(role) in stack.before(model_id)
-
-
 def test_the_log_group_is_there_before_the_endpoint_writes(both: Any) -> None:
     endpoint, _ = both.only(ENDPOINT)
     assert "AWS::Logs::LogGroup" in both.waits_for(endpoint)

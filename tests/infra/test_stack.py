@@ -8,7 +8,7 @@ import pytest
 from templates import CONFIGURATIONS
 
 ON_LAMBDA = {
-    "AWS::CloudWatch::Alarm": 4,
+    "AWS::CloudWatch::Alarm": 6,
     "AWS::CodeDeploy::Application": 1,
     "AWS::CodeDeploy::DeploymentGroup": 1,
     "AWS::IAM::Policy": 2,
@@ -23,8 +23,8 @@ ON_LAMBDA = {
 ON_SAGEMAKER = {
     "AWS::ApplicationAutoScaling::ScalableTarget": 1,
     "AWS::ApplicationAutoScaling::ScalingPolicy": 1,
-    "AWS::CloudWatch::Alarm": 3,
-    "AWS::IAM::Policy": 1,
+    "AWS::CloudWatch::Alarm": 5,
+    "AWS::IAM::Policy": 2,
     "AWS::IAM::Role": 1,
     "AWS::Logs::LogGroup": 1,
     "AWS::SageMaker::Endpoint": 1,
@@ -73,6 +73,28 @@ def test_the_function_is_left_alone_until_the_endpoint_is_healthy(
         assert "AWS::SageMaker::Endpoint" in stack.waits_for(resource)
 
 
+def test_who_takes_a_role_waits_for_its_policies(every: Any) -> None:
+    """Naming a role does not wait for them, and what it takes the role for may be at once."""
+    taking = {
+        "AWS::Lambda::Function": "Role",
+        "AWS::CodeDeploy::DeploymentGroup": "ServiceRoleArn",
+        "AWS::SageMaker::Model": "ExecutionRoleArn",
+    }
+    for kind, key in taking.items():
+        for name, resource in every.resources(kind).items():
+            policies = every.policies_of(resource["Properties"][key]["Fn::GetAtt"][0])
+            assert policies
+            # The endpoint's alarms name its config, and so wait for the model themselves.
+            later = {
+                policy
+                for policy, written in policies.items()
+                if "cloudwatch:DescribeAlarms" in str(written) and "Model" in kind
+            }
+            assert policies.keys() - every.before(name) == later
+            for endpoint in every.resources("AWS::SageMaker::Endpoint") if later else ():
+                assert policies.keys() <= every.before(endpoint)
+
+
 def test_on_its_own_the_function_waits_for_nothing_of_sagemaker(configured: Any) -> None:
     stack = configured("lambda")
     for resource in stack.template["Resources"]:
@@ -104,9 +126,11 @@ def test_nothing_but_what_holds_data_or_a_version_outlives_the_stack(every: Any)
     kept = {
         resource["Type"]
         for resource in every.template["Resources"].values()
-        if resource.get("DeletionPolicy", "Delete") != "Delete"
+        if {"DeletionPolicy", "UpdateReplacePolicy"} & resource.keys()
+        and {resource["DeletionPolicy"], resource["UpdateReplacePolicy"]} != {"Delete"}
     }
-    assert kept <= {"AWS::Lambda::Version", "AWS::S3::Bucket"}
+    existing = {resource["Type"] for resource in every.template["Resources"].values()}
+    assert kept == {"AWS::Lambda::Version", "AWS::S3::Bucket"} & existing
 
 
 def test_logs_are_kept_as_long_as_asked_and_go_with_the_stack(both: Any, configured: Any) -> None:

@@ -55,7 +55,7 @@ def assemblies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / "templates" / folder).mkdir(parents=True)
     for name, keys in CONFIGURATIONS.items():
         app = App(outdir=str(root / name), context={**context, **keys})
-        config = read_config(app.node.try_get_context)
+        config = read_config(app.node.get_all_context())
         DualInferenceStack(app, "Stack", config=config, docker_outputs=docker_outputs({}))
         Validations.of(app).add_plugins(AwsSolutionsChecks(app))
         app.synth()

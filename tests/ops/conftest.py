@@ -31,6 +31,7 @@ class Asked:
     body: bytes
 
 
+ANY = {"Any": {"Type": "AWS::SNS::Topic"}}  # a stack has to have one
 Reply = tuple[int, Mapping[str, str], bytes]
 
 
@@ -110,10 +111,10 @@ class Account:
     def client(self, service: str, region: str = REGION) -> Any:
         return boto3.Session(region_name=region).client(service)
 
-    def deploy(self, outputs: Mapping[str, str]) -> None:
+    def deploy(self, outputs: Mapping[str, str], resources: Mapping[str, Any] = ANY) -> None:
         """A stack of this name with these outputs."""
         template = {
-            "Resources": {"Any": {"Type": "AWS::SNS::Topic"}},
+            "Resources": resources,
             "Outputs": {name: {"Value": value} for name, value in outputs.items()},
         }
         self.client("cloudformation").create_stack(

@@ -31,6 +31,7 @@ ALL = (
     "image manifest",
     "Lambda concurrency",
     "endpoint instances",
+    "endpoint",
 )
 
 
@@ -115,7 +116,7 @@ def test_without_credentials_the_rest_is_still_checked(
     done = ops("doctor", "--stack", healthy.stack_name)
     assert done.status == 1
     marks = {line[2:20].rstrip(): line[0] for line in done.out.splitlines() if line[0] != " "}
-    assert list(marks.values()) == ["✗", "!", "?", "✓", "?", "?", "?"]
+    assert list(marks.values()) == ["✗", "!", "?", "✓", "?", "?", "?", "?"]
     assert done.out.count("fix: run `aws configure`") == 1
     assert "the CDK deploys to us-east-1 then" in done.out
 
@@ -126,7 +127,7 @@ def test_a_check_that_may_not_ask_names_the_action_and_hides_no_other(
     script.deny("ListServiceQuotas", "/2016-08-19/account-settings")
     status, found = report()
     assert status == 2
-    assert [state for state, _ in found.values()] == ["ok"] * 5 + ["unknown"] * 2
+    assert [state for state, _ in found.values()] == ["ok"] * 5 + ["unknown"] * 2 + ["ok"]
     assert "may not lambda:GetAccountSettings -> ask" in found["Lambda concurrency"][1]
     assert "may not servicequotas:ListServiceQuotas and " in found["endpoint instances"][1]
 
@@ -277,17 +278,50 @@ def test_the_instances_of_an_endpoint(
 
     script.replies["ListServiceQuotas"] = pages
     status, found = report()
+    assert (status, found["endpoint instances"][0]) == (1, "fails")
+    assert "the endpoint may have 2" in found["endpoint instances"][1]
+    status, found = report("--instances", "1")
     assert (status, found["endpoint instances"][0]) == (0, "warning")
-    assert "old and new beside each other" in found["endpoint instances"][1]
+    assert (
+        "an update needs 1 beside the old 1"
+        in report("--instances", "1")[1]["endpoint instances"][1]
+    )
     script.json("ListServiceQuotas", {"Quotas": []})
     script.json("ListAWSDefaultServiceQuotas", {"Quotas": [{**ENDPOINT_USAGE, "Value": 0.0}]})
     status, found = report()
     assert (status, found["endpoint instances"][0]) == (1, "fails")
-    assert "--quota-code L-1 --desired-value 2 --region eu-cen" in found["endpoint instances"][1]
+    assert "--quota-code L-1 --desired-value 4 --region eu-cen" in found["endpoint instances"][1]
     status, found = report("--mode", "lambda")
     assert (status, "endpoint instances" in found) == (0, False)
     status, found = report("--instance-type", "ml.m5.lrage")
     assert (status, found["endpoint instances"][0]) == (2, "unknown")
+
+
+def test_an_endpoint_that_went_back_by_itself(account: Any, report: Callable[..., Any]) -> None:
+    """CloudFormation may count such an update as done."""
+    variant = {"VariantName": "AllTraffic", "ModelName": "cats", "InitialVariantWeight": 1}
+    size = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    config = {"ProductionVariants": [{**variant, **size}]}
+    sagemaker = account.client("sagemaker")
+    role = "arn:aws:iam::123456789012:role/any"
+    image = {"Image": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/cats:1"}
+    sagemaker.create_model(ModelName="cats", PrimaryContainer=image, ExecutionRoleArn=role)
+    sagemaker.create_endpoint_config(EndpointConfigName="before", **config)
+
+    def configs() -> list[Any]:
+        return list(sagemaker.list_endpoint_configs()["EndpointConfigs"])
+
+    [before] = configs()
+    resources = {"Config": {"Type": "AWS::SageMaker::EndpointConfig", "Properties": config}}
+    account.deploy({"EndpointName": "cats"}, resources)
+    [deployed] = (found["EndpointConfigName"] for found in configs() if found != before)
+    sagemaker.create_endpoint(EndpointName="cats", EndpointConfigName=deployed)
+    assert report()[1]["endpoint"][0] == "ok"
+    sagemaker.delete_endpoint(EndpointName="cats")  # moto has no UpdateEndpoint
+    sagemaker.create_endpoint(EndpointName="cats", EndpointConfigName="before")
+    status, found = report()
+    assert (status, found["endpoint"][0]) == (1, "fails")
+    assert f"cats runs before, and the stack deployed {deployed}" in found["endpoint"][1]
 
 
 def test_a_new_accounts_concurrency(healthy: Any, script: Any, report: Callable[..., Any]) -> None:
