@@ -21,7 +21,7 @@ endif
 
 # Said first, before anything is made.
 missing = $(if $(shell command -v $(1) 2>/dev/null),,$(error Install $(1); it is not on the PATH))
-ifneq ($(filter demo test test-deploy serve lambda lint lock bench setup,$(MAKECMDGOALS)),)
+ifneq ($(filter demo test test-deploy serve lambda lint lock bench bench-quick setup,$(MAKECMDGOALS)),)
 ifneq ($(shell uname -s -m),Linux x86_64)
 $(error MXNet and the Lambda emulator run on Linux x86-64 only. Here: `make image`, then \
 	`pip install -r requirements.txt && python -m ops local --docker`)
@@ -34,6 +34,9 @@ endif
 ifneq ($(filter test test-deploy,$(MAKECMDGOALS)),)
 $(foreach program,bash curl git,$(call missing,$(program)))
 endif
+ifneq ($(filter bench bench-quick,$(MAKECMDGOALS)),)
+$(call missing,java)
+endif
 ifneq ($(filter image test-deploy,$(MAKECMDGOALS)),)
 $(call missing,docker)
 endif
@@ -43,7 +46,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" ARTIFACTS_DIR="$(CURDIR)/build/artifacts"
 
-.PHONY: help demo test test-deploy serve lambda image lint lock bench clean setup
+.PHONY: help demo test test-deploy serve lambda image lint lock bench bench-quick clean setup
 .DELETE_ON_ERROR:
 
 help:
@@ -54,7 +57,8 @@ help:
 	@echo 'make lambda PORT=9000     the Lambda face, under the Runtime Interface Emulator'
 	@echo 'make image IMAGE=one-image   build the container image (Docker)'
 	@echo 'make lint                 ruff, mypy and shellcheck'
-	@echo 'make bench                what the server costs over the pipeline that it serves'
+	@echo 'make bench                the server, its peers and cold starts, measured; about an hour'
+	@echo 'make bench-quick          a first look at the same in 3 minutes, which writes nothing'
 	@echo 'make lock                 resolve the requirement files again'
 	@echo 'MODEL_NAME=... chooses any classification model of the GluonCV zoo'
 
@@ -91,7 +95,19 @@ lint: .venv/installed
 	@.venv/bin/shellcheck container/entry.sh tests/container/*.sh tests/deploy/docker .ci/run
 
 bench: setup
-	@.venv/bin/python bench/overhead.py
+	@echo '1 of 4: what the server costs'
+	@.venv/bin/python bench/overhead.py --concurrency 1 8 32
+	@echo '2 of 4: peers'
+	@.venv/bin/python bench/peers.py --sweep --out bench/results/peers.json
+	@echo '3 of 4: cold start'
+	@.venv/bin/python bench/cold_start.py --out bench/results/cold_start.json
+	@echo '4 of 4: plots'
+	@.venv/bin/python bench/plots.py
+
+bench-quick: setup
+	@.venv/bin/python bench/overhead.py --quick
+	@.venv/bin/python bench/peers.py --quick
+	@.venv/bin/python bench/cold_start.py --quick
 
 setup: .venv/installed $(ARTIFACT)/manifest.json
 
@@ -132,6 +148,10 @@ lock: .venv/installed
 		../.venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
 		--python-platform x86_64-manylinux_2_28 $$([ "$$set" ] && echo --no-deps) \
 		--output-file requirements$$set.txt requirements$$set.in || exit 1; done
+	@for peer in bentoml litserve mlserver multi_model_server; do (cd bench/peers/$$peer && \
+		../../../.venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes \
+		--no-header --python-platform x86_64-manylinux_2_28 \
+		--output-file requirements.txt requirements.in) || exit 1; done
 	@cd tests/deploy && ../../.venv/bin/uv pip compile --quiet --python-version 3.11 \
 		--generate-hashes --no-header --python-platform x86_64-manylinux_2_28 \
 		--output-file requirements.txt requirements.in

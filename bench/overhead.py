@@ -12,26 +12,23 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
-from bench.load import drive, http_request  # noqa: E402 - found by the line above
-from bench.measured import Round, WrongAnswer, machine_cpu_seconds  # noqa: E402
+from bench.load import drive  # noqa: E402 - found by the line above
+from bench.measured import Round, WrongAnswer, check  # noqa: E402
+from bench.ours import obey_image_settings, observed, photograph, server  # noqa: E402
 from bench.pipeline import closed_loop, expected_answer  # noqa: E402
 from bench.report import Pair, is_quiet, machine, show, summary  # noqa: E402
 from ops import faces  # noqa: E402
-from ops.local import process_environment  # noqa: E402
 from serving.errors import StartError  # noqa: E402
 from serving.settings import Settings  # noqa: E402
 
@@ -52,10 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
     pairs, seconds = (4, 1.5) if options.quick else (options.pairs, options.seconds)
-    # Both sides read the same settings: those that `ops local` starts the server with.
-    os.environ.update(process_environment())
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # as entry.sh does
+    obey_image_settings()
     console = Console(highlight=False)
     runs = []
     try:
@@ -79,13 +73,16 @@ def measure(concurrency: int, pairs: int, seconds: float, console: Console) -> l
     workers = Settings.from_environment(os.environ).workers
     photo = photograph()
     with ExitStack() as stack:
-        port = stack.enter_context(server(workers))
+        target, pid = stack.enter_context(server(workers))
         pools = [
             stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
             for _ in range(min(workers, concurrency))
         ]
         expected, *_ = [pool.submit(expected_answer, photo).result() for pool in pools]
-        request = http_request(photo)
+        request = target.request(photo)
+
+        def exactly(status: int, body: bytes) -> None:
+            check(status, body, expected)
 
         def in_process() -> Round:
             rounds = [pool.submit(closed_loop, photo, expected, seconds) for pool in pools]
@@ -98,7 +95,10 @@ def measure(concurrency: int, pairs: int, seconds: float, console: Console) -> l
             )
 
         def http() -> Round:
-            return drive(port, request, expected, concurrency, seconds)
+            found = drive(target, request, exactly, concurrency, seconds, root=pid)
+            if found.refused or found.broken:
+                raise WrongAnswer(f"{found.refused} refused, {found.broken} broken connections")
+            return found
 
         in_process(), http()  # the first of each is slower, and does not count
         measured: list[Pair] = []
@@ -116,37 +116,6 @@ def measure(concurrency: int, pairs: int, seconds: float, console: Console) -> l
                 soft_wrap=True,
             )
     return measured
-
-
-def observed(side: Callable[[], Round]) -> Round:
-    """A round, and what the machine was busy with meanwhile that was not ours."""
-    machine_before, started = machine_cpu_seconds(), time.perf_counter()
-    found = side()
-    seconds = time.perf_counter() - started
-    all_cpus = (machine_cpu_seconds() - machine_before) / seconds
-    our_cpus = found.requests * found.cpu_ms_per_request / 1000 / seconds + found.client_cpus
-    return replace(found, other_cpus=max(0.0, all_cpus - our_cpus))
-
-
-@contextmanager
-def server(workers: int) -> Iterator[int]:
-    """`entry.sh serve`; its port, once every worker has loaded the model. Raises FaceError."""
-    port = faces.free_port()
-    command = [str(faces.ENTRY), "serve", "--host", "127.0.0.1", "--port", str(port)]
-    with faces.running(command, {}) as process:
-        deadline = time.monotonic() + faces.START_SECONDS
-        while process.output.count('"message": "ready"') < workers:
-            process.check()
-            if time.monotonic() > deadline:
-                raise faces.FaceError(f"{workers} workers are not ready: {process.output[-500:]}")
-            time.sleep(0.05)
-        yield port
-
-
-def photograph() -> bytes:
-    pixels = cv2.imread(str(ROOT / "container" / "photos" / "coffee.png"))
-    small = cv2.resize(pixels, (640, 480), interpolation=cv2.INTER_AREA)
-    return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
 
 
 if __name__ == "__main__":

@@ -37,31 +37,45 @@ def is_quiet(pair: Pair) -> bool:
     return max(side.other_cpus for side in pair) <= NOISE * (os.cpu_count() or 1)
 
 
-def summary(concurrency: int, measured: Sequence[Pair], pairs: int) -> dict[str, Any]:
-    """Medians, the median of the pairs' ratios, and its 95 % interval from a bootstrap.
-
-    Of the quiet pairs, if there are `pairs` of them; else of all, and the goal stays unsettled.
-    """
+def counted(measured: Sequence[Pair], pairs: int) -> tuple[Sequence[Pair], bool]:
+    """The quiet pairs, if there are `pairs` of them; else all, and False: nothing is settled."""
     quiet = [pair for pair in measured if is_quiet(pair)]
-    counted = quiet if len(quiet) >= pairs else measured
-    ratios = np.array([b.requests_per_second / a.requests_per_second for a, b in counted])
-    draws = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
+    return (quiet, True) if len(quiet) >= pairs else (measured, False)
+
+
+def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """The median, and its 95 % interval from a bootstrap: the same for the same ratios."""
+    values = np.array(ratios)
+    draws = np.random.default_rng(0).choice(values, (10_000, len(values)))
     low, high = np.percentile(np.median(draws, axis=1), (2.5, 97.5)).tolist()
+    return float(np.median(values)), low, high
+
+
+def medians(rounds: Sequence[Round]) -> dict[str, float]:
+    return {key: statistics.median(getattr(one, key) for one in rounds) for key in ROWS}
+
+
+def summary(concurrency: int, measured: Sequence[Pair], pairs: int) -> dict[str, Any]:
+    """Medians, the median of the pairs' ratios, and its 95 % interval."""
+    chosen, settled = counted(measured, pairs)
+    ratio, low, high = interval([b.requests_per_second / a.requests_per_second for a, b in chosen])
     goal = "met" if low >= GOAL else "missed" if high < GOAL else "not settled"
     return {
         "concurrency": concurrency,
-        "ratio": float(np.median(ratios)),
+        "ratio": ratio,
         "interval": [low, high],
-        "goal": goal if counted is quiet else "not settled, the machine was busy otherwise",
-        "pairs": {"measured": len(measured), "quiet": len(quiet), "counted": len(counted)},
-        "medians": {
-            side: {key: statistics.median(getattr(one, key) for one in rounds) for key in ROWS}
-            for side, rounds in zip(SIDES, zip(*counted))
-        },
+        "goal": goal if settled else "not settled, the machine was busy otherwise",
+        "pairs": pair_counts(measured, chosen),
+        "medians": {side: medians(rounds) for side, rounds in zip(SIDES, zip(*chosen))},
         "rounds": {
             side: [asdict(one) for one in rounds] for side, rounds in zip(SIDES, zip(*measured))
         },
     }
+
+
+def pair_counts(measured: Sequence[Pair], chosen: Sequence[Pair]) -> dict[str, int]:
+    quiet = sum(map(is_quiet, measured))
+    return {"measured": len(measured), "quiet": quiet, "counted": len(chosen)}
 
 
 def show(run: dict[str, Any], console: Console) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks: what the server costs, and how it stands against its peers."""

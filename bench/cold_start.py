@@ -1,0 +1,172 @@
+"""Cold start: from an event to its answer, when no process of the function exists yet.
+
+AWS's Runtime Interface Emulator starts the function when the first event comes, so that its answer
+takes what a cold start takes within an environment that is there. Ours and the proof of concept's
+handler by turns, three stages of each:
+
+    imports   until the handler begins to load the model: emulator, interpreter, packages
+    load      the model; ours answers a first picture here too
+    answer    the event: decode, infer, encode
+
+Files are in the page cache for both. Ends with status 1 at a wrong answer.
+"""
+
+import argparse
+import base64
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "container")]
+
+from bench import pipeline  # noqa: E402 - found by the line above
+from bench.answers import Gate, results  # noqa: E402
+from bench.environments import PEERS  # noqa: E402
+from bench.measured import WrongAnswer, memory_mb, tree  # noqa: E402
+from bench.ours import obey_image_settings, photograph  # noqa: E402
+from bench.report import interval, machine  # noqa: E402
+from ops import faces  # noqa: E402
+from serving.artifact import resolve  # noqa: E402
+from serving.errors import StartError  # noqa: E402
+from serving.settings import Settings  # noqa: E402
+
+SIDES = {"ours": (), "proof_of_concept": ("handler.handler",)}  # entry.sh's arguments
+STAGES = ("imports", "load", "answer")
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """Milliseconds of each stage, and the function's memory (10^6 bytes) after its answer."""
+
+    imports: float
+    load: float
+    answer: float
+    rss_mb: float
+    pss_mb: float
+
+    @property
+    def total(self) -> float:
+        return self.imports + self.load + self.answer
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bench/cold_start.py", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--pairs", type=int, default=12, help="(%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="3 pairs")
+    parser.add_argument("--out", type=Path, help="write what was measured to this file")
+    options = parser.parse_args(arguments)
+    obey_image_settings()
+    os.environ.pop("OMP_NUM_THREADS")  # each handler chooses, as it does on Lambda
+    console, printed, photo = Console(highlight=False), sys.stdout, photograph()
+    try:
+        expected = results(json.loads(pipeline.expected_answer(photo)))
+        sys.stdout = printed
+        artifact = resolve(Settings.from_environment(os.environ)).folder
+        gate, pairs = Gate(expected, 1e-5), []
+        for number in range((3 if options.quick else options.pairs) + 1):
+            order = list(SIDES)[:: -1 if number % 2 else 1]
+            pair = {side: measure(side, photo, gate, artifact) for side in order}
+            if number:  # the first of each read its files from the disk
+                pairs.append(pair)
+                console.print(
+                    f"pair {number}:", *(f"{side} {pair[side].total:.0f} ms" for side in SIDES)
+                )
+    except (WrongAnswer, StartError, faces.FaceError, OSError) as error:
+        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        return 1
+    found = summary(pairs)
+    _show(found, console)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps({"machine": machine(), **found}, indent=1) + "\n")
+        console.print(f"written: {options.out}", soft_wrap=True)
+    return 0
+
+
+def measure(side: str, photo: bytes, gate: Gate, artifact: Path) -> ColdStart:
+    """One cold start. Raises WrongAnswer or FaceError."""
+    port = faces.free_port()
+    options = f"--runtime-interface-emulator-address 127.0.0.1:{port}"
+    options += f" --runtime-api-address 127.0.0.1:{faces.free_port()}"
+    environment = {
+        **faces.lambda_settings(),
+        "RIE_OPTIONS": options,
+        "PYTHONPATH": str(PEERS / "proof_of_concept"),
+        "BENCH_ARTIFACT": str(artifact),
+    }
+    event = {"uri": f"data:image/jpeg;base64,{base64.b64encode(photo).decode()}"}
+    with faces.running([str(faces.ENTRY), *SIDES[side]], environment) as process:
+        faces.wait_until_open(port, process)
+        face = faces.EmulatedLambda(f"http://127.0.0.1:{port}")
+        asked = time.time()
+        answer = face.invoke(event)
+        answered = time.time()
+        gate.check(200, json.dumps(answer).encode())
+        ready, load = _ready(process.output)
+        rss, pss = max(memory_mb(tree(process.pid)[1:]).values())
+    return ColdStart(
+        imports=(ready - load - asked) * 1000,
+        load=load * 1000,
+        answer=(answered - ready) * 1000,
+        rss_mb=rss,
+        pss_mb=pss,
+    )
+
+
+def _ready(output: str) -> tuple[float, float]:
+    """When the model was loaded, in seconds of the epoch, and how long that took."""
+    for line in output.splitlines():
+        if '"message": "ready"' in line:
+            record = json.loads(line[line.index("{") :])
+            return datetime.fromisoformat(record["timestamp"]).timestamp(), record["seconds"]
+    raise faces.FaceError(f"the handler does not say that it is ready: {output[-500:]}")
+
+
+def summary(pairs: Sequence[Mapping[str, ColdStart]]) -> dict[str, Any]:
+    """Medians of each side, and how many times ours is sooner and smaller, with intervals."""
+    ratios = {
+        "times_sooner": [pair["proof_of_concept"].total / pair["ours"].total for pair in pairs],
+        "memory": [pair["ours"].rss_mb / pair["proof_of_concept"].rss_mb for pair in pairs],
+    }
+    found: dict[str, Any] = {"pairs": len(pairs)}
+    for name, values in ratios.items():
+        ratio, low, high = interval(values)
+        found[name] = {"ratio": ratio, "interval": [low, high]}
+    for side in SIDES:
+        rounds = [pair[side] for pair in pairs]
+        keys = (*STAGES, "total", "rss_mb", "pss_mb")
+        found[side] = {
+            "medians": {k: statistics.median(getattr(one, k) for one in rounds) for k in keys},
+            "rounds": [asdict(one) for one in rounds],
+        }
+    return found
+
+
+def _show(found: Mapping[str, Any], console: Console) -> None:
+    for side in SIDES:
+        of = found[side]["medians"]
+        stages = ", ".join(f"{stage} {of[stage]:.0f}" for stage in STAGES)
+        console.print(
+            f"{side}: {of['total']:.0f} ms ({stages}); {of['rss_mb']:.0f} MB resident, "
+            f"{of['pss_mb']:.0f} MB proportional",
+            soft_wrap=True,
+        )
+    for name in ("times_sooner", "memory"):
+        low, high = found[name]["interval"]
+        label = name.replace("_", " ")
+        console.print(f"{label}: {found[name]['ratio']:.2f} ({low:.2f} to {high:.2f})")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

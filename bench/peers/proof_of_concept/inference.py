@@ -1,0 +1,40 @@
+"""The proof of concept's model, rebuilt from its description: every step is MXNet's or GluonCV's.
+
+The exported symbol and its params, GluonCV's evaluation transform, softmax, the five best.
+"""
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+warnings.simplefilter("ignore")  # mxnet 1.9.1 uses names that numpy has deprecated
+
+import mxnet as mx  # noqa: E402 - after the line above
+from gluoncv.data.transforms.presets.imagenet import transform_eval  # noqa: E402
+
+
+def load_model(model_path: str | None = None) -> Any:
+    folder = Path(model_path or os.environ["BENCH_ARTIFACT"])
+    symbol, params = next(folder.glob("*symbol.json")), next(folder.glob("*.params"))
+    net = mx.gluon.SymbolBlock.imports(str(symbol), ["data"], str(params), ctx=mx.cpu())
+    # A zoo model carries its names; those of an exported one are beside it.
+    net.classes = (folder / "labels.txt").read_text().splitlines()
+    net.preprocessing = json.loads((folder / "manifest.json").read_text())["preprocessing"]
+    return net
+
+
+def infer(data: bytes, net: Any, uri: str = "") -> dict[str, Any]:
+    """The bytes of a picture, for what its `uri` leads to: a fetch is no part of the comparison."""
+    tensor = transform_eval(
+        mx.image.imdecode(data), mean=net.preprocessing["mean"], std=net.preprocessing["std"]
+    )
+    probabilities = mx.nd.softmax(net(tensor))[0]
+    best = mx.nd.topk(probabilities, k=5).astype("int").asnumpy()
+    return {
+        "uri": uri,
+        "results": [
+            {"label": net.classes[i], "prob": str(probabilities[int(i)].asscalar())} for i in best
+        ],
+    }
