@@ -110,7 +110,7 @@ PEERS_BY_NAME = {
                 "operators; MXNet with one thread a worker",
             )
             for handler, title in (
-                ("gluon", "a Gluon handler as in SageMaker's examples"),
+                ("gluon", "a Gluon handler, the simplest"),
                 ("module", "an MXNet module as in its own examples"),
             )
         ),

@@ -1,4 +1,4 @@
-"""A handler of AWS's multi-model-server that holds a Gluon network, as SageMaker's examples do.
+"""A handler of AWS's multi-model-server that holds a Gluon network, the simplest one.
 
 After the server's `model_service/gluon_vision_service.py` (Apache-2.0), with this model's own
 resize, crop and normalisation: theirs resizes without proportions, which gives other classes.
