@@ -1,13 +1,17 @@
 """The one shape of our alarms: a rate or a time that stays too high for minutes."""
 
+from collections.abc import Sequence
+
 from aws_cdk import Duration
 from aws_cdk.aws_cloudwatch import (
     Alarm,
     ComparisonOperator,
+    IAlarm,
     IMetric,
     MathExpression,
     TreatMissingData,
 )
+from aws_cdk.aws_iam import PolicyStatement
 from constructs import Construct
 
 PERIOD = Duration.minutes(1)
@@ -39,6 +43,13 @@ def alarm(
         datapoints_to_alarm=2,
         treat_missing_data=TreatMissingData.NOT_BREACHING,
         alarm_description=description,
+    )
+
+
+def may_see(watched: Sequence[IAlarm]) -> PolicyStatement:
+    """For the role of whoever stops an update when one of them rings."""
+    return PolicyStatement(
+        actions=["cloudwatch:DescribeAlarms"], resources=[alarm.alarm_arn for alarm in watched]
     )
 
 

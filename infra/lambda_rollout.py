@@ -8,6 +8,9 @@ from aws_cdk.aws_iam import PolicyStatement, Role, ServicePrincipal
 from aws_cdk.aws_lambda import Alias, IFunction
 from constructs import Construct
 
+from infra.access import policy_of
+from infra.alarms import may_see
+
 
 def shift_gradually(
     scope: Construct, function: IFunction, alias: Alias, watched: Sequence[Alarm]
@@ -33,12 +36,7 @@ def shift_gradually(
             ],
         )
     )
-    role.add_to_policy(
-        PolicyStatement(
-            actions=["cloudwatch:DescribeAlarms"],
-            resources=[alarm.alarm_arn for alarm in watched],
-        )
-    )
+    role.add_to_policy(may_see(watched))
     group = LambdaDeploymentGroup(
         scope,
         "Rollout",
@@ -48,4 +46,4 @@ def shift_gradually(
         role=role.without_policy_updates(),  # the construct would add the managed policy
     )
     # Naming the role does not wait for its policy.
-    group.node.add_dependency(role.node.find_child("DefaultPolicy"))
+    group.node.add_dependency(policy_of(role))

@@ -8,6 +8,7 @@ from aws_cdk.aws_logs import ILogGroup
 from constructs import Construct
 
 from infra.access import policy_of
+from infra.alarms import may_see
 from infra.explained import explain
 from infra.image import Image
 
@@ -54,14 +55,4 @@ def sees(scope: Construct, role: IRole, watched: Sequence[IAlarm]) -> Policy:
 
     Apart from the role's own policy: the alarms name the endpoint config, which waits for that one.
     """
-    return Policy(
-        scope,
-        "Alarms",
-        roles=[role],
-        statements=[
-            PolicyStatement(
-                actions=["cloudwatch:DescribeAlarms"],
-                resources=[alarm.alarm_arn for alarm in watched],
-            )
-        ],
-    )
+    return Policy(scope, "Alarms", roles=[role], statements=[may_see(watched)])

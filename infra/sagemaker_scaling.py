@@ -53,7 +53,7 @@ class Scaling(Construct):
     def _by_calls(self, calls: int) -> None:
         self._track(
             calls,
-            predefined_metric_specification=CfnScalingPolicy.PredefinedMetricSpecificationProperty(
+            predefined=CfnScalingPolicy.PredefinedMetricSpecificationProperty(
                 predefined_metric_type="SageMakerVariantInvocationsPerInstance"
             ),
         )
@@ -61,7 +61,7 @@ class Scaling(Construct):
     def _by_backlog(self) -> None:
         self._track(
             _BACKLOG_PER_INSTANCE,
-            customized_metric_specification=CfnScalingPolicy.CustomizedMetricSpecificationProperty(
+            customized=CfnScalingPolicy.CustomizedMetricSpecificationProperty(
                 namespace="AWS/SageMaker",
                 metric_name="ApproximateBacklogSizePerInstance",
                 dimensions=[
@@ -73,7 +73,14 @@ class Scaling(Construct):
             ),
         )
 
-    def _track(self, target: float, **metric: object) -> None:
+    def _track(
+        self,
+        target: float,
+        *,
+        predefined: CfnScalingPolicy.PredefinedMetricSpecificationProperty | None = None,
+        customized: CfnScalingPolicy.CustomizedMetricSpecificationProperty | None = None,
+    ) -> None:
+        """Aim at `target` of the one metric that is given."""
         CfnScalingPolicy(
             self,
             "Policy",
@@ -85,7 +92,8 @@ class Scaling(Construct):
                 target_value=target,
                 scale_out_cooldown=_SCALE_OUT_COOLDOWN_SECONDS,
                 scale_in_cooldown=_SCALE_IN_COOLDOWN_SECONDS,
-                **metric,  # type: ignore[arg-type]
+                predefined_metric_specification=predefined,
+                customized_metric_specification=customized,
             ),
         )
 

@@ -13,9 +13,9 @@ from infra.explained import explain
 
 KEPT_FOR = Duration.days(30)
 
-# https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint-prerequisites.html
 Grants = tuple[str, Sequence[str]]  # of a folder, actions
 _FOLDERS = ("input", "output", "failure")
+# https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint-prerequisites.html
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload")
 
 

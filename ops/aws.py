@@ -1,5 +1,6 @@
 """This account and region as boto3 clients, and what AWS's refusals mean to an operator."""
 
+import argparse
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -99,6 +100,12 @@ class Aws:
         self.credentials()  # where there are none, each client would look for them again
         settings = Config(**{**_CONFIG, **config})
         return self.session.client(service, region_name=self.region, config=settings)
+
+
+def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which stack, and where: the same for every tool that asks AWS."""
+    parser.add_argument("--stack", default=STACK_NAME, help="the stack (default: %(default)s)")
+    parser.add_argument("--region", help="default: AWS_REGION, the profile's, or us-east-1")
 
 
 def explain(error: Exception, action: str) -> CannotAsk:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from ops.aws import AWS_ERRORS, STACK_NAME, UNREACHABLE, Aws, CannotAsk, explain
+from ops.aws import AWS_ERRORS, UNREACHABLE, Aws, CannotAsk, add_stack_arguments, explain
 from ops.faces import ROOT
 from ops.findings import Finding, State, exit_status, unknown
 from ops.probes import Probes
@@ -43,7 +43,7 @@ class Check(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--stack", default=STACK_NAME, help="the stack (default: %(default)s)")
+    add_stack_arguments(parser)
     parser.add_argument(
         "--mode",
         choices=("lambda", "sagemaker", "both"),
@@ -64,7 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the most it may have: max_instances (default: %(default)s)",
     )
     parser.add_argument("--model-data", metavar="URI", help="the artifact: s3://BUCKET/KEY.tar.gz")
-    parser.add_argument("--region", help="default: AWS_REGION, the profile's, or us-east-1")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 

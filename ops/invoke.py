@@ -16,7 +16,14 @@ from rich.status import Status
 from rich.table import Table
 
 from ops.answers import Answer, media_type
-from ops.aws import AWS_ERRORS, STACK_NAME, Aws, CannotAsk, explain, stack_outputs
+from ops.aws import (
+    AWS_ERRORS,
+    Aws,
+    CannotAsk,
+    add_stack_arguments,
+    explain,
+    stack_outputs,
+)
 from ops.local import Picture, read
 from ops.targets import OUTPUTS, Target, connect
 
@@ -39,9 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="a file, or the https:, http:, s3: or data: URI of one",
     )
-    parser.add_argument("--stack", default=STACK_NAME, help="the stack (default: %(default)s)")
+    add_stack_arguments(parser)
     parser.add_argument("--target", choices=sorted(OUTPUTS), help="which, of a stack that has both")
-    parser.add_argument("--region", help="default: AWS_REGION, the profile's, or us-east-1")
     parser.add_argument(
         "--wait",
         type=int,

@@ -4,14 +4,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from farm import Farm
 from ops.faces import ROOT
-from upstream import Upstream, upstream
+from upstream import Upstream, bridge_address, upstream
 
 TEST_IMAGE = "one-image:test"
 
@@ -72,15 +71,7 @@ def local_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstrea
 @pytest.fixture(scope="session")
 def bridge_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
     """The upstream at the address under which containers reach this machine."""
-    template = "{{(index .IPAM.Config 0).Subnet}}"
-    subnet = subprocess.run(
-        ["docker", "network", "inspect", "bridge", "--format", template],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    gateway = ip_network(subnet)[1]
-    with upstream(str(gateway), tmp_path_factory.mktemp("authority")) as running:
+    with upstream(bridge_address(), tmp_path_factory.mktemp("authority")) as running:
         yield running
 
 

@@ -48,7 +48,7 @@ INFRA = {
     "image": {"config"},
     "access": {"config", "explained"},
     "lambda_function": {"config", "explained", "image", "access"},
-    "lambda_rollout": set(),
+    "lambda_rollout": {"access", "alarms"},
     "lambda_target": {
         "config",
         "explained",
@@ -58,7 +58,7 @@ INFRA = {
         "lambda_function",
         "lambda_rollout",
     },
-    "sagemaker_role": {"explained", "image", "access"},
+    "sagemaker_role": {"explained", "alarms", "image", "access"},
     "sagemaker_storage": {"explained"},
     "sagemaker_rollout": {"config"},
     "sagemaker_model": {

@@ -5,11 +5,13 @@ server behind the real boto3.
 """
 
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +22,18 @@ from moto.server import ThreadedMotoServer
 from cases import PHOTOS
 
 BUCKET = "photos"
+
+
+def bridge_address() -> str:
+    """The address under which containers on Docker's default network reach this machine."""
+    template = "{{(index .IPAM.Config 0).Subnet}}"
+    subnet = subprocess.run(
+        ["docker", "network", "inspect", "bridge", "--format", template],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    return str(ip_network(subnet)[1])
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -29,8 +29,10 @@ def reply(status: str = "200 OK", body: bytes = BODY, *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def driven(url: str, concurrency: int = 2, seconds: float = 0.1, **target: object) -> Round:
-    found = Target(url, **target)  # type: ignore[arg-type]
+def driven(
+    url: str, concurrency: int = 2, seconds: float = 0.1, headers: Sequence[str] = ()
+) -> Round:
+    found = Target(url, headers)
     gate = Gate(CLASSES, 1e-5, results)
     return drive(found, found.request(b"photo"), gate.check, concurrency, seconds)
 

@@ -2,13 +2,11 @@
 
 import base64
 import json
-import mimetypes
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +17,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from deploy.cloud import REGION, Cloud
+from ops.local import Picture
 
 PAUSE_SECONDS = 0.05
 _http = urllib3.PoolManager(retries=False, timeout=120, maxsize=8)
@@ -60,17 +59,13 @@ def ask_endpoint(runtime: Any, name: str, body: bytes, content_type: str) -> Ans
     return Answer(200, reply["Body"].read(), _identity(reply.get("CustomAttributes")))
 
 
-def ask_function(client: Any, name: str, photo: Path) -> Any:
+def ask_function(client: Any, name: str, photo: Picture) -> Any:
     """Invoke a function with its own event; the JSON that it returned."""
-    data = base64.b64encode(photo.read_bytes()).decode()
-    event = {"uri": f"data:{content_type(photo)};base64,{data}"}
+    data = base64.b64encode(photo.body).decode()
+    event = {"uri": f"data:{photo.content_type};base64,{data}"}
     reply = client.invoke(FunctionName=name, Payload=json.dumps(event))
     assert "FunctionError" not in reply, f"{name}: {reply['Payload'].read()!r}"
     return json.loads(reply["Payload"].read())
-
-
-def content_type(photo: Path) -> str:
-    return mimetypes.guess_type(photo.name)[0] or "application/x-image"
 
 
 class Loop:

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import boto3
 from botocore.config import Config
 
 from ops.faces import ROOT, FaceError, Process, free_port, running, wait_until_open
+from upstream import bridge_address
 
 REGION = "us-east-1"
 PLANE_PYTHON = ROOT / ".venv-aws" / "bin" / "python"
@@ -125,13 +125,6 @@ def cloud() -> Iterator[Cloud]:
 def _instance(port: int) -> str:
     """What every container of a control plane is labelled with."""
     return f"{_HOSTNAME}:{port}"
-
-
-def bridge_address() -> str:
-    """This machine's address on Docker's default network."""
-    template = "{{(index .IPAM.Config 0).Subnet}}"
-    subnet = docker("network", "inspect", "bridge", "--format", template)
-    return str(ip_network(subnet)[1])
 
 
 def _containers(instance: str, *labels: str) -> list[str]:

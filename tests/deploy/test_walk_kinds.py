@@ -128,7 +128,7 @@ def test_asynchronous(plane: Cloud, tmp_path: Path) -> None:
     walk.deploy(context)
     s3, runtime = plane.client("s3"), plane.client("sagemaker-runtime")
     [bucket] = inventory(plane)["s3 Buckets"] - before["s3 Buckets"]
-    s3.put_object(Bucket=bucket, Key="input/cat", Body=PICTURES[0].read_bytes())
+    s3.put_object(Bucket=bucket, Key="input/cat", Body=PICTURES[0].body)
     request = {"EndpointName": walk.deployed.endpoint, "ContentType": "image/jpeg"}
     reply = runtime.invoke_endpoint_async(InputLocation=f"s3://{bucket}/input/cat", **request)
     assert b"tiger cat" in eventually(s3, bucket, reply["OutputLocation"])

@@ -18,14 +18,15 @@ from deploy.clients import (
     ask_endpoint,
     ask_function,
     ask_url,
-    content_type,
     looping,
 )
 from deploy.cloud import Cdk, Cloud
 from deploy.deployment import Deployment
 from ops.faces import ROOT
+from ops.local import read
 
-PICTURES = [PHOTOS / name for name in ("cat.jpg", "coffee.png", "rocket.jpg", "astronaut.webp")]
+PATHS = [str(PHOTOS / name) for name in ("cat.jpg", "coffee.png", "rocket.jpg", "astronaut.webp")]
+PICTURES = [read(path) for path in PATHS]
 
 
 class Walk:
@@ -61,7 +62,7 @@ class Walk:
     def client(self, target: str) -> Iterator[Loop]:
         """Somebody who calls that target all the while."""
         outputs = self.deployed.outputs
-        photo = (PICTURES[0].read_bytes(), content_type(PICTURES[0]))
+        photo = (PICTURES[0].body, PICTURES[0].content_type)
         ask = (
             partial(self.ask_url, outputs["FunctionUrl"], *photo)
             if target == "lambda"
@@ -83,7 +84,7 @@ class Walk:
         url, alias = self.deployed.outputs["FunctionUrl"], self.deployed.alias
         answers = []
         for photo in PICTURES:
-            answer = self.ask_url(url, photo.read_bytes(), content_type(photo))
+            answer = self.ask_url(url, photo.body, photo.content_type)
             assert answer.status == 200
             for name in (alias, self.deployed.function):
                 assert ask_function(self._functions, name, photo) == json.loads(answer.body)
@@ -92,7 +93,7 @@ class Walk:
 
     def answers_to_ops(self) -> list[Any]:
         """What `python -m ops invoke` prints of every picture, on whatever target it finds."""
-        command = [sys.executable, "-m", "ops", "invoke", *map(str, PICTURES), "--json"]
+        command = [sys.executable, "-m", "ops", "invoke", *PATHS, "--json"]
         command += ["--wait", "60"]
         environment = self.plane.environment()
         done = subprocess.run(
@@ -103,6 +104,4 @@ class Walk:
 
     def answers_of_sagemaker(self) -> list[Answer]:
         name = self.deployed.endpoint
-        return [
-            self.ask_endpoint(name, photo.read_bytes(), content_type(photo)) for photo in PICTURES
-        ]
+        return [self.ask_endpoint(name, photo.body, photo.content_type) for photo in PICTURES]

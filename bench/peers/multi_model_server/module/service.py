@@ -6,13 +6,12 @@ the picture is resized without its proportions and not normalised, which gives o
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import mxnet as mx
+from handling import handler, warm
 from mms.utils.mxnet import image, ndarray
-from pasted import ready
 
 _INPUT = ("data", (1, 3, 224, 224))
 
@@ -37,14 +36,4 @@ class Classifier:
         return ndarray.top_probability(probabilities, self._labels, top=5)
 
 
-_classifier: Any = None
-
-
-def handle(data: list[dict[str, Any]] | None, _context: Any) -> list[Any] | None:
-    """Called with no data once, to load the model, and with a batch of one from then on."""
-    global _classifier  # noqa: PLW0603 - a handler of this server is a function
-    if _classifier is None:
-        _classifier = Classifier(Path(os.environ["BENCH_ARTIFACT"]))
-        _classifier(Path(os.environ["BENCH_PHOTO"]).read_bytes())
-        ready()
-    return data and [_classifier(bytes(one["body"])) for one in data]
+handle = handler(lambda: warm(Classifier))
