@@ -1,4 +1,4 @@
-"""`make bench`: what the HTTP server costs over the pipeline that it serves.
+"""What the HTTP server costs over the pipeline that it serves.
 
 Rounds alternate between two closed loops over one request, a 640x480 JPEG:
 

@@ -40,7 +40,7 @@ class Config:
     """
 
     mode: Literal["lambda", "sagemaker", "both"] = _key(
-        "lambda",  # costs nothing while idle
+        "lambda",  # no compute is billed while idle
         one_of(("lambda", "sagemaker", "both")),
         "where the image is deployed",
         FIRST,

@@ -26,7 +26,7 @@ _PROVISIONED_UTILIZATION = 0.7
 
 
 class LambdaTarget(Construct):
-    """Serves the image as a Lambda function, which costs nothing while idle.
+    """Serves the image as a Lambda function, which is billed by the call.
 
     Callers use `alias` or `url`, never the bare function: a deployment moves both from one
     published version to the next, gradually, and back where `alarms` ring. Versions outlive the

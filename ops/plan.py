@@ -37,10 +37,11 @@ def run(options: argparse.Namespace) -> int:
         json.dump(plans, sys.stdout, indent=2)
         print()
         return 0
-    table = Table(title="What cdk deploy would create", title_justify="left", title_style="bold")
-    table.add_column("resource")
+    title = "What cdk deploy would create, by mode"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("resource", overflow="fold")
     for mode in MODES:
-        table.add_column(f"mode={mode}", justify="right")
+        table.add_column(mode, justify="right")
     for kind in sorted(set().union(*plans.values())):
         table.add_row(kind, *(str(plans[mode].get(kind, "")) for mode in MODES))
     console.print(table)
