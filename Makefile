@@ -139,7 +139,7 @@ setup: .venv/installed $(ARTIFACT)/manifest.json
 $(ARTIFACT)/manifest.json: .venv/installed .venv-builder/installed \
 		$(wildcard container/build_artifact/*.py container/photos/*) $(addprefix \
 		container/serving/,classifier.py engines.py images.py imagenet_labels.txt labels.py \
-		manifest.py zoo.py)
+		manifest.py turns.py zoo.py)
 	@PYTHONPATH=container .venv/bin/python -m build_artifact $(MODEL_NAME) $(ARTIFACT) \
 		--exporter .venv-builder/bin/python
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from build_artifact.optimise import optimise
 from serving import manifest
 from serving.classifier import Classifier
 from serving.errors import StartError
@@ -45,6 +46,7 @@ def build(name: str, output: Path, exporter: str, photos: Path) -> str:
         if exported.returncode:
             lines = exported.stderr.strip().splitlines()
             raise StartError(lines[-1].removeprefix("error: ") if lines else "the exporter failed")
+        optimise(folder / "model.onnx")
         difference = compare(folder, reference, photos)
         if not difference <= LIMIT:  # which not-a-number is not, either
             raise StartError(

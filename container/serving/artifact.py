@@ -4,17 +4,17 @@ An artifact is one folder: symbol, params, `model.onnx`, `labels.txt` and the ma
 """
 
 import logging
-import shutil
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serving.errors import StartError
 from serving.manifest import MANIFEST, digests, model_id, read, sha256
 from serving.settings import Settings
+
+if TYPE_CHECKING:
+    import tarfile
 
 MAX_UNPACKED_BYTES = 8 * 1024**3
 
@@ -103,6 +103,9 @@ def check(folder: Path, *, trusted: bool = False) -> Artifact:
 
 def _unpack(url: str) -> Path:
     """Unpack `model.tar.gz` from S3 or a file into a new temporary folder."""
+    import shutil
+    from tempfile import mkdtemp
+
     folder = Path(mkdtemp(prefix="model-"))
     try:
         _unpack_into(folder, url)
@@ -113,6 +116,8 @@ def _unpack(url: str) -> Path:
 
 
 def _unpack_into(folder: Path, url: str) -> None:
+    import tarfile  # here and below: a cold start with a baked artifact need not import them
+
     _log.info("unpacking the artifact", extra={"source": url.partition("?")[0]})
     try:
         with _open(url) as stream, tarfile.open(fileobj=stream, mode="r|gz") as archive:
@@ -133,8 +138,10 @@ def _open(url: str) -> Any:
     return s3_client(timeout_seconds=60).get_object(Bucket=bucket, Key=key)["Body"]
 
 
-def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+def _extract(archive: "tarfile.TarFile", folder: Path) -> None:
     """Regular files and folders only, below `folder`, up to a bound."""
+    import shutil
+
     size = 0
     for member in archive:
         path = Path(member.name)
@@ -150,6 +157,8 @@ def _extract(archive: tarfile.TarFile, folder: Path) -> None:
 
 
 def _from_zoo(name: str) -> Path:
+    from tempfile import mkdtemp
+
     folder = Path(mkdtemp(prefix="zoo-"))
     try:
         from serving.zoo import export

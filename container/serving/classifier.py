@@ -4,7 +4,6 @@ Apart from `inference.py`, which a user replaces, because the artifact builder h
 network to it.
 """
 
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from serving import engines, manifest
 from serving.images import Transform, decode
+from serving.turns import Turns
 
 _IMAGENET_PREPROCESSING = {
     "resize_short": 256,
@@ -30,7 +30,7 @@ class Classifier:
     labels: tuple[str, ...]
     # One picture at a time in a process: two would share its core and slow each other down, and
     # decoded pictures of several callers would be in memory at once.
-    _turn: threading.Lock = field(default_factory=threading.Lock)
+    _turn: Turns = field(default_factory=Turns)
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1) -> "Classifier":

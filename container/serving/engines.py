@@ -4,16 +4,17 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Read by onnxruntime at its import: without it, it writes telemetry files and calls home.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
-import numpy.typing as npt
 
 from serving.errors import StartError
 
-Tensor = npt.NDArray[np.float32]
+# As numpy.typing would spell it, whose import a cold start would pay for.
+Tensor = np.ndarray[Any, np.dtype[np.float32]]
 Forward = Callable[[Tensor], Tensor]
 
 

@@ -16,12 +16,13 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # our records are JSON, its ow
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
 
 from serving.errors import UndecodableImage
 
-Pixels = npt.NDArray[np.uint8]
+# As numpy.typing would spell them, whose import a cold start would pay for.
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Tensor = np.ndarray[Any, np.dtype[np.float32]]
 
 # Each of a progressive JPEG's scans is decoded over all its pixels; encoders write about ten.
 MAX_SCANS = 100
@@ -114,7 +115,7 @@ class Transform:
         )
         object.__setattr__(self, "_table", np.ascontiguousarray(table)[:, None, :])
 
-    def __call__(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+    def __call__(self, pixels: Pixels) -> Tensor:
         """The input tensor, shape (1, 3, crop, crop). Raises UndecodableImage."""
         height, width = pixels.shape[:2]
         short = self.resize_short
@@ -130,6 +131,6 @@ class Transform:
             )
         top, left = (height - self.crop) // 2, (width - self.crop) // 2
         square = pixels[top : top + self.crop, left : left + self.crop]
-        table: npt.NDArray[np.float32] = vars(self)["_table"]
+        table: Tensor = vars(self)["_table"]
         scaled = cv2.LUT(np.ascontiguousarray(square), table)
         return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None], dtype=np.float32)

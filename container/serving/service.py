@@ -22,7 +22,7 @@ from serving.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-_METHODS = {
+METHODS = {
     "/ping": ("GET", "HEAD"),
     "/invocations": ("POST",),
     "/execution-parameters": ("GET", "HEAD"),
@@ -100,9 +100,9 @@ class Service:
         return Reply(reply.status, body, (*reply.headers, self._identity))
 
     def _route(self, request: Request) -> Reply:
-        methods = _METHODS.get(request.path)
+        methods = METHODS.get(request.path)
         if methods is None:
-            raise NotFound(f"no such path; there are {', '.join(_METHODS)}")
+            raise NotFound(f"no such path; there are {', '.join(METHODS)}")
         if request.method not in methods:
             raise MethodNotAllowed(request.path, methods)
         if request.path == "/ping":
