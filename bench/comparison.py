@@ -19,12 +19,20 @@ MORE_IS_BETTER = {
 }
 
 
-def compare(concurrency: int, measured: Sequence[Pair], pairs: int) -> dict[str, Any]:
-    """Of pairs (ours, peer): each figure's median ratio with its 95 % interval, and the medians."""
+def compare(
+    concurrency: int, measured: Sequence[Pair], pairs: int, hangs: int = 0
+) -> dict[str, Any]:
+    """Of pairs (ours, peer): each figure's median ratio with its 95 % interval, and the medians.
+
+    Of no pairs, only that there are none: a peer may hang (`hangs` times) before it has one.
+    """
+    if not measured:
+        return {"concurrency": concurrency, "settled": False, "hangs": hangs}
     chosen, settled = counted(measured, pairs)
     return {
         "concurrency": concurrency,
         "settled": settled,  # enough pairs during which nothing else was busy
+        "hangs": hangs,  # of the peer, each of which cost a pair and a new start
         "pairs": pair_counts(measured, chosen),
         "ratios": {key: _ratio(key, more, chosen) for key, more in MORE_IS_BETTER.items()},
         "medians": {side: medians(rounds) for side, rounds in zip(SIDES, zip(*chosen))},
@@ -54,6 +62,10 @@ def sweep_point(concurrency: int, rounds: Sequence[Round]) -> dict[str, Any]:
 def show(title: str, runs: Sequence[dict[str, Any]], console: Console) -> None:
     console.print(f"ours against {title}:", soft_wrap=True, markup=False)
     for run in runs:
+        hung = f"; the peer hung {run['hangs']} times" if run["hangs"] else ""
+        if "medians" not in run:
+            console.print(f"  {run['concurrency']:>3} connections: nothing{hung}")
+            continue
         ours, peer = (run["medians"][side] for side in SIDES)
         times, p99 = (run["ratios"][key] for key in ("requests_per_second", "p99_ms"))
         low, high = times["interval"]
@@ -64,6 +76,7 @@ def show(title: str, runs: Sequence[dict[str, Any]], console: Console) -> None:
             f"p99 {ours['p99_ms']:.0f} against {peer['p99_ms']:.0f} ms, {p99['ours_is']}; "
             f"CPU {ours['cpu_ms_per_request']:.1f} against {peer['cpu_ms_per_request']:.1f} ms a "
             f"request; load generator {ours['client_cpus']:.2f} CPUs"
-            + ("" if run["settled"] else "; not settled, the machine was busy otherwise"),
+            + ("" if run["settled"] else "; not settled, too few quiet pairs")
+            + hung,
             soft_wrap=True,
         )

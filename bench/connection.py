@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-SILENCE_SECONDS = 60
+SILENCE_SECONDS = 30
 _SEND_BUFFER_BYTES = 1 << 20  # no send may block
 _RECEIVE_BYTES = 1 << 18
 _FIELD = re.compile(rb"^([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t]*\r$", re.MULTILINE)

@@ -12,7 +12,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,20 +126,25 @@ def _measure_peer(
     def say(text: str) -> None:
         console.print(f"[{rival.name}] {text}", markup=False, soft_wrap=True)
 
+    starts: list[float] = []
+
+    @contextmanager
+    def peer() -> Iterator[Side]:
+        with started.peer(rival, workers, artifact, photo, theirs.check) as found:
+            starts.append(found.seconds_to_start)
+            yield Side(found.target, found.pid, theirs, photo)
+
     with (
         server(workers) as (target, root),
-        started.peer(rival, workers, artifact, photo, theirs.check) as peer,
+        Duel(Side(target, root, ours, photo), peer, say) as duel,
     ):
-        sides = Side(target, root, ours, photo), Side(peer.target, peer.pid, theirs, photo)
-        duel = Duel(*sides, say)
-        runs = [
-            comparison.compare(
-                n, duel.pairs(n, options.pairs, options.attempts, options.seconds), options.pairs
-            )
-            for n in options.concurrency
-        ]
+        runs = []
+        for n in options.concurrency:
+            pairs, hangs = duel.pairs(n, options.pairs, options.attempts, options.seconds)
+            runs.append(comparison.compare(n, pairs, options.pairs, hangs))
         comparison.show(rival.title, runs, console)
-        memory = {name: side.memory_mb() for name, side in zip(comparison.SIDES, sides)}
+        both = zip(comparison.SIDES, (duel.ours, duel.peer))
+        memory = {name: side.memory_mb() for name, side in both}
         limit = rival.largest_concurrency
         sweep = duel.sweep(options.seconds / 2, limit) if options.sweep else {}
     return {
@@ -146,7 +152,7 @@ def _measure_peer(
         "note": rival.note,
         "versions": versions(python_of(rival.folder), rival.packages),
         "largest_difference_of_a_probability": theirs.largest_difference,
-        "seconds_to_start": peer.seconds_to_start,
+        "seconds_to_start": starts[0],
         "memory_mb": memory,
         "runs": runs,
         "sweep": sweep,

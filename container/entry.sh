@@ -12,6 +12,10 @@ export AWS_LAMBDA_LOG_FORMAT="${AWS_LAMBDA_LOG_FORMAT:-JSON}"
 # One heap for all threads: those of their own give freed pictures back to the kernel at every request.
 export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-1}"
 
+# numpy's BLAS, which nothing here calls, would start a thread a CPU, and those spin for 0.1 s of CPU
+# time: at half a CPU, a cold start would be throttled for them.
+export OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-1}"
+
 case "${1:-}" in
 serve)
     shift

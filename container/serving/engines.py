@@ -35,10 +35,7 @@ def _load_onnx(path: Path, threads: int) -> Forward:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no public base class
-        raise StartError(f"{path.name} cannot be loaded: {str(error).splitlines()[0]}") from None
+    session = open_session(path, options)
     name = session.get_inputs()[0].name
 
     def forward(batch: Tensor) -> Tensor:
@@ -46,6 +43,16 @@ def _load_onnx(path: Path, threads: int) -> Forward:
         return logits
 
     return forward
+
+
+def open_session(path: Path, options: Any) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU. Raises StartError."""
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no public base class
+        raise StartError(f"{path.name} cannot be loaded: {str(error).splitlines()[0]}") from None
 
 
 def _load_mxnet(folder: Path) -> Forward:

@@ -53,7 +53,7 @@ _GRACE_SECONDS = 25  # SageMaker kills 30 s after SIGTERM
 
 
 class App(Flask):
-    """Hands the pipeline's paths to the pipeline; any other is a Flask route, or the pipeline's 404.
+    """The pipeline's paths go to the pipeline; any other is a Flask route, or the pipeline's 404.
 
     Contexts, routing and hooks would be 4 % of a request's CPU time: they run in caches that the
     forward before them has emptied.

@@ -107,7 +107,10 @@ def test_a_model_of_the_zoo(
     assert manifest["max_probability_difference"] == 1e-5
     assert manifest["files"] == {
         file: manifest_of.sha256(folder / file)
-        for file in ("labels.txt", "model-0000.params", "model-symbol.json", "model.onnx")
+        for file in (
+            *("labels.txt", "model-0000.params", "model-symbol.json"),
+            *("model.onnx", "model.onnx.data"),
+        )
     }
 
     net = inference.load_model(folder)
