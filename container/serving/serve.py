@@ -1,6 +1,7 @@
 """The HTTP face: what SageMaker starts with `serve`. Flask behind gunicorn."""
 
 import argparse
+import gc
 import logging
 import multiprocessing
 import os
@@ -263,6 +264,7 @@ class Server(BaseApplication):
         def start() -> None:
             try:
                 service.start()
+                gc.freeze()  # what is loaded stays: no collection need walk it again
             except Exception as error:
                 self._fail(error)
 
