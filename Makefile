@@ -37,7 +37,7 @@ endif
 ifneq ($(filter bench bench-quick,$(MAKECMDGOALS)),)
 $(call missing,java)
 endif
-ifneq ($(filter image test-deploy,$(MAKECMDGOALS)),)
+ifneq ($(filter bench image test-deploy,$(MAKECMDGOALS)),)
 $(call missing,docker)
 endif
 
@@ -57,7 +57,7 @@ help:
 	@echo 'make lambda PORT=9000     the Lambda face, under the Runtime Interface Emulator'
 	@echo 'make image IMAGE=one-image   build the container image (Docker)'
 	@echo 'make lint                 ruff, mypy and shellcheck'
-	@echo 'make bench                the server, its peers and cold starts, measured; about an hour'
+	@echo 'make bench                everything that the README says of speed, measured; about an hour'
 	@echo 'make bench-quick          a first look at the same in 3 minutes, which writes nothing'
 	@echo 'make lock                 resolve the requirement files again'
 	@echo 'MODEL_NAME=... chooses any classification model of the GluonCV zoo'
@@ -95,14 +95,23 @@ lint: .venv/installed
 	@.venv/bin/shellcheck container/entry.sh tests/container/*.sh tests/deploy/docker .ci/run
 
 bench: setup
-	@echo '1 of 4: what the server costs'
+	@echo '1 of 8: what the server costs'
 	@.venv/bin/python bench/overhead.py --concurrency 1 8 32
-	@echo '2 of 4: peers'
+	@echo '2 of 8: peers'
 	@.venv/bin/python bench/peers.py --sweep --out bench/results/peers.json
-	@echo '3 of 4: cold start'
+	@echo '3 of 8: cold start'
 	@.venv/bin/python bench/cold_start.py --out bench/results/cold_start.json
-	@echo '4 of 4: plots'
+	@echo '4 of 8: engines'
+	@.venv/bin/python bench/engines.py --out bench/results/engines.json
+	@echo '5 of 8: batches'
+	@.venv/bin/python bench/batches.py --out bench/results/batches.json
+	@echo '6 of 8: numerics'
+	@.venv/bin/python bench/numerics.py --out bench/results/numerics.json
+	@echo '7 of 8: image size'
+	@.venv/bin/python bench/image_size.py --out bench/results/image_size.json
+	@echo '8 of 8: plots and the table'
 	@.venv/bin/python bench/plots.py
+	@.venv/bin/python bench/table.py --into README.md
 
 bench-quick: setup
 	@.venv/bin/python bench/overhead.py --quick
@@ -151,6 +160,10 @@ lock: .venv/installed
 	@for peer in bentoml litserve mlserver multi_model_server; do (cd bench/peers/$$peer && \
 		../../../.venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes \
 		--no-header --python-platform x86_64-manylinux_2_28 \
+		--output-file requirements.txt requirements.in) || exit 1; done
+	@for engine in openvino ncnn mnn pnnx onnx; do (cd bench/engines/$$engine && \
+		../../../.venv/bin/uv pip compile --quiet --no-deps --python-version 3.11 \
+		--generate-hashes --no-header --python-platform x86_64-manylinux_2_28 \
 		--output-file requirements.txt requirements.in) || exit 1; done
 	@cd tests/deploy && ../../.venv/bin/uv pip compile --quiet --python-version 3.11 \
 		--generate-hashes --no-header --python-platform x86_64-manylinux_2_28 \

@@ -30,6 +30,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 STAGES = {"imports": "emulator, interpreter, imports", "load": "load", "answer": "first answer"}
 SIDES = {"ours": "ours", "proof_of_concept": "proof of concept"}
 OURS = "black"
+LIMIT = "tab:red"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,6 +49,10 @@ def main(arguments: Sequence[str]) -> int:
     if (cold := folder / "cold_start.json").exists():
         figure = cold_start_figure(json.loads(cold.read_text()))
         drawn.append(_save(figure, folder / "cold_start.svg"))
+    if (engines := folder / "engines.json").exists():
+        forward = json.loads(engines.read_text()).get("forward")
+        if forward:  # it is measured on a whole CPU only
+            drawn.append(_save(forward_figure(forward), folder / "forward.svg"))
     print("drawn:", *drawn or ["nothing, for there are no results"])
     return 0
 
@@ -100,6 +105,31 @@ def cold_start_figure(found: Mapping[str, Any]) -> Figure:
     axes.set_xlabel("from the event to its answer, ms")
     axes.grid(axis="y", visible=False)
     figure.legend(loc="outside lower center", ncols=len(STAGES), fontsize="small")
+    return figure
+
+
+def forward_figure(found: Mapping[str, Any]) -> Figure:
+    """A bar for each engine's forward with one thread, and how short one could be."""
+    figure = Figure(figsize=(7.5, 2.8), layout="constrained")
+    axes = figure.subplots()
+    engines = list(found["engines"].values())[::-1]  # the first is drawn lowest
+    times = [engine["forward_ms"] for engine in engines]
+    colors = [OURS if place == len(engines) - 1 else "tab:blue" for place in range(len(engines))]
+    axes.barh([engine["title"] for engine in engines], times, height=0.6, color=colors)
+    for place, milliseconds in enumerate(times):
+        part = found["limit_ms"] / milliseconds
+        axes.text(
+            milliseconds, place, f" {milliseconds:.2f} ms, {part:.0%} of the peak", va="center"
+        )
+    label = (
+        f"limit: {found['operations'] / 1e6:.0f} million operations at the "
+        f"{found['peak_operations_per_second'] / 1e9:.0f} GFLOP/s of a large f32 matrix product"
+    )
+    axes.axvline(found["limit_ms"], color=LIMIT, linestyle="--", label=label)
+    axes.set_xlim(0, max(times) * 1.45)
+    axes.set_xlabel("a forward of one picture, one thread on a whole CPU, ms")
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside lower center", fontsize="small")
     return figure
 
 

@@ -4,6 +4,7 @@ Apart from `inference.py`, which a user replaces, because the artifact builder h
 network to it.
 """
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,10 @@ _IMAGENET_PREPROCESSING = {
     "std": (0.229, 0.224, 0.225),
 }
 
+# Beside a forward on every thread, decoding ahead cost 4 % at 80 KB (640 x 480 pixels) and gained
+# 11 % at 320 KB (1600 x 1200).
+_LARGE_BYTES = 200_000
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -28,6 +33,7 @@ class Classifier:
     forward: engines.Forward
     transform: Transform
     labels: tuple[str, ...]
+    threads: int = 1
     # One picture at a time in a process: two would share its core and slow each other down, and
     # decoded pictures of several callers would be in memory at once.
     _turn: Turns = field(default_factory=Turns)
@@ -41,12 +47,28 @@ class Classifier:
             forward=engines.load(folder, threads),
             transform=Transform.from_manifest(preprocessing),
             labels=tuple(labels.read_text().splitlines()) if labels.exists() else (),
+            threads=threads,
         )
 
-    def probabilities(self, image: bytes) -> engines.Tensor:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_cores", threading.BoundedSemaphore(self.threads))
+
+    def prepare(self, image: bytes) -> bytes | engines.Tensor:
+        """What `probabilities` takes: decoded outside its turn where that is faster.
+
+        It is with more threads than one, of which decoding uses one, and for a large picture.
+        Raises UndecodableImage.
+        """
+        if self.threads == 1 or len(image) < _LARGE_BYTES:
+            return image
+        with vars(self)["_cores"]:
+            return self.transform(decode(image))
+
+    def probabilities(self, image: bytes | engines.Tensor) -> engines.Tensor:
         """Every class's probability, shape (classes,). Raises UndecodableImage."""
         with self._turn:
-            logits = self.forward(self.transform(decode(image)))[0]
+            tensor = self.transform(decode(image)) if isinstance(image, bytes) else image
+            logits = self.forward(tensor)[0]
         exponentials = np.exp(logits - logits.max())
         softmax: engines.Tensor = exponentials / exponentials.sum()
         return softmax

@@ -3,6 +3,7 @@
 A face shows `code` and `message` to the client and nothing else: a traceback goes to the log.
 """
 
+from traceback import clear_frames
 from typing import Any, ClassVar
 
 
@@ -83,3 +84,16 @@ class NotReady(ServingError):
 class Overloaded(ServingError):
     status, code = 503, "overloaded"
     headers = (("Retry-After", "1"),)
+
+
+def without_locals(error: Exception) -> Exception:
+    """The error as it is here caught, without what the frames of its traceback hold on to.
+
+    A batch keeps its errors until its last record is answered, and each would keep a picture.
+    """
+    link: BaseException | None = error
+    while link:
+        clear_frames(link.__traceback__)
+        link = link.__context__
+    caught = error.__traceback__  # its own frame goes on: it cannot be cleared, so it is left out
+    return error.with_traceback(caught.tb_next if caught else None)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
@@ -25,12 +25,15 @@ from serving.errors import MalformedRequest, TooLarge, UriFetchFailed, UriNotAll
 from serving.settings import ANY_HOST, Settings, UriAllowlist
 
 if TYPE_CHECKING:
+    import ssl
+
     import urllib3
 
 SCHEMES = ("https", "http", "s3", "data")
 MAX_REDIRECTS = 3
 CONNECT_SECONDS = 3.0
 _CHUNK_BYTES = 64 * 1024
+_S3_CONNECTIONS = 64  # that may be kept: botocore warns of each beyond
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,15 @@ class Fetcher:
     ) -> "urllib3.HTTPConnectionPool":
         from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
-        pool_type = HTTPSConnectionPool if scheme == "https" else HTTPConnectionPool
         # Without a port, http.client would take the end of an IPv6 address for one.
-        pool = pool_type(host, port or (443 if scheme == "https" else 80), maxsize=1)
+        pool: HTTPConnectionPool
+        if scheme == "https":
+            pool = HTTPSConnectionPool(host, port or 443, maxsize=1, ssl_context=self._tls)
+        else:
+            pool = HTTPConnectionPool(host, port or 80, maxsize=1)
         dial = partial(self._dial, cut_off)
 
-        class JudgedConnection(pool_type.ConnectionCls):  # type: ignore[misc, name-defined]
+        class JudgedConnection(type(pool).ConnectionCls):  # type: ignore[misc]
             """Judges the host, looks it up once, judges its addresses, and dials one of those."""
 
             def _new_conn(self) -> socket.socket:
@@ -174,7 +180,7 @@ class Fetcher:
 
         deadline = time.monotonic() + self.timeout_seconds
         try:
-            body = s3_client(self.timeout_seconds).get_object(Bucket=bucket, Key=key)["Body"]
+            body = self._s3_client.get_object(Bucket=bucket, Key=key)["Body"]
             with body:
                 return self._limited(_until(deadline, body.iter_chunks(_CHUNK_BYTES)))
         except ClientError as error:
@@ -183,6 +189,20 @@ class Fetcher:
             raise UriFetchFailed(f"S3: {type(error).__name__}") from None
         except UnicodeError:
             raise MalformedRequest("an s3 uri is s3://BUCKET/KEY") from None
+
+    @cached_property
+    def _tls(self) -> "ssl.SSLContext":
+        """One for all fetches: reading the authorities takes three times as long as a forward."""
+        from urllib3.util.ssl_ import create_urllib3_context
+
+        context = create_urllib3_context()
+        context.load_default_certs()
+        return context
+
+    @cached_property
+    def _s3_client(self) -> Any:
+        """One for all fetches: likewise, and it keeps its connections."""
+        return s3_client(self.timeout_seconds)
 
     def _limited(self, chunks: Iterable[bytes]) -> bytes:
         data = bytearray()
@@ -204,6 +224,7 @@ def s3_client(timeout_seconds: float) -> Any:
             connect_timeout=min(CONNECT_SECONDS, timeout_seconds),
             read_timeout=timeout_seconds,
             retries={"total_max_attempts": 2},
+            max_pool_connections=_S3_CONNECTIONS,
         ),
     )
 

@@ -1,6 +1,6 @@
 """Decode a photograph and make the model's input of it, bit for bit as GluonCV does.
 
-Decode equals `mx.image.imdecode`; `Transform` equals
+Decode equals `mx.image.imdecode`, but for WebP's orientation; `Transform` equals
 `gluoncv.data.transforms.presets.imagenet.transform_eval`. A test holds both to that.
 """
 
@@ -33,15 +33,17 @@ cv2.setNumThreads(1)  # a process a core: its own threads would only compete
 def decode(data: bytes) -> Pixels:
     """RGB pixels, shape (height, width, 3).
 
-    JPEG, PNG and WebP, told by their first bytes. An EXIF orientation is applied; grey becomes RGB;
-    alpha is dropped; 16 bits become 8. Raises UndecodableImage.
+    JPEG, PNG and WebP, told by their first bytes. An EXIF orientation is applied, in each of them;
+    grey, palettes and CMYK become RGB; alpha is dropped, so that what is transparent has the colour
+    that the file gives it; of 16 bits the upper 8 stay; profiles and gamma are not applied. Raises
+    UndecodableImage.
     """
     if data[:3] == b"\xff\xd8\xff":
         return _decode_jpeg(data)
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return _decode_png(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _decode_any(data)
+        return _decode_webp(data)
     raise UndecodableImage("the bytes are not a JPEG, PNG or WebP image")
 
 
@@ -74,6 +76,45 @@ def _decode_png(data: bytes) -> Pixels:
         if kind == b"IEND":
             break
     return _decode_any(data)
+
+
+def _decode_webp(data: bytes) -> Pixels:
+    """OpenCV applies the EXIF orientation of a JPEG and a PNG, and not a WebP's."""
+    pixels = _decode_any(data)
+    position = 12
+    while position + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, position)
+        if kind == b"EXIF":
+            return _oriented(pixels, _orientation(data[position + 8 : position + 8 + length]))
+        position += 8 + length + length % 2
+    return pixels
+
+
+def _orientation(exif: bytes) -> int:
+    """EXIF 2.32, 4.6: an entry of the first directory of a TIFF file. 1 is upright."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4], "")
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for entry in range(entries if order else 0):
+            position = directory + 2 + 12 * entry
+            tag, value = struct.unpack_from(f"{order}H6xH", tiff, position)
+            if tag == 0x0112:
+                return int(value)
+    except struct.error:
+        pass  # what cannot be read turns nothing, as in OpenCV
+    return 1
+
+
+def _oriented(pixels: Pixels, orientation: int) -> Pixels:
+    if orientation in (5, 6, 7, 8):  # the file's rows are the picture's columns
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def _decode_any(data: bytes) -> Pixels:

@@ -17,6 +17,7 @@ from serving.errors import (
     NotReady,
     Overloaded,
     ServingError,
+    without_locals,
 )
 from serving.settings import Settings
 
@@ -83,8 +84,8 @@ class Service:
             reply = self._route(request)
         except ServingError as error:
             reply, code = contract.render_error(error), error.code
-        except Exception:
-            reply, code = contract.render_error(self._fault()), Fault.code
+        except Exception as error:
+            reply, code = contract.render_error(self._fault(error)), Fault.code
         if request.path != "/ping":
             _log.info(
                 "request",
@@ -158,7 +159,7 @@ class Service:
 
     def _answers(self, call: Call) -> Sequence[Answer]:
         batch = getattr(self._model, "infer_batch", None)
-        if batch is None or call.shape is contract.Shape.ONE:
+        if batch is None or len(call.records) < 2:
             return [self._answer(record) for record in call.records]
         answers: list[Answer | None] = [
             record if isinstance(record, ServingError) else None for record in call.records
@@ -167,9 +168,9 @@ class Service:
         try:
             results = batch([call.records[i] for i in whole], self._net)
             for i, result in zip(whole, results, strict=True):
-                answers[i] = result if isinstance(result, ServingError) else contract.encode(result)
-        except Exception:
-            fault = self._fault()
+                answers[i] = self._encode(result)
+        except Exception as error:
+            fault = self._fault(error)
             return [answer or fault for answer in answers]
         return [answer for answer in answers if answer is not None]
 
@@ -177,18 +178,27 @@ class Service:
         if isinstance(record, ServingError):
             return record
         try:
-            return contract.encode(self._model.infer(record, self._net))
-        except ServingError as error:
-            return error
-        except Exception:
-            return self._fault()
+            return self._encode(self._model.infer(record, self._net))
+        except Exception as error:
+            return self._encode(without_locals(error))
+
+    def _encode(self, result: object) -> Answer:
+        """A model's answer, or the exception in place of one."""
+        if isinstance(result, ServingError):
+            return result
+        if not isinstance(result, Exception):
+            try:
+                return contract.encode(result)
+            except Exception as error:
+                return self._fault(error)
+        return self._fault(result)
 
     def _warm_up(self) -> None:
         if warm_up := getattr(self._model, "warm_up", None):
             warm_up(self._net)
 
-    def _fault(self) -> Fault:
-        """Log the exception being handled, and have the next ping prove that the model answers."""
-        _log.exception("fault")
+    def _fault(self, error: Exception) -> Fault:
+        """Log what happened, and have the next ping prove that the model answers."""
+        _log.error("fault", exc_info=error)
         self._suspect = True
         return Fault()

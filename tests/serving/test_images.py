@@ -1,14 +1,18 @@
 """Decoding and the transform, held bit for bit to MXNet's and GluonCV's own."""
 
+import io
 import resource
 import struct
 import warnings
 import zlib
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+import simplejpeg
+from PIL import Image
 
 from cases import PHOTOS
 from serving.errors import UndecodableImage
@@ -19,7 +23,7 @@ CIFAR = Transform(32, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 random = np.random.default_rng(7)
 
 
-def encoded(suffix: str, pixels: npt.NDArray[np.generic], *options: int) -> bytes:
+def encoded(suffix: str, pixels: npt.NDArray[np.integer[Any]], *options: int) -> bytes:
     ok, data = cv2.imencode(suffix, pixels, options)
     assert ok
     return data.tobytes()
@@ -55,22 +59,84 @@ def test_the_same_tensor_as_gluoncv(data: bytes, transform: Transform) -> None:
     np.testing.assert_array_equal(actual, expected)
 
 
-def with_exif(jpeg: bytes, orientation: int) -> bytes:
-    """The JPEG with an EXIF block that holds nothing but an orientation."""
-    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
-    segment = b"Exif\0\0" + tiff
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
+def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    """The picture as Pillow writes it."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    """An EXIF block that holds a width and an orientation."""
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    entries = struct.pack(f"{order}HHIHH", 0x0100, 3, 1, 7, 0)
+    entries += struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0)
+    return head + struct.pack(f"{order}IH", 8, 2) + entries + bytes(4)
+
+
+def with_exif(data: bytes, block: bytes) -> bytes:
+    """The file with that block where its format has it, made without a library."""
+    if data[:2] == b"\xff\xd8":
+        block = b"Exif\0\0" + block
+        return data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    if data[:4] == b"\x89PNG":
+        return data[:33] + chunk(b"eXIf", block) + data[33:]
+    picture = data[12:]
+    height, width = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape[:2]
+    size = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    extended = b"VP8X" + struct.pack("<II", 10, 0x08) + size
+    block = b"EXIF" + struct.pack("<I", len(block)) + block + bytes(len(block) % 2)
+    body = b"WEBP" + extended + picture + block
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+@pytest.mark.parametrize("name", ["cat.jpg", "coffee.png", "astronaut.webp"])
+@pytest.mark.parametrize(
+    ("orientation", "turns", "mirrored"),
+    [
+        (1, 0, False),
+        (2, 0, True),
+        (3, 2, False),
+        (4, 2, True),
+        (5, 1, True),
+        (6, 3, False),
+        (7, 3, True),
+        (8, 1, False),
+        (9, 0, False),  # there is no such orientation
+    ],
+)
+def test_an_exif_orientation_is_applied(
+    orientation: int, turns: int, mirrored: bool, name: str, order: str
+) -> None:
+    photo = (PHOTOS / name).read_bytes()
+    upright = decode(photo)
+    expected = np.rot90(upright[:, ::-1] if mirrored else upright, turns)
+    turned = decode(with_exif(photo, exif(orientation, order)))
+    np.testing.assert_array_equal(turned, expected)
+    assert turned.flags.c_contiguous
+
+
+def test_a_webp_whose_exif_has_a_name_before_it() -> None:
+    photo = (PHOTOS / "astronaut.webp").read_bytes()
+    data = with_exif(photo, b"Exif\0\0" + exif(3))
+    np.testing.assert_array_equal(decode(data), decode(photo)[::-1, ::-1])
 
 
 @pytest.mark.parametrize(
-    ("orientation", "turns", "mirrored"),
-    [(1, 0, False), (2, 0, True), (3, 2, False), (6, 3, False), (8, 1, False)],
+    "block",
+    [
+        b"",
+        b"II*",
+        b"no tiff at all",
+        b"II*\0\xff\xff\xff\xff",
+        exif(3)[:12],
+    ],
 )
-def test_an_exif_orientation_is_applied(orientation: int, turns: int, mirrored: bool) -> None:
-    photo = (PHOTOS / "cat.jpg").read_bytes()
-    upright = decode(photo)
-    expected = np.rot90(upright[:, ::-1] if mirrored else upright, turns)
-    np.testing.assert_array_equal(decode(with_exif(photo, orientation)), expected)
+@pytest.mark.parametrize("name", ["cat.jpg", "coffee.png", "astronaut.webp"])
+def test_an_exif_block_that_cannot_be_read_turns_nothing(name: str, block: bytes) -> None:
+    photo = (PHOTOS / name).read_bytes()
+    np.testing.assert_array_equal(decode(with_exif(photo, block)), decode(photo))
 
 
 def test_grey_alpha_and_16_bits_become_rgb() -> None:
@@ -80,6 +146,69 @@ def test_grey_alpha_and_16_bits_become_rgb() -> None:
     np.testing.assert_array_equal(decode(encoded(".png", grey)), rgb)
     np.testing.assert_array_equal(decode(encoded(".png", with_alpha)), rgb)
     np.testing.assert_array_equal(decode(encoded(".png", grey.astype(np.uint16) * 257)), rgb)
+
+
+def flat(*shape: int) -> npt.NDArray[np.uint8]:
+    """Random colours in tiles of 16 pixels, of which JPEG at its best keeps nearly all."""
+    tiles = random.integers(0, 256, shape, np.uint8)
+    return np.kron(tiles, np.ones((16, 16, 1), np.uint8))
+
+
+def on_white(ink: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """What is seen of cyan, magenta, yellow and black."""
+    light = 255 - ink.astype(float)
+    return light[:, :, :3] * light[:, :, 3:] / 255
+
+
+def test_cmyk_is_ink_on_white() -> None:
+    ink = flat(3, 4, 4)
+    jpeg = saved(Image.fromarray(ink, "CMYK"), "JPEG", quality=100, subsampling=0)
+    np.testing.assert_allclose(decode(jpeg), on_white(ink), atol=3)
+
+
+def test_ycck_is_cmyk_whose_colours_are_ycc() -> None:
+    """Pillow writes CMYK upside down, as Adobe does, but no YCCK: it is given and marked so."""
+    ink = flat(3, 4, 4)
+    ycc = np.asarray(Image.fromarray(ink[:, :, :3]).convert("YCbCr"))
+    given = Image.fromarray(np.dstack([255 - ycc, ink[:, :, 3]]), "CMYK")
+    jpeg = bytearray(saved(given, "JPEG", quality=100, subsampling=0))
+    jpeg[jpeg.index(b"Adobe") + 11] = 2  # ITU-T T.872, 6.5.3
+    assert simplejpeg.decode_jpeg_header(bytes(jpeg))[2] == "YCCK"
+    np.testing.assert_allclose(decode(bytes(jpeg)), on_white(ink), atol=5)
+
+
+def test_a_palette_with_transparency_or_without() -> None:
+    indices = random.integers(0, 16, (5, 7), np.uint8)
+    palette = random.integers(0, 256, (16, 3), np.uint8)
+    picture = Image.fromarray(indices, "L")
+    picture.putpalette(palette.tobytes())
+    for options in ({}, {"transparency": bytes(range(0, 256, 16))}, {"bits": 4}):
+        np.testing.assert_array_equal(
+            decode(saved(picture, "PNG", **options)), palette[indices], str(options)
+        )
+
+
+def test_one_bit_is_black_and_white() -> None:
+    bits = random.integers(0, 2, (5, 7)).astype(bool)
+    expected = np.repeat(bits[:, :, None] * np.uint8(255), 3, axis=2)
+    np.testing.assert_array_equal(decode(saved(Image.fromarray(bits), "PNG")), expected)
+
+
+def test_a_webp_with_alpha_keeps_its_colours() -> None:
+    pixels = random.integers(0, 256, (5, 7, 4), np.uint8)
+    webp = saved(Image.fromarray(pixels, "RGBA"), "WEBP", lossless=True, exact=True)
+    np.testing.assert_array_equal(decode(webp), pixels[:, :, :3])
+
+
+@pytest.mark.parametrize("interlaced", [False, True], ids=["in rows", "interlaced"])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("colour", [0, 2, 4, 6], ids=["grey", "rgb", "grey+alpha", "rgb+alpha"])
+def test_every_kind_of_png(colour: int, bits: int, interlaced: bool) -> None:
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    samples = random.integers(0, 1 << bits, (13, 11, channels))
+    colours = samples[:, :, :3] if colour in (2, 6) else np.repeat(samples[:, :, :1], 3, axis=2)
+    data = png(samples, colour, bits, interlaced)
+    np.testing.assert_array_equal(decode(data), colours >> (bits - 8))
 
 
 def test_lossless_formats_keep_every_pixel() -> None:
@@ -103,14 +232,31 @@ def test_formats_that_we_do_not_take() -> None:
             decode(data)
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """Of a PNG."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+ROWS = [(0, 0, 1, 1)]
+ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
+ADAM7 += [(1, 0, 2, 1)]
+
+
+def png(samples: npt.NDArray[Any], colour: int, bits: int, interlaced: bool) -> bytes:
+    """A PNG written by the book, in the passes (top, left, down, right) of its interlacing."""
+    height, width = samples.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
+    lines = b"".join(
+        b"\0" + row.astype(f">u{bits // 8}").tobytes()
+        for top, left, down, right in (ADAM7 if interlaced else ROWS)
+        for row in samples[top::down, left::right]
+    )
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
 def bomb(width: int, height: int) -> bytes:
     """A PNG of a few bytes that claims that many pixels."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = chunk(b"IDAT", zlib.compress(bytes(1000)))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")

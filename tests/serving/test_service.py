@@ -163,6 +163,44 @@ def test_a_model_may_answer_a_batch_at_once(service: Service, model: Doubling) -
     assert [answers[0], answers[3]] == [{"n": 2}, {"n": 4}]
 
 
+def test_an_exception_in_place_of_an_answer_is_that_records_fault(
+    service: Service, model: Doubling, caplog: pytest.LogCaptureFixture
+) -> None:
+    def infer_batch(requests: list[Any], _net: Path) -> Iterator[Any]:
+        yield {"n": 1}
+        yield RuntimeError("secret detail")
+        yield {"n": TOO_MUCH * 2}
+        yield {"n": 4}
+
+    model.infer_batch = infer_batch  # type: ignore[attr-defined]
+    service.start()
+    reply = post(service, [{}] * 4)
+    codes = [answer.get("error", {}).get("code") for answer in json.loads(reply.body)]
+    assert codes == [None, "internal_error", "internal_error", None]
+    assert b"secret" not in reply.body
+    assert "secret detail" in caplog.text
+
+
+def test_a_batch_that_breaks_off_keeps_what_it_has_answered(
+    service: Service, model: Doubling
+) -> None:
+    def infer_batch(requests: list[Any], _net: Path) -> Iterator[Any]:
+        yield {"n": 1}
+        raise RuntimeError
+
+    model.infer_batch = infer_batch  # type: ignore[attr-defined]
+    service.start()
+    answers = json.loads(post(service, [{}, {}]).body)
+    assert [answer.get("error", {}).get("code") for answer in answers] == [None, "internal_error"]
+
+
+def test_a_batch_of_one_is_a_single_request(service: Service, model: Doubling) -> None:
+    model.infer_batch = lambda requests, net: pytest.fail("two or more")  # type: ignore[attr-defined]
+    service.start()
+    assert json.loads(post(service, [{"n": 1}]).body) == [{"twice": 2, "net": "folder"}]
+    assert json.loads(post(service, []).body) == []
+
+
 def test_a_batch_of_too_few_answers_is_a_fault(service: Service, model: Doubling) -> None:
     model.infer_batch = lambda requests, net: []  # type: ignore[attr-defined]
     service.start()
