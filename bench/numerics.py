@@ -138,7 +138,7 @@ def _control(artifact: Path, pictures: Path, console: Console) -> dict[str, Any]
     here, emulated = (run(side, artifact, pictures) for side in CONTROL)
     found = against(here, emulated)
     names, moved = " and ".join(side.name for side in CONTROL), _figure(found["logits"])
-    console.print(f"control, {names}: the largest difference of a logit is {moved}")
+    console.print(f"control, {names}: the largest difference of a logit is {moved}", soft_wrap=True)
     return found
 
 

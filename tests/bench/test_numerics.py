@@ -143,6 +143,25 @@ def test_without_the_emulator_it_says_what_it_left_out(
     assert "AVX2 and FMA" not in found["sides"]
 
 
+def test_with_the_emulator_its_arithmetic_is_held_to_this_machines(
+    sides: dict[str, Record],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(numerics, "_version", lambda _: "qemu-x86_64 version 7.2")
+    sides["MXNet: AVX2, emulated"] = recorded(logits=np.array([0, 0.25], np.float32))
+    out = tmp_path / "numerics.json"
+    assert numerics.main(["--quick", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "MXNet: AVX2, emulated: the largest difference of a logit is 2.5e-01" in printed
+    assert "NOT MEASURED" not in printed
+    found = json.loads(out.read_text())
+    assert found["emulator_control"]["logits"] == 0.25
+    assert found["sides"]["AVX2 and FMA"]["cpu"] == "Haswell"
+
+
 @pytest.mark.parametrize("moved", [2e-5, np.nan])
 def test_a_probability_past_the_limit_ends_with_status_1(
     sides: dict[str, Record], capsys: pytest.CaptureFixture[str], moved: float

@@ -184,8 +184,13 @@ def test_several_are_fetched_at_once_and_no_more_than_that(net: Net, gate: Gate)
     assert gate.most == DEPTH
 
 
+def ahead_threads() -> int:
+    return sum(thread.name.startswith("ahead") for thread in threading.enumerate())
+
+
 def test_all_batches_together_are_bounded_and_each_goes_on(net: Net, gate: Gate) -> None:
     """Two batches have every place; two more fetch in their own threads, one by one."""
+    others = ahead_threads()  # of what earlier tests loaded
     opened = threading.Event()
     gate.opens = lambda path: opened.wait(SECONDS) if "held" in path else None
     service = started(net)
@@ -207,8 +212,7 @@ def test_all_batches_together_are_bounded_and_each_goes_on(net: Net, gate: Gate)
         caller.join(SECONDS)
     assert [codes(reply) for reply in replies] == [["tiger cat"] * DEPTH] * len(callers)
 
-    names = [thread.name for thread in threading.enumerate()]
-    assert sum(name.startswith("ahead") for name in names) <= PLACES
+    assert ahead_threads() - others <= PLACES
     barrier = threading.Barrier(DEPTH, timeout=SECONDS)
     gate.opens = lambda path: barrier.wait()  # the places are free again
     assert codes(post(service, held)) == ["tiger cat"] * DEPTH
