@@ -7,6 +7,7 @@ printed. A test holds the README to it.
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 BLOCK = re.compile(r"(?<=<!-- bench -->\n).*?(?=<!-- /bench -->)", re.DOTALL)
 
 Results = Callable[[str], dict[str, Any]]  # of a file's name
+OURS = "onnxruntime"
 SAME_WORK = {
     "multi_model_server": "multi-model-server, our graph",
     "litserve": "LitServe",
@@ -29,6 +31,7 @@ class Row(NamedTuple):
     measured: str
     goal: str
     least: str
+    reached: str
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,37 +59,39 @@ def table(folder: Path) -> str:
         found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
         return found
 
-    rows = [Row("what", "measured", "goal", "at the least"), Row(*["---"] * 4), *_rows(results)]
+    rows = [
+        Row("what", "measured", "goal", "at the least", "reached"),
+        Row(*["---"] * 5),
+        *_rows(results),
+    ]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _rows(results: Results) -> Iterator[Row]:
     peers = results("peers")["peers"]
-    concept = _by_concurrency(peers["proof_of_concept"])
-    what = "requests/s against the proof of concept's way, {} connections"
-    yield Row(what.format(8), _times(concept.get(8)), "12", "9")
-    yield Row(what.format(1), _times(concept.get(1)), "5", "4")
+    runs = {name: _by_concurrency(peer) for name, peer in peers.items()}
+    concept = "requests/s ÷ the proof of concept's, {} connections"
+    yield _rate(concept.format(8), runs["proof_of_concept"].get(8), 12, 9)
+    yield _rate(concept.format(1), runs["proof_of_concept"].get(1), 5, 4)
     for name, handler in (("gluon", "simplest handler"), ("module", "own examples' handler")):
-        run = _by_concurrency(peers[f"multi_model_server_{name}"]).get(8)
-        yield Row(f"against multi-model-server 1.1.11, its {handler}, 8", _times(run), "6", "4")
+        what = f"÷ multi-model-server's with its {handler}, 8"
+        yield _rate(what, runs[f"multi_model_server_{name}"].get(8), 6, 4)
     for name, title in SAME_WORK.items():
-        runs = _by_concurrency(peers[name])
-        measured = ", ".join(_standing(run, "requests_per_second") for run in runs.values())
-        yield Row(f"against {title}, same engine and decode; 1, 8, 32", measured, "ahead", "level")
-        measured = ", ".join(_standing(run, "p99_ms") for run in runs.values())
-        yield Row(f"p99 against {title}; 1, 8, 32", measured, "ahead", "level")
-    eight = _by_concurrency(results("overhead"))[8]
-    yield Row("HTTP ÷ the pipeline in as many processes", _ratio(eight), "0.95", "0.87")
-    yield Row("forward ÷ the fastest f32 engine's", _forward(results("engines")), "0.95", "0.8")
+        for key, figure in (("requests_per_second", "requests/s"), ("p99_ms", "p99")):
+            found = [run["ratios"][key] for run in runs[name].values()]
+            yield _standing(f"{figure} against {title}; 1, 8, 32", found)
+    http = _by_concurrency(results("overhead"))[8]
+    yield _row("HTTP ÷ the pipeline in as many processes", http, 0.95, 0.87)
+    name, forward = _fastest_other(results("engines"))
+    yield _row(f"forward: {name}'s time ÷ ours", forward, 0.95, 0.8)
     cold = results("cold_start")
-    what = "cold start, sooner than the proof of concept's handler"
-    yield Row(what, _times(cold["times_sooner"]), "8", "6")
-    yield Row("resident memory, one worker ÷ its", _ratio(cold["memory"]), "0.33", "0.4")
-    sizes = results("image_size")["ratios"]
-    yield Row("image without MXNet", f"{sizes['without_mxnet']:.2f}", "0.4", "0.4")
-    yield Row("image with MXNet", f"{sizes['with_mxnet']:.2f}", "0.7", "0.7")
-    yield Row("p99 ÷ p50, 8 connections", f"{_tail(peers):.2f}", "1.5", "2")
-    yield Row("throughput from 16 to 256 connections", _flatness(peers), "flat", "flat")
+    yield _row("cold start: the proof of concept's ÷ ours", cold["times_sooner"], 8, 6)
+    yield _row("resident memory: ours ÷ its", cold["memory"], 1 / 3, 0.4)
+    sizes = results("image_size")["images"]
+    yield _row("image without MXNet ÷ its", sizes["without_mxnet"], 0.4, 0.4)
+    yield _row("image with MXNet ÷ its", sizes["with_mxnet"], 0.7, 0.7)
+    yield _row("p99 ÷ p50, 8 connections", {"ratio": _tail(runs)}, 1.5, 2)
+    yield _row("lowest ÷ highest requests/s, 16 to 256", {"ratio": _flatness(peers)}, 0.95, 0.9)
 
 
 def _by_concurrency(found: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
@@ -94,48 +99,58 @@ def _by_concurrency(found: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     return {run["concurrency"]: run for run in found["runs"] if "medians" in run}
 
 
-def _ratio(found: Mapping[str, Any] | None, unit: str = "") -> str:
-    if not found:
-        return "the peer hung"
-    low, high = found["interval"]
-    return f"{found['ratio']:.2f}{unit} ({low:.2f} to {high:.2f})"
+def _row(what: str, found: Mapping[str, Any], goal: float, least: float, note: str = "") -> Row:
+    """Of a ratio, with its interval where it has one; `goal` says which way is better."""
+    ratio = found["ratio"]
+    low, high = found.get("interval", (None, None))
+    measured = f"{ratio:.2f}" + (f" ({low:.2f} to {high:.2f})" if low else "") + note
+    smaller = goal < least or what.startswith(("image", "p99"))
+    reached = "no"
+    for name, bound in (("least", least), ("goal", goal)):
+        if ratio <= bound if smaller else ratio >= bound:
+            reached = name
+    return Row(what, measured, f"{goal:.2g}", f"{least:.2g}", reached)
 
 
-def _times(found: Mapping[str, Any] | None) -> str:
-    if found and "ratios" in found:
-        hangs = f"; it hung {found['hangs']} times" if found["hangs"] else ""
-        return _ratio(found["ratios"]["requests_per_second"], " times") + hangs
-    return _ratio(found, " times")
+def _rate(what: str, run: Mapping[str, Any] | None, goal: float, least: float) -> Row:
+    if not run:
+        return Row(what, "it hung", f"{goal}", f"{least}", "-")
+    hangs = f"; it hung {run['hangs']} times" if run["hangs"] else ""
+    return _row(what, run["ratios"]["requests_per_second"], goal, least, hangs)
 
 
-def _standing(run: Mapping[str, Any], key: str) -> str:
-    found = run["ratios"][key]
-    return f"{found['ratio']:.2f} {found['ours_is']}"
+def _standing(what: str, found: Sequence[Mapping[str, Any]]) -> Row:
+    """Behind or ahead is said where the interval leaves out 1."""
+    standings = {one["ours_is"] for one in found}
+    reached = "no" if "behind" in standings else "least" if "level" in standings else "goal"
+    measured = ", ".join(f"{one['ratio']:.2f} {one['ours_is']}" for one in found)
+    return Row(what, measured, "ahead", "level", reached)
 
 
-def _tail(peers: Mapping[str, Any]) -> float:
-    """Of the medians over all peers' rounds, the middle one."""
-    ours = (_by_concurrency(peer)[8]["medians"]["ours"] for peer in peers.values())
-    ratios: list[float] = sorted(one["p99_ms"] / one["p50_ms"] for one in ours)
-    return ratios[len(ratios) // 2]
-
-
-def _forward(engines: Mapping[str, Any]) -> str:
-    """The fastest other engine's forward over ours, at one thread and a whole CPU."""
+def _fastest_other(engines: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """At one thread and a whole CPU."""
     others = engines["grants"]["1"]["engines"]
-    name, found = min(
-        ((name, one["ratios"]["forward_ms"]) for name, one in others.items() if "ratios" in one),
-        key=lambda item: float(item[1]["ratio"]),
-    )
-    return f"{_ratio(found)}, {name}"
+    found = [(of["title"], of["ratios"]["forward_ms"]) for n, of in others.items() if n != OURS]
+    return min(found, key=lambda item: float(item[1]["ratio"]))
 
 
-def _flatness(peers: Mapping[str, Any]) -> str:
-    """The lowest of our rates there against the highest, by the medians of all sweeps."""
+def _tail(runs: Mapping[str, Mapping[int, Any]]) -> float:
+    """Ours, of the medians against each peer: the middle one."""
+    ours = [of[8]["medians"]["ours"] for of in runs.values() if 8 in of]
+    ratios: list[float] = [one["p99_ms"] / one["p50_ms"] for one in ours]
+    return statistics.median(ratios)
+
+
+def _flatness(peers: Mapping[str, Any]) -> float:
+    """Ours, of the medians of all sweeps."""
     sweeps = [peer["sweep"]["ours"] for peer in peers.values() if peer["sweep"].get("ours")]
-    rates = []
-    for points in zip(*sweeps):
-        if points[0]["concurrency"] >= 16:
-            at = sorted(point["requests_per_second"] for point in points)
-            rates.append(at[len(at) // 2])
-    return f"lowest ÷ highest {min(rates) / max(rates):.2f}"
+    rates: list[float] = [
+        statistics.median(point["requests_per_second"] for point in points)
+        for points in zip(*sweeps)
+        if points[0]["concurrency"] >= 16
+    ]
+    return min(rates) / max(rates)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

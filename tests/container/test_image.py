@@ -65,6 +65,40 @@ def test_python_is_compiled_ahead(image: str) -> None:
     assert shell(image, script) == ""
 
 
+def test_nothing_that_no_request_leads_to(image: str) -> None:
+    """Each of them is megabytes that a new version of a package could bring back."""
+    names = "-name tests -o -name 'libonnxruntime.so*' -o -name '*.a' -o -name haarcascade*.xml"
+    found = shell(image, f"find /opt/venv {names} -o -name 'libopenblas-*' -type f")
+    packages = "/opt/venv/lib/python3.11/site-packages"
+    folders = f"{packages}/scipy {packages}/google {packages}/botocore/data/ec2"
+    found += shell(image, f"for folder in {folders}; do test ! -e $folder || echo $folder; done")
+    unread = (
+        "-path '*/man/*' -o -path '*/locale/*' -o -path '*/apt/lists/*' -o -path '/var/cache/*'"
+    )
+    found += shell(image, f"find /usr/share /var -type f \\( {unread} \\)")
+    assert found == ""
+
+
+def test_what_is_left_out_is_not_missed(image: str) -> None:
+    script = """
+import warnings
+import boto3, cv2, numpy as np
+for service in ("s3", "sts", "sso", "sso-oidc", "signin"):  # what boto3's credentials can come from
+    boto3.client(service, region_name="eu-west-1")
+matrix = np.random.default_rng(0).normal(size=(200, 200))
+for method in (cv2.DECOMP_LU, cv2.DECOMP_QR, cv2.DECOMP_SVD):
+    solution = cv2.solve(matrix, matrix[:, :1], flags=method)[1]
+    assert np.allclose(solution.ravel(), np.eye(200)[0], atol=1e-6)
+assert np.allclose(cv2.gemm(matrix, matrix, 1, None, 0), matrix @ matrix)
+warnings.simplefilter("ignore")
+from serving.zoo import classification_names, gluoncv
+names = classification_names()
+print(len([gluoncv.model_zoo.get_model(name) for name in names]) == len(names) > 90)
+"""
+    options = ("--entrypoint=python", "--env=PYTHONPATH=/opt/program")
+    assert run(image, "-c", script, options=options) == "True\n"
+
+
 def test_the_baked_artifact_is_the_one_built_outside(image: str, artifact_folder: Path) -> None:
     """The same model id wherever it is built."""
     script = "cd /opt/artifacts/efficientnet_lite0 && sha256sum *"
