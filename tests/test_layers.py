@@ -21,6 +21,7 @@ SERVING = {
     "labels": set(),
     "manifest": {"errors"},
     "turns": set(),
+    "balance": set(),
     "classifier": {"engines", "manifest", "images", "turns"},
     "zoo": {"errors", "manifest", "labels"},
     "artifact": {"errors", "manifest", "settings", "fetch", "zoo"},
@@ -37,7 +38,7 @@ SERVING = {
         "labels",
     },
     "service": {"errors", "settings", "contract", "artifact", "inference"},
-    "serve": {"errors", "settings", "contract", "artifact", "service", "logs"},
+    "serve": {"balance", "errors", "settings", "contract", "artifact", "service", "logs"},
     "lambda_handler": {"errors", "settings", "contract", "artifact", "service", "logs"},
 }
 INFRA = {

@@ -30,6 +30,7 @@ from werkzeug.exceptions import NotFound
 
 from serving import logs
 from serving.artifact import Artifact, resolve
+from serving.balance import Balance
 from serving.contract import Reply, Request
 from serving.errors import MalformedRequest, ServingError, StartError
 from serving.service import METHODS, Service
@@ -47,7 +48,8 @@ _DROP_BYTES = 64 * 1024 * 1024
 _SPARE_THREADS = 8  # beyond those that wait for the model: they answer pings and refuse
 _MEMORY = "/dev/shm"  # noqa: S108 - the heartbeat files' place: the root may be read-only
 _READ_TIMEOUT = struct.pack("ll", 5, 0)  # seconds and microseconds, as the kernel takes them
-_STEP_ASIDE_SECONDS = 0.001  # a connection that the worker has
+_STEP_ASIDE_SECONDS = 0.02  # for a worker with fewer connections, which may be busy meanwhile
+_LOOK_AGAIN_SECONDS = 0.001  # whether it has as many by now
 _NEXT_REQUEST_MILLISECONDS = 5  # a thread waits so long before it gives a connection back
 _LINGER_SECONDS = 2  # for the first byte of a connection, while the server stops
 _GRACE_SECONDS = 25  # SageMaker kills 30 s after SIGTERM
@@ -126,7 +128,11 @@ class DrainingWorker(ThreadWorker):
     A peer that sends nothing, or keeps its end open, costs a connection and not a thread.
     """
 
-    _away_until = 0.0
+    balance: (
+        Balance  # of all workers of the server, and this one's place in it: both set by `Server`
+    )
+    place: int
+    _aside_until: float | None = None
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """On SIGTERM also serve the connections that wait in the backlog.
@@ -145,21 +151,28 @@ class DrainingWorker(ThreadWorker):
                 listener.close()
 
     def accept(self, listener: socket.socket) -> None:
-        """Leave the next connection to a worker that has fewer, for a moment.
+        """Leave a connection to a worker that has fewer, if that takes it within a moment.
 
         All workers wait on one listener, and the first to wake would otherwise take every one of
         several connections that come at once, while the others idle.
         """
+        if self.alive and self._aside_until is None and self.balance.has_most(self.place):
+            self._aside_until = time.monotonic() + _STEP_ASIDE_SECONDS
+            return
+        self._aside_until = None
         super().accept(listener)
-        if self.alive:
-            self._away_until = time.monotonic() + _STEP_ASIDE_SECONDS * min(self.nr_conns, 10)
+        self.balance.publish(self.place, self.nr_conns)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        until, aside = self._aside_until, False
         if self.alive:
-            away = self._away_until - time.monotonic()
-            self.set_accept_enabled(away <= 0 and self.nr_conns < self.worker_connections)
-            timeout = min(timeout, away) if away > 0 else timeout
+            self.balance.publish(self.place, self.nr_conns)
+            aside = time.monotonic() < (until or 0) and self.balance.has_most(self.place)
+            self.set_accept_enabled(not aside and self.nr_conns < self.worker_connections)
+            timeout = min(timeout, _LOOK_AGAIN_SECONDS) if aside else timeout
         super().wait_for_and_dispatch_events(timeout)
+        if not aside and self._aside_until is until:
+            self._aside_until = None  # the connection has been taken
 
     def enqueue_req(self, conn: TConn) -> None:
         """A new connection gets a thread once its first byte is here.
@@ -229,6 +242,7 @@ class Server(BaseApplication):
         self._settings = settings
         self._artifact = artifact
         self._bind = bind
+        self._balance = Balance(settings.workers)
         self._failed = multiprocessing.Value("b", 0)  # shared with the workers
         super().__init__()
 
@@ -245,9 +259,17 @@ class Server(BaseApplication):
             "control_socket_disable": True,
             "forwarded_allow_ips": "",  # no header of a peer changes what a path means
             "forwarder_headers": "",
+            "pre_fork": self._place,
+            "child_exit": self._give_back,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
+
+    def _place(self, _arbiter: Any, worker: DrainingWorker) -> None:
+        worker.balance, worker.place = self._balance, self._balance.take()
+
+    def _give_back(self, _arbiter: Any, worker: DrainingWorker) -> None:
+        self._balance.give_back(worker.place)
 
     def run(self) -> None:
         """Serve until SIGTERM. Exits with status 1 when a worker cannot load the model."""

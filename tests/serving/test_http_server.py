@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -94,9 +94,13 @@ def test_sigterm_answers_what_waits_in_the_backlog() -> None:
             connection.close()
 
 
-def worker_of(server: Process) -> int:
+def workers_of(server: Process) -> list[int]:
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    return int(children[0])
+    return [int(child) for child in children]
+
+
+def worker_of(server: Process) -> int:
+    return workers_of(server)[0]
 
 
 def test_a_worker_that_dies_is_replaced() -> None:
@@ -112,6 +116,30 @@ def test_a_worker_that_dies_is_replaced() -> None:
             except OSError:
                 continue
         assert (status, worker_of(server) != first) == (200, True)
+
+
+def test_connections_are_spread_over_the_workers() -> None:
+    """They are kept alive: one that took them all would infer alone for as long as they last."""
+    with serving(WORKERS="2") as (port, server), ExitStack() as stack:
+        while server.output.count('"message": "ready"') < 2:
+            server.check()
+            time.sleep(0.05)
+        workers = workers_of(server)
+        before = [sockets_of(worker) for worker in workers]
+        for _ in range(16):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            stack.callback(connection.close)
+            connection.request("GET", "/ping")
+            assert connection.getresponse().read() == b""
+        taken = [sockets_of(worker) - of for worker, of in zip(workers, before)]
+    assert sum(taken) == 16
+    assert min(taken) >= 5
+
+
+def sockets_of(pid: int) -> int:
+    return sum(
+        os.readlink(link).startswith("socket:") for link in Path(f"/proc/{pid}/fd").iterdir()
+    )
 
 
 def test_beyond_the_waiting_places_the_server_refuses_and_still_answers_pings() -> None:
