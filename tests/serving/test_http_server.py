@@ -138,7 +138,7 @@ def test_connections_are_spread_over_the_workers() -> None:
 
 def sockets_of(pid: int) -> int:
     return sum(
-        os.readlink(link).startswith("socket:") for link in Path(f"/proc/{pid}/fd").iterdir()
+        str(link.readlink()).startswith("socket:") for link in Path(f"/proc/{pid}/fd").iterdir()
     )
 
 
