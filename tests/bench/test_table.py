@@ -35,6 +35,8 @@ def results(tmp_path: Path) -> Path:
     peers = {name: {"runs": at, "sweep": {"ours": sweep}} for name in names}
     hung = {"concurrency": 8, "settled": False, "hangs": 3}
     peers["proof_of_concept"] = {"runs": [at[0], hung], "sweep": {}}
+    level = run(32, ratio(1.0, "level"), ratio(1.0))
+    peers["multi_model_server"] = {**peers["litserve"], "runs": [*at[:2], level]}
     peers["mlserver"] = {**peers["mlserver"], "runs": [run(8, ratio(0.8, "behind"), ratio(2.0))]}
     one = {"title": "Other", "ratios": {"forward_ms": ratio(0.85)}}
     base = {"title": "Ours", "ratios": {"forward_ms": ratio(1.0)}}
@@ -58,6 +60,8 @@ def test_what_was_reached(results: Path) -> None:
     assert reached["requests/s ÷ the proof of concept's, 8 connections"] == ("it hung", "-")
     assert reached["requests/s ÷ the proof of concept's, 1 connections"][1] == "goal"
     assert reached["requests/s against MLServer; 1, 8, 32"] == ("0.80 behind", "no")
+    assert reached["requests/s against multi-model-server, our graph; 1, 8, 32"][1] == "no"
+    assert reached["requests/s against LitServe; 1, 8, 32"][1] == "goal"
     assert reached["p99 against LitServe; 1, 8, 32"][1] == "least"
     assert reached["HTTP ÷ the pipeline in as many processes"] == ("0.90 (0.80 to 1.00)", "least")
     assert reached["forward: Other's time ÷ ours"][1] == "least"
