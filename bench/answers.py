@@ -10,6 +10,8 @@ from typing import Any
 
 from bench.measured import WrongAnswer
 
+TOLERANCE = 1e-5  # of a probability; the artifact's builder holds two engines to the same
+
 Classes = list[tuple[str, float]]  # label and probability, most probable first
 Envelope = Callable[[Any], Classes]
 

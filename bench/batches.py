@@ -14,7 +14,6 @@ wrong one.
 """
 
 import argparse
-import base64
 import http.client
 import json
 import os
@@ -41,15 +40,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
 from bench import pipeline  # noqa: E402 - found by the line above
-from bench.answers import Gate, results  # noqa: E402
+from bench.answers import TOLERANCE, Gate, results  # noqa: E402
 from bench.measured import WrongAnswer, check  # noqa: E402
-from bench.ours import obey_image_settings, photograph, server  # noqa: E402
-from bench.report import interval, machine  # noqa: E402
+from bench.ours import data_uri, obey_image_settings, photograph, server  # noqa: E402
+from bench.report import interval, write  # noqa: E402
 from ops import faces  # noqa: E402
 from serving.errors import StartError  # noqa: E402
 
 PICTURES = (1, 4, 16, 64)
-TOLERANCE = 1e-5  # of a probability, between the threads of the server and those here
 SETTINGS = {
     "WORKERS": "1",
     "FETCH_PRIVATE_ADDRESSES": "1",
@@ -100,9 +98,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     _show(cells, console)
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({"machine": machine(), "cells": cells}, indent=1) + "\n")
-        console.print(f"written: {options.out}", soft_wrap=True)
+        write(options.out, {"cells": cells}, console)
     return 0
 
 
@@ -111,7 +107,7 @@ def measure(
 ) -> dict[int, list[Seconds]]:
     """Pairs of each size of array. Raises WrongAnswer or FaceError."""
     settings = {**SETTINGS, "OMP_NUM_THREADS": str(source.threads)}
-    inline = f"data:image/jpeg;base64,{base64.b64encode(photo).decode()}"
+    inline = data_uri(photo)
     with (
         upstream(photo, source.latency_seconds) as address,
         patch.dict(os.environ, settings),

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.measured import Round
-from bench.report import Pair, counted, interval, medians, pair_counts
+from bench.report import Pair, counted, medians, pair_counts, ratio
 
 SIDES = ("ours", "peer")
 MORE_IS_BETTER = {
@@ -47,10 +47,10 @@ def compare(
 def _ratio(key: str, more_is_better: bool, pairs: Sequence[Pair]) -> dict[str, Any]:
     ratios = [getattr(ours, key) / max(getattr(peer, key), 1e-9) for ours, peer in pairs]
     if not more_is_better:
-        ratios = [1 / max(ratio, 1e-9) for ratio in ratios]
-    ratio, low, high = interval(ratios)
-    standing = "ahead" if low > 1 else "behind" if high < 1 else "level"
-    return {"ratio": ratio, "interval": [low, high], "ours_is": standing}
+        ratios = [1 / max(one, 1e-9) for one in ratios]
+    found = ratio(ratios)
+    low, high = found["interval"]
+    return {**found, "ours_is": "ahead" if low > 1 else "behind" if high < 1 else "level"}
 
 
 def sweep_point(concurrency: int, rounds: Sequence[Round]) -> dict[str, Any]:

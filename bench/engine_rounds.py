@@ -14,28 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from bench.answers import TOLERANCE
 from bench.contenders import ENGINES, Contender
 from bench.environments import ROOT, PeerError
 from bench.measured import WrongAnswer, machine_cpu_seconds
-from ops.local import process_environment
+from bench.ours import image_environment
 from serving.engines import Tensor
 
-TOLERANCE = 1e-5  # of a probability; peers.py and the artifact's builder have the same
 LIMIT_SECONDS = 120
-# A shell may have switches of the libraries that make one engine slower, and the limit higher: an
-# image has none.
-SWITCHES = (
-    "OPENBLAS_",
-    "OMP_",
-    "GOMP_",
-    "KMP_",
-    "MKL_",
-    "DNNL_",
-    "ONEDNN_",
-    "OV_",
-    "NPY_",
-    "OPENCV_",
-)
 
 
 @dataclass(frozen=True)
@@ -113,19 +99,13 @@ def measure(
 
 
 def environment_of(threads: int) -> dict[str, str]:
-    """What entry.sh and the image's ENV set, and the Lambda handler's choice of threads."""
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith(SWITCHES)},
-        **process_environment(),
+    """The image's, and the Lambda handler's choice of threads."""
+    return {
+        **image_environment(),
         "MODEL_NAME": "efficientnet_lite0",  # the one that is converted, whatever is served here
         "OMP_NUM_THREADS": str(threads),
-        "OPENBLAS_NUM_THREADS": "1",
-        "MALLOC_ARENA_MAX": "1",
-        "ORT_DISABLE_TELEMETRY": "1",
         "PYTHONPATH": str(ROOT / "container"),
     }
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # byte code is compiled in an image
-    return environment
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> str:

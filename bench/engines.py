@@ -9,7 +9,6 @@ Ends with status 1 at an answer that is not ONNX Runtime's, or where there can b
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ from bench.environments import PeerError, installed_mb  # noqa: E402
 from bench.measured import WrongAnswer  # noqa: E402
 from bench.ours import photograph  # noqa: E402
 from bench.quota import PERIOD_MICROSECONDS, QuotaError, quota  # noqa: E402
-from bench.report import NOISE, machine  # noqa: E402
+from bench.report import NOISE, write  # noqa: E402
 from infra import prices  # noqa: E402
 from serving.artifact import resolve  # noqa: E402
 from serving.classifier import Classifier  # noqa: E402
@@ -55,9 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     if "forward" in found:
         verdict.show_forward(found, console)
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({"machine": machine(), **found}, indent=1) + "\n")
-        console.print(f"written: {options.out}", soft_wrap=True)
+        write(options.out, found, console)
     return 0
 
 

@@ -10,7 +10,6 @@ the bytes are. MB are 10^6 bytes. Ends with status 1 at a wrong answer, or where
 """
 
 import argparse
-import base64
 import json
 import re
 import subprocess
@@ -28,8 +27,10 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
-from bench.answers import Gate, results  # noqa: E402 - found by the line above
+from bench.answers import TOLERANCE, Gate, results  # noqa: E402 - found by the line above
 from bench.measured import WrongAnswer  # noqa: E402
+from bench.ours import data_uri  # noqa: E402
+from bench.report import write  # noqa: E402
 from ops import faces  # noqa: E402
 
 OURS = ROOT / "container"
@@ -101,9 +102,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     show(found, console)
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(found, indent=1) + "\n")
-        console.print(f"written: {options.out}", soft_wrap=True)
+        write(options.out, found, console)
     return 0
 
 
@@ -160,7 +159,7 @@ def files(image: str) -> list[str]:
 
 def check_answers(images: Iterable[Image]) -> None:
     """Raises WrongAnswer where an image does not answer as the first one does, or FaceError."""
-    event = {"uri": f"data:image/jpeg;base64,{base64.b64encode(PHOTO.read_bytes()).decode()}"}
+    event = {"uri": data_uri(PHOTO.read_bytes())}
     gate = None
     for image in images:
         with faces.lambda_container(image.tag) as face:
@@ -168,7 +167,7 @@ def check_answers(images: Iterable[Image]) -> None:
         if not gate:
             if "results" not in answer:
                 raise WrongAnswer(f"{image.title}: {answer}")
-            gate = Gate(results(answer), 1e-5)
+            gate = Gate(results(answer), TOLERANCE)
         gate.check(200, json.dumps(answer).encode())
 
 

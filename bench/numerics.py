@@ -33,8 +33,9 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
-from bench.ours import obey_image_settings  # noqa: E402 - found by the line above
-from bench.report import machine  # noqa: E402
+from bench.answers import TOLERANCE  # noqa: E402 - found by the line above
+from bench.ours import obey_image_settings  # noqa: E402
+from bench.report import write  # noqa: E402
 from bench.sides import (  # noqa: E402
     CONTROL,
     EMULATED,
@@ -51,8 +52,6 @@ from serving.artifact import resolve  # noqa: E402
 from serving.errors import StartError  # noqa: E402
 from serving.images import decode  # noqa: E402
 from serving.settings import Settings  # noqa: E402
-
-LIMIT = 1e-5  # of a probability; past it the builder refuses a model on another engine
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -88,22 +87,21 @@ def main(arguments: Sequence[str]) -> int:
             soft_wrap=True,
         )
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         document = {
-            "machine": machine(),
             "emulator": _version(emulator) if emulator else None,
             "emulator_control": control,
             "artifact": artifact.name,
             "pictures": count,
-            "limit": LIMIT,
+            "limit": TOLERANCE,
             "native": {name: str(native[name]) for name in ("numpy", "opencv")},
             "sides": {side.name: {"cpu": side.cpu or None, **found[side.name]} for side in sides},
         }
-        options.out.write_text(json.dumps(document, indent=1) + "\n")
-        console.print(f"written: {options.out}", soft_wrap=True)
-    beyond = [name for name, of in found.items() if not of["probabilities"] <= LIMIT]
+        write(options.out, document, console)
+    beyond = [name for name, of in found.items() if not of["probabilities"] <= TOLERANCE]
     for name in beyond:
-        console.print(f"error: {name} moves a probability by more than {LIMIT:.0e}", style="red")
+        console.print(
+            f"error: {name} moves a probability by more than {TOLERANCE:.0e}", style="red"
+        )
     return 1 if beyond else 0
 
 

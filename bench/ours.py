@@ -1,5 +1,6 @@
 """Our own side of every comparison: the HTTP face, its request, and how a round is watched."""
 
+import base64
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +14,43 @@ from bench.measured import Round, machine_cpu_seconds
 from ops import faces
 from ops.local import process_environment
 
+# A shell may have switches of the libraries that make one side slower: an image has none.
+_SWITCHES = (
+    "OPENBLAS_",
+    "OMP_",
+    "GOMP_",
+    "KMP_",
+    "MKL_",
+    "DNNL_",
+    "ONEDNN_",
+    "OV_",
+    "NPY_",
+    "OPENCV_",
+)
+# Our server's choices, which a peer does not get: entry.sh says why.
+CHOICES = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def image_environment() -> dict[str, str]:
+    """What a process of the image has: its ENV and entry.sh's, no switches, compiled byte code."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_SWITCHES) or name == "OMP_NUM_THREADS"
+    }
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {**kept, **process_environment(), **CHOICES, "ORT_DISABLE_TELEMETRY": "1"}
+
 
 def obey_image_settings() -> None:
     """Both sides read the same settings: those that `ops local` starts the server with."""
-    os.environ.update(process_environment())
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # as entry.sh does
+    environment = image_environment()
+    os.environ.clear()
+    os.environ.update({"OMP_NUM_THREADS": "1", **environment})
+
+
+def data_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def observed(side: Callable[[], Round]) -> Round:

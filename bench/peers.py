@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
 from bench import comparison, pipeline, started  # noqa: E402 - found by the line above
-from bench.answers import Classes, Gate, results  # noqa: E402
+from bench.answers import TOLERANCE, Classes, Gate, results  # noqa: E402
 from bench.connection import Target  # noqa: E402
 from bench.duel import Duel, Side  # noqa: E402
 from bench.environments import PeerError, python_of, versions  # noqa: E402
@@ -103,7 +103,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 def _measure_url(
     options: argparse.Namespace, photo: bytes, expected: Classes, console: Console
 ) -> int:
-    target, gate = Target(options.url, options.header), Gate(expected, 1e-5)
+    target, gate = Target(options.url, options.header), Gate(expected, TOLERANCE)
     request = target.request(photo)
     for concurrency in options.concurrency:
         found = drive(target, request, gate.check, concurrency, options.seconds)

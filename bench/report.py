@@ -1,9 +1,10 @@
 """What the rounds amount to: medians, the ratio and how sure it is."""
 
+import json
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -51,6 +52,19 @@ def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
     return float(np.median(values)), low, high
 
 
+def ratio(ratios: Sequence[float]) -> dict[str, Any]:
+    """The median and its interval, as results keep them."""
+    middle, low, high = interval(ratios)
+    return {"ratio": middle, "interval": [low, high]}
+
+
+def write(path: Path, found: Mapping[str, Any], console: Console) -> None:
+    """Results as JSON, with the machine that they are of. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), **found}, indent=1) + "\n")
+    console.print(f"written: {path}", soft_wrap=True)
+
+
 def medians(rounds: Sequence[Round]) -> dict[str, float]:
     return {key: statistics.median(getattr(one, key) for one in rounds) for key in ROWS}
 
@@ -58,12 +72,12 @@ def medians(rounds: Sequence[Round]) -> dict[str, float]:
 def summary(concurrency: int, measured: Sequence[Pair], pairs: int) -> dict[str, Any]:
     """Medians, the median of the pairs' ratios, and its 95 % interval."""
     chosen, settled = counted(measured, pairs)
-    ratio, low, high = interval([b.requests_per_second / a.requests_per_second for a, b in chosen])
+    found = ratio([b.requests_per_second / a.requests_per_second for a, b in chosen])
+    low, high = found["interval"]
     goal = "met" if low >= GOAL else "missed" if high < GOAL else "not settled"
     return {
         "concurrency": concurrency,
-        "ratio": ratio,
-        "interval": [low, high],
+        **found,
         "goal": goal if settled else "not settled, the machine was busy otherwise",
         "pairs": pair_counts(measured, chosen),
         "medians": {side: medians(rounds) for side, rounds in zip(SIDES, zip(*chosen))},

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.answers import Classes, Envelope, results
+from bench.answers import TOLERANCE, Classes, Envelope, results
 from bench.environments import PEERS
 
 
@@ -21,7 +21,7 @@ class Peer:
     files: Callable[[int, int], Mapping[str, str]] = lambda _port, _workers: {}
     processes: Callable[[int], int] = lambda workers: workers  # that load the model
     envelope: Envelope = results
-    tolerance: float = 1e-5
+    tolerance: float = TOLERANCE
     packages: tuple[str, ...] = ()
     variables_left: tuple[str, ...] = field(default=())  # that it runs without
     largest_concurrency: int = 256  # of the sweep

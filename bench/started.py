@@ -16,6 +16,7 @@ from bench.connection import Target
 from bench.environments import PEERS, ROOT, PeerError, python_of
 from bench.load import Check, NoAnswer, drive
 from bench.measured import start_ticks, tree
+from bench.ours import CHOICES
 from bench.rivals import Peer
 from ops import faces
 
@@ -65,8 +66,8 @@ def peer(rival: Peer, workers: int, artifact: Path, photo: bytes, check: Check) 
             "BENCH_READY": str(folder / "ready"),
             **rival.settings(port, workers),
         }
-        # One heap for all threads is our server's choice; it made none of the peers faster.
-        for variable in ("MALLOC_ARENA_MAX", *rival.variables_left):
+        # One heap for all threads made none of the peers faster.
+        for variable in (*CHOICES, *rival.variables_left):
             environment.pop(variable, None)
         started = time.monotonic()
         target = Target(f"http://127.0.0.1:{port}/invocations")

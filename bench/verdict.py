@@ -12,7 +12,7 @@ from rich.table import Table
 from bench.billing import COLD_SHARE, memory_mb, usd_per_million
 from bench.contenders import BASELINE
 from bench.engine_rounds import EngineRound
-from bench.report import NOISE, interval
+from bench.report import NOISE, ratio
 
 LEVEL = 0.02  # of a cost: less decides nothing
 COLUMNS = {
@@ -44,7 +44,7 @@ def grant(vcpus: float, rounds: Rounds, titles: Mapping[str, str]) -> dict[str, 
             "title": titles[name],
             "medians": {key: statistics.median(one[key] for one in of) for key in of[0]},
             "ratios": {
-                key: _ratio([one[key] / other[key] for one, other in zip(of, base)])
+                key: ratio([one[key] / other[key] for one, other in zip(of, base)])
                 for key in RATIOS
             },
             "rounds": of,
@@ -61,11 +61,6 @@ def grant(vcpus: float, rounds: Rounds, titles: Mapping[str, str]) -> dict[str, 
 def _values(vcpus: float, one: EngineRound) -> dict[str, float]:
     usd = usd_per_million(vcpus, one.warm_billed_ms, one.cold_ms)
     return {**asdict(one), "cold_ms": one.cold_ms, "usd_per_million": usd}
-
-
-def _ratio(ratios: Sequence[float]) -> dict[str, Any]:
-    ratio, low, high = interval(ratios)
-    return {"ratio": ratio, "interval": [low, high]}
 
 
 def per_second(whole_cpu: Mapping[str, Any]) -> dict[str, float]:

@@ -128,9 +128,8 @@ class DrainingWorker(ThreadWorker):
     A peer that sends nothing, or keeps its end open, costs a connection and not a thread.
     """
 
-    balance: (
-        Balance  # of all workers of the server, and this one's place in it: both set by `Server`
-    )
+    # Of all workers of the server, and this one's place in it: `Server` sets both.
+    balance: Balance
     place: int
     _aside_until: float | None = None
 

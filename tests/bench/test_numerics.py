@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bench import numerics
-from bench.numerics import LIMIT, against, write_pictures
+from bench.answers import TOLERANCE
+from bench.numerics import against, write_pictures
 from bench.sides import LEVELS, NATIVE, SWITCHED, THREADS, Record, Side, SideError, run
 from bench.stages import STAGES
 from build_artifact.__main__ import LIMIT as BUILDER_LIMIT
@@ -42,7 +43,7 @@ def test_other_kernels_decode_and_resize_to_the_same_bits(
 ) -> None:
     found = against(native, run(SWITCHED_OFF, artifact_folder, pictures))
     assert found["pixels"] == found["tensor"] == found["logits"] == 0
-    assert found["probabilities"] <= LIMIT  # NumPy's exponential has its own kernels
+    assert found["probabilities"] <= TOLERANCE  # NumPy's exponential has its own kernels
     assert found["other_labels"] == 0
     # The switches were heard.
     assert not {"AVX2", "FMA3", "AVX512F"} & set(found["numpy"].split())
@@ -65,12 +66,12 @@ def test_other_kernels_of_the_engine_stay_within_the_limit(
     found = against(native, run(side, artifact_folder, pictures))
     assert found["pixels"] == found["tensor"] == 0
     assert found["logits"] > 0  # other kernels they were
-    assert found["probabilities"] <= LIMIT
+    assert found["probabilities"] <= TOLERANCE
     assert found["other_labels"] == 0
 
 
 def test_the_limit_is_the_builders() -> None:
-    assert LIMIT == BUILDER_LIMIT
+    assert TOLERANCE == BUILDER_LIMIT
 
 
 def recorded(**changed: object) -> Record:
