@@ -12,7 +12,6 @@ Files are in the page cache for both. Ends with status 1 at a wrong answer.
 """
 
 import argparse
-import base64
 import json
 import os
 import statistics
@@ -30,17 +29,22 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
 from bench import pipeline  # noqa: E402 - found by the line above
-from bench.answers import Gate, results  # noqa: E402
+from bench.answers import TOLERANCE, Gate, results  # noqa: E402
 from bench.environments import PEERS  # noqa: E402
 from bench.measured import WrongAnswer, memory_mb, tree  # noqa: E402
-from bench.ours import obey_image_settings, photograph  # noqa: E402
-from bench.report import interval, machine  # noqa: E402
+from bench.ours import CHOICES, data_uri, obey_image_settings, photograph  # noqa: E402
+from bench.report import ratio, write  # noqa: E402
 from ops import faces  # noqa: E402
 from serving.artifact import resolve  # noqa: E402
 from serving.errors import StartError  # noqa: E402
 from serving.settings import Settings  # noqa: E402
 
-SIDES = {"ours": (), "proof_of_concept": ("handler.handler",)}  # entry.sh's arguments
+# The proof of concept's handler under the emulator alone: our entry.sh would give it what ours sets
+# for the libraries.
+SIDES = {
+    "ours": (str(faces.ENTRY),),
+    "proof_of_concept": ("aws-lambda-rie", "python", "-m", "awslambdaric", "handler.handler"),
+}
 STAGES = ("imports", "load", "answer")
 
 
@@ -67,13 +71,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, help="write what was measured to this file")
     options = parser.parse_args(arguments)
     obey_image_settings()
-    os.environ.pop("OMP_NUM_THREADS")  # each handler chooses, as it does on Lambda
+    for name in ("OMP_NUM_THREADS", *CHOICES):
+        os.environ.pop(name)  # entry.sh and each handler choose, as they do on Lambda
     console, printed, photo = Console(highlight=False), sys.stdout, photograph()
     try:
         expected = results(json.loads(pipeline.expected_answer(photo)))
         sys.stdout = printed
         artifact = resolve(Settings.from_environment(os.environ)).folder
-        gate, pairs = Gate(expected, 1e-5), []
+        gate, pairs = Gate(expected, TOLERANCE), []
         for number in range((3 if options.quick else options.pairs) + 1):
             order = list(SIDES)[:: -1 if number % 2 else 1]
             pair = {side: measure(side, photo, gate, artifact) for side in order}
@@ -88,25 +93,27 @@ def main(arguments: Sequence[str]) -> int:
     found = summary(pairs)
     _show(found, console)
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({"machine": machine(), **found}, indent=1) + "\n")
-        console.print(f"written: {options.out}", soft_wrap=True)
+        write(options.out, found, console)
     return 0
 
 
 def measure(side: str, photo: bytes, gate: Gate, artifact: Path) -> ColdStart:
     """One cold start. Raises WrongAnswer or FaceError."""
     port = faces.free_port()
-    options = f"--runtime-interface-emulator-address 127.0.0.1:{port}"
-    options += f" --runtime-api-address 127.0.0.1:{faces.free_port()}"
+    addresses = [
+        *("--runtime-interface-emulator-address", f"127.0.0.1:{port}"),
+        *("--runtime-api-address", f"127.0.0.1:{faces.free_port()}"),
+    ]
+    program, *handler = SIDES[side]
+    command = [program, *addresses, *handler] if handler else [program]
     environment = {
         **faces.lambda_settings(),
-        "RIE_OPTIONS": options,
+        "RIE_OPTIONS": " ".join(addresses),
         "PYTHONPATH": str(PEERS / "proof_of_concept"),
         "BENCH_ARTIFACT": str(artifact),
     }
-    event = {"uri": f"data:image/jpeg;base64,{base64.b64encode(photo).decode()}"}
-    with faces.running([str(faces.ENTRY), *SIDES[side]], environment) as process:
+    event = {"uri": data_uri(photo)}
+    with faces.running(command, environment) as process:
         faces.wait_until_open(port, process)
         face = faces.EmulatedLambda(f"http://127.0.0.1:{port}")
         asked = time.time()
@@ -141,8 +148,7 @@ def summary(pairs: Sequence[Mapping[str, ColdStart]]) -> dict[str, Any]:
     }
     found: dict[str, Any] = {"pairs": len(pairs)}
     for name, values in ratios.items():
-        ratio, low, high = interval(values)
-        found[name] = {"ratio": ratio, "interval": [low, high]}
+        found[name] = ratio(values)
     for side in SIDES:
         rounds = [pair[side] for pair in pairs]
         keys = (*STAGES, "total", "rss_mb", "pss_mb")

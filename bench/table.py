@@ -70,7 +70,7 @@ def table(folder: Path) -> str:
 def _rows(results: Results) -> Iterator[Row]:
     peers = results("peers")["peers"]
     runs = {name: _by_concurrency(peer) for name, peer in peers.items()}
-    concept = "requests/s ÷ the proof of concept's, {} connections"
+    concept = "requests/s ÷ the proof of concept's, {}"
     yield _rate(concept.format(8), runs["proof_of_concept"].get(8), 12, 9)
     yield _rate(concept.format(1), runs["proof_of_concept"].get(1), 5, 4)
     for name, handler in (("gluon", "simplest handler"), ("module", "own examples' handler")):
@@ -87,11 +87,11 @@ def _rows(results: Results) -> Iterator[Row]:
     yield _row(f"forward: {name}'s time ÷ ours", forward, 0.95, 0.8)
     cold = results("cold_start")
     yield _row("cold start: the proof of concept's ÷ ours", cold["times_sooner"], 8, 6)
-    yield _row("resident memory: ours ÷ its", cold["memory"], 1 / 3, 0.4)
+    yield _row("resident memory: ours ÷ its", cold["memory"], 1 / 3, 0.4, smaller=True)
     sizes = results("image_size")["images"]
-    yield _row("image without MXNet ÷ its", sizes["without_mxnet"], 0.4, 0.4)
-    yield _row("image with MXNet ÷ its", sizes["with_mxnet"], 0.7, 0.7)
-    yield _row("p99 ÷ p50, 8 connections", {"ratio": _tail(runs)}, 1.5, 2)
+    yield _row("image without MXNet ÷ its", sizes["without_mxnet"], 0.4, 0.4, smaller=True)
+    yield _row("image with MXNet ÷ its", sizes["with_mxnet"], 0.7, 0.7, smaller=True)
+    yield _row("p99 ÷ p50, 8 connections", {"ratio": _tail(runs)}, 1.5, 2, smaller=True)
     yield _row("lowest ÷ highest requests/s, 16 to 256", {"ratio": _flatness(peers)}, 0.95, 0.9)
 
 
@@ -100,16 +100,28 @@ def _by_concurrency(found: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     return {run["concurrency"]: run for run in found["runs"] if "medians" in run}
 
 
-def _row(what: str, found: Mapping[str, Any], goal: float, least: float, note: str = "") -> Row:
-    """Of a ratio, with its interval where it has one; `goal` says which way is better."""
+def _row(
+    what: str,
+    found: Mapping[str, Any],
+    goal: float,
+    least: float,
+    *,
+    smaller: bool = False,
+    note: str = "",
+) -> Row:
+    """Of a ratio, with its interval where it has one; `smaller` is better, or larger.
+
+    What the median reaches is not settled where the interval does not.
+    """
     ratio = found["ratio"]
     low, high = found.get("interval", (None, None))
     measured = f"{ratio:.2f}" + (f" ({low:.2f} to {high:.2f})" if low else "") + note
-    smaller = goal < least or what.startswith(("image", "p99"))
-    reached = "no"
+    reached, settled = "no", True
     for name, bound in (("least", least), ("goal", goal)):
         if ratio <= bound if smaller else ratio >= bound:
             reached = name
+            settled = not low or (high <= bound if smaller else low >= bound)
+    reached += "" if settled else ", not settled"
     return Row(what, measured, f"{goal:.2g}", f"{least:.2g}", reached)
 
 
@@ -117,7 +129,7 @@ def _rate(what: str, run: Mapping[str, Any] | None, goal: float, least: float) -
     if not run:
         return Row(what, "it hung", f"{goal}", f"{least}", "-")
     hangs = f"; it hung {run['hangs']} times" if run["hangs"] else ""
-    return _row(what, run["ratios"]["requests_per_second"], goal, least, hangs)
+    return _row(what, run["ratios"]["requests_per_second"], goal, least, note=hangs)
 
 
 def _standing(what: str, found: Sequence[Mapping[str, Any]], *, ahead_when_busy: bool) -> Row:
