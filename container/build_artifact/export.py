@@ -20,7 +20,7 @@ import onnx
 
 from build_artifact import efficientnet_lite
 from serving import manifest, zoo
-from serving.errors import StartError
+from serving.errors import StartError, reason
 
 _onnx_make_tensor = onnx.helper.make_tensor
 
@@ -49,7 +49,7 @@ def _compile(authored: zoo.Authored, folder: Path) -> None:
             )
     except Exception as error:  # whatever an operator's converter raises: no common base
         raise StartError(
-            f"{authored.name!r} cannot be exported to ONNX: {zoo.reason(error)}"
+            f"{authored.name!r} cannot be exported to ONNX: {reason(error)}"
         ) from None
     graph = onnx.load(str(target))
     # The exporter lists the weights as inputs too, which keeps an engine from folding them.

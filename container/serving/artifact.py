@@ -3,22 +3,15 @@
 An artifact is one folder: symbol, params, `model.onnx`, `labels.txt` and the manifest.
 """
 
-import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serving.errors import StartError
 from serving.manifest import MANIFEST, digests, model_id, read, sha256
 from serving.settings import Settings
-
-if TYPE_CHECKING:
-    import tarfile
-
-MAX_UNPACKED_BYTES = 8 * 1024**3
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,12 @@ def _find(settings: Settings, model_path: Path | None, required: bool) -> Artifa
     if required:
         raise StartError(f"--model-path {model_path} is no folder with an artifact")
     if settings.model_data_url:
-        return check(_unpack(settings.model_data_url))
+        # Here and below: a cold start with a baked artifact need not import it.
+        from serving.archive import unpack
+
+        folder = _temporary("model-")
+        unpack(settings.model_data_url, folder)
+        return check(folder)
     if not settings.model_name:
         raise StartError(
             "no model: mount an artifact, or set MODEL_DATA_URL or MODEL_NAME, or pass --model-path"
@@ -74,18 +72,24 @@ def _find(settings: Settings, model_path: Path | None, required: bool) -> Artifa
 def check(folder: Path, *, trusted: bool = False) -> Artifact:
     """Check a folder against its manifest and compute its model id. Raises StartError.
 
+    Nothing of it is loaded here, and what leads out of it is refused: names, links, and what the
+    graph refers to.
+
     `trusted` takes the manifest's word for the files' sha256: a baked artifact was checked when the
     image was built and cannot have changed since, and a cold start need not read it twice.
     """
     if not folder.is_dir():
         raise StartError(f"{folder} is not a folder")
+    if not trusted:
+        _check_files(folder)
     if not (folder / MANIFEST).exists():
         for pattern in ("*symbol.json", "*.params"):
-            if len(list(folder.glob(pattern))) != 1:
+            if [path.is_file() for path in folder.glob(pattern)] != [True]:
                 raise StartError(
                     f"{folder} is no artifact: it holds neither {MANIFEST} nor exactly one "
                     f"{pattern} (the files belong at the top of model.tar.gz)"
                 )
+        _check_graph(folder)
         return Artifact(folder, model_id(digests(folder)))
     manifest = read(folder)
     named = dict(manifest["files"])
@@ -98,68 +102,46 @@ def check(folder: Path, *, trusted: bool = False) -> Artifact:
     for name, digest in named.items():
         if actual.get(name) != digest:
             raise StartError(f"{folder / name} does not have the sha256 that its manifest names")
+    _check_graph(folder)
     return Artifact(folder, model_id(actual), manifest)
 
 
-def _unpack(url: str) -> Path:
-    """Unpack `model.tar.gz` from S3 or a file into a new temporary folder."""
+def _check_files(folder: Path) -> None:
+    """Only files and folders, under names that a line holds, and nothing outside by a link."""
+    place = os.path.realpath(folder)
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if not name.isprintable():
+            raise StartError(f"the artifact in {folder} has {name!a}, no plain name")
+        if not Path(os.path.realpath(path)).is_relative_to(place):
+            raise StartError(f"the artifact in {folder} has {name}, a link that leads out of it")
+        if not path.is_file() and not path.is_dir():
+            raise StartError(f"the artifact in {folder} has {name}, no file and no folder")
+
+
+def _check_graph(folder: Path) -> None:
+    from serving import graphs
+
+    graphs.check(folder)
+
+
+def _temporary(prefix: str) -> Path:
+    """A new folder, removed when this process ends; its forks, the server's workers, leave it."""
+    import atexit
     import shutil
     from tempfile import mkdtemp
 
-    folder = Path(mkdtemp(prefix="model-"))
-    try:
-        _unpack_into(folder, url)
-    except StartError:
-        shutil.rmtree(folder)
-        raise
+    folder, owner = Path(mkdtemp(prefix=prefix)), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
     return folder
 
 
-def _unpack_into(folder: Path, url: str) -> None:
-    import tarfile  # here and below: a cold start with a baked artifact need not import them
-
-    _log.info("unpacking the artifact", extra={"source": url.partition("?")[0]})
-    try:
-        with _open(url) as stream, tarfile.open(fileobj=stream, mode="r|gz") as archive:
-            _extract(archive, folder)
-    except StartError:
-        raise
-    except Exception as error:  # botocore's, tarfile's, zlib's, the file system's: no common base
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StartError(f"MODEL_DATA_URL={url} cannot be unpacked: {reason}") from None
-
-
-def _open(url: str) -> Any:
-    if not url.startswith("s3://"):
-        return Path(url.removeprefix("file://")).open("rb")
-    from serving.fetch import s3_client
-
-    bucket, _, key = url.removeprefix("s3://").partition("/")
-    return s3_client(timeout_seconds=60).get_object(Bucket=bucket, Key=key)["Body"]
-
-
-def _extract(archive: "tarfile.TarFile", folder: Path) -> None:
-    """Regular files and folders only, below `folder`, up to a bound."""
-    import shutil
-
-    size = 0
-    for member in archive:
-        path = Path(member.name)
-        size += member.size
-        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-            raise StartError(f"the archive's member {member.name!r} is not a plain file below it")
-        if size > MAX_UNPACKED_BYTES:
-            raise StartError(f"the archive unpacks to more than {MAX_UNPACKED_BYTES} bytes")
-        if source := archive.extractfile(member):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            with (folder / path).open("wb") as target:
-                shutil.copyfileobj(source, target)
-
-
 def _from_zoo(name: str) -> Path:
-    from tempfile import mkdtemp
-
-    folder = Path(mkdtemp(prefix="zoo-"))
     try:
         from serving.zoo import export
     except ImportError:
@@ -167,5 +149,6 @@ def _from_zoo(name: str) -> Path:
             f"MODEL_NAME={name} is not baked into this image, and the GluonCV zoo cannot be asked: "
             "the image was built without MXNet (WITH_MXNET=0)"
         ) from None
+    folder = _temporary("zoo-")
     export(name, folder)
     return folder

@@ -6,9 +6,11 @@ faces use these, so a status, a code or a byte cannot depend on the target.
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import accumulate
 from typing import Any
 
 from serving.errors import (
@@ -23,6 +25,12 @@ JSON = "application/json"
 JSON_LINES = "application/jsonlines"
 # The smallest record is two bytes, and each costs an answer: a body of them would cost minutes.
 MAX_RECORDS = 1000
+# What Python's own parser takes depends on the stack that is left, so it would differ by face.
+MAX_DEPTH = 64
+
+_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")  # RFC 9110, 12.4.2
+_STEPS = bytes.maketrans(b"[{]}", b"\2\2\0\0")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 
 
 @dataclass(frozen=True)
@@ -120,10 +128,7 @@ def reply_type(accept: str, shape: Shape) -> str:
     for part in (accept or "*/*").split(","):
         media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
         weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-        try:
-            weights[media_range] = float(weight)
-        except ValueError:
-            weights[media_range] = 0.0
+        weights[media_range] = float(weight) if _WEIGHT.fullmatch(weight) else 0.0
 
     def weigh(media_type: str) -> float:
         ranges = (media_type, "application/*", "*/*")
@@ -176,14 +181,14 @@ def _record(value: object) -> Record | ServingError:
     return MalformedRequest(f"a request must be a JSON object, not {_json_name(value)}")
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+def _refuse_constant(_name: str) -> None:
+    raise ValueError  # NaN, Infinity
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise ValueError("a number is too large")
+        raise ValueError
     return value
 
 
@@ -191,14 +196,26 @@ _decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite
 
 
 def _loads(text: bytes) -> Any:
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise MalformedRequest(f"the JSON is nested more than {MAX_DEPTH} deep")
     try:
         return _decoder.decode(text.decode())
-    except RecursionError:
-        raise MalformedRequest("the JSON is nested too deeply") from None
     except UnicodeDecodeError:
         raise MalformedRequest("the body is not UTF-8") from None
-    except ValueError as error:  # JSONDecodeError, or an integer of too many digits
+    except json.JSONDecodeError as error:
         raise MalformedRequest(f"the body is not JSON: {error}") from None
+    except ValueError:  # one of the above, or an integer of more than 4,300 digits
+        raise MalformedRequest("the body has a number that is not finite, or too long") from None
+
+
+def _depth(text: bytes) -> int:
+    """How deep the brackets outside of strings are nested, as far as the text is JSON.
+
+    Without escaped quotes every other piece between quotes is a string.
+    """
+    plain = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    steps = b"".join(plain.split(b'"')[::2]).translate(_STEPS, _NO_BRACKETS)
+    return max(accumulate(steps, lambda depth, step: depth + step - 1, initial=0))
 
 
 def _json_name(value: object) -> str:

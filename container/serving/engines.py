@@ -11,7 +11,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 
-from serving.errors import StartError
+from serving.errors import StartError, reason
 
 # As numpy.typing would spell it, whose import a cold start would pay for.
 Tensor = np.ndarray[Any, np.dtype[np.float32]]
@@ -34,7 +34,7 @@ def _load_onnx(path: Path, threads: int) -> Forward:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # it would say on stderr what it raises
     session = open_session(path, options)
     name = session.get_inputs()[0].name
 
@@ -52,7 +52,7 @@ def open_session(path: Path, options: Any) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no public base class
-        raise StartError(f"{path.name} cannot be loaded: {str(error).splitlines()[0]}") from None
+        raise StartError(f"{path.name} cannot be loaded: {reason(error)}") from None
 
 
 def _load_mxnet(folder: Path) -> Forward:
@@ -72,9 +72,8 @@ def _load_mxnet(folder: Path) -> Forward:
                 "(WITH_MXNET=0)"
             ) from None
         except Exception as error:  # mxnet raises MXNetError, AssertionError, ValueError and others
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise StartError(
-                f"{symbol.name} and {params.name} cannot be loaded: {reason}"
+                f"{symbol.name} and {params.name} cannot be loaded: {reason(error)}"
             ) from None
     net.hybridize(static_alloc=True, static_shape=True)
 

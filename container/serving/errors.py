@@ -11,6 +11,12 @@ class StartError(Exception):
     """The process cannot start; the message is one line that says what to change."""
 
 
+def reason(error: Exception) -> str:
+    """One line of what a library says: the last of MXNet's, which begin with a traceback."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1 if lines[0].startswith("Traceback") else 0][:500]
+
+
 class ServingError(Exception):
     """A request that gets an error for an answer."""
 
@@ -51,6 +57,10 @@ class NotAcceptable(ServingError):
     status, code = 406, "not_acceptable"
 
 
+class RequestTimeout(ServingError):
+    status, code = 408, "request_timeout"
+
+
 class TooLarge(ServingError):
     status, code = 413, "too_large"
 
@@ -67,6 +77,10 @@ class UriFetchFailed(ServingError):
     """424 and not 502: what a caller's URI points to is the caller's, and must not page anyone."""
 
     status, code = 424, "uri_fetch_failed"
+
+
+class HeadersTooLarge(ServingError):
+    status, code = 431, "headers_too_large"
 
 
 class Fault(ServingError):

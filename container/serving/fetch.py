@@ -2,19 +2,20 @@
 
 One policy for both faces. An http(s) address is judged when it is dialled, on the address that is
 dialled, so neither a redirect nor a second DNS answer leads to the instance's metadata, to
-Lambda's runtime API or into the VPC. `FETCH_PRIVATE_ADDRESSES=1` lifts that for endpoints that are
-meant to read from private hosts. Before that the host's name is held to `URI_ALLOWLIST`, in the
-spelling that would be looked up. S3 is read with the role's own rights, so only buckets that are
-named there are.
+Lambda's runtime API or into the VPC. Before that the host's name, in the spelling that would be
+looked up, and the port are held to `URI_ALLOWLIST`: ports 80 and 443, and those that it names.
+`FETCH_PRIVATE_ADDRESSES=1` lifts the rules of addresses and of ports, for endpoints that are meant
+to read from private hosts. S3 is read with the role's own rights, so only buckets that are named
+in the list are.
+
+A user and a password before the host are never sent, and no message has them: nor does one have a
+path or a query, which may be signed.
 """
 
 import base64
 import binascii
-import ipaddress
 import socket
-import threading
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -22,16 +23,25 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from serving.errors import MalformedRequest, TooLarge, UriFetchFailed, UriNotAllowed
-from serving.settings import ANY_HOST, Settings, UriAllowlist
+from serving.settings import ANY_HOST, WEB_PORTS, Settings, UriAllowlist
 
 if TYPE_CHECKING:
     import ssl
 
     import urllib3
 
+    from serving.deadline import Aside, CutOff
+
 SCHEMES = ("https", "http", "s3", "data")
 MAX_REDIRECTS = 3
 CONNECT_SECONDS = 3.0
+# Of the whole time, how long a host may be silent: before its first byte, or between two.
+PATIENCE = 0.5
+# The longest name in DNS, and so the most of a URI that a message repeats. RFC 1035, 2.3.4.
+MAX_HOST_LENGTH = 253
+# Threads of one process that wait for a name server, or for S3. More than fetches can be under way
+# with the default settings, so only those that hang after they were given up fill them.
+ASIDE = 64
 _CHUNK_BYTES = 64 * 1024
 _S3_CONNECTIONS = 64  # that may be kept: botocore warns of each beyond
 
@@ -70,18 +80,26 @@ class Fetcher:
         raise MalformedRequest(f"uri must start with one of {', '.join(f'{s}:' for s in SCHEMES)}")
 
     def _http(self, uri: str) -> bytes:
-        with _CutOff(self.timeout_seconds) as cut_off:
-            for _ in range(MAX_REDIRECTS + 1):
-                found = self._get(uri, cut_off)
+        # Here and below, imported where it is used, for the cold start of what fetches nothing.
+        from serving.deadline import CutOff
+
+        with CutOff(self.timeout_seconds) as cut_off:
+            for hop in range(MAX_REDIRECTS + 1):
+                try:
+                    found = self._get(uri, cut_off)
+                except MalformedRequest:
+                    if hop:
+                        raise UriFetchFailed("a redirect leads to no valid address") from None
+                    raise
                 if isinstance(found, bytes):
                     return found
                 uri = found
         raise UriFetchFailed(f"more than {MAX_REDIRECTS} redirects")
 
-    def _get(self, uri: str, cut_off: "_CutOff") -> bytes | str:
+    def _get(self, uri: str, cut_off: "CutOff") -> bytes | str:
         """One hop: the body, or where a redirect leads."""
-        # Imported where it is used, for the cold start of requests that fetch nothing.
-        from urllib3.exceptions import HTTPError, SSLError
+        from urllib3 import Timeout
+        from urllib3.exceptions import HTTPError, LocationParseError, ReadTimeoutError, SSLError
 
         try:
             parts = urlsplit(uri)
@@ -90,14 +108,15 @@ class Fetcher:
             raise MalformedRequest("uri is not valid") from None
         if parts.scheme not in ("http", "https"):
             raise UriNotAllowed(f"a redirect to {parts.scheme}: is not followed")
-        if not host:
+        if not host or len(host) > MAX_HOST_LENGTH:
             raise MalformedRequest("uri has no valid host")
         try:
             with self._pool(parts.scheme, host, port, cut_off) as pool:
                 response = pool.request(
                     "GET",
                     (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
-                    headers={"User-Agent": "image-classifier"},
+                    headers={"User-Agent": "image-classifier", "Accept-Encoding": "identity"},
+                    timeout=Timeout(read=self._patience_seconds),
                     preload_content=False,
                     decode_content=False,
                     redirect=False,
@@ -108,31 +127,34 @@ class Fetcher:
                         return _redirected(uri, location)
                     if response.status != 200:
                         raise UriFetchFailed(f"{host} answered {response.status}")
-                    if response.headers.get("content-encoding", "identity") != "identity":
+                    if response.headers.get("content-encoding", "identity").lower() != "identity":
                         raise UriFetchFailed(f"{host} sent a compressed body")
                     body = self._limited(iter(lambda: response.read1(_CHUNK_BYTES), b""))
         except SSLError as error:
             reason = getattr(error.args[0], "reason", "") or "the handshake failed"
             raise UriFetchFailed(f"TLS with {host}: {reason}") from None
+        except (LocationParseError, UnicodeError):
+            raise MalformedRequest("uri has no valid host") from None
+        except ReadTimeoutError:
+            raise UriFetchFailed(f"{host} did not answer in time") from None
         except HTTPError:
             cut_off.check(host)
             raise UriFetchFailed(f"the connection to {host} broke") from None
-        except UnicodeError:
-            raise MalformedRequest("uri has no valid host") from None
         cut_off.check(host)  # a body without a length ends like a whole one
         return body
 
     def _pool(
-        self, scheme: str, host: str, port: int | None, cut_off: "_CutOff"
+        self, scheme: str, host: str, port: int | None, cut_off: "CutOff"
     ) -> "urllib3.HTTPConnectionPool":
         from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
         # Without a port, http.client would take the end of an IPv6 address for one.
         pool: HTTPConnectionPool
         if scheme == "https":
-            pool = HTTPSConnectionPool(host, port or 443, maxsize=1, ssl_context=self._tls)
+            port = 443 if port is None else port
+            pool = HTTPSConnectionPool(host, port, maxsize=1, ssl_context=self._tls)
         else:
-            pool = HTTPConnectionPool(host, port or 80, maxsize=1)
+            pool = HTTPConnectionPool(host, 80 if port is None else port, maxsize=1)
         dial = partial(self._dial, cut_off)
 
         class JudgedConnection(type(pool).ConnectionCls):  # type: ignore[misc]
@@ -144,12 +166,19 @@ class Fetcher:
         pool.ConnectionCls = JudgedConnection
         return pool
 
-    def _dial(self, cut_off: "_CutOff", host: str, port: int) -> socket.socket:
-        if not self.allowlist.allows_host(host):
-            raise UriNotAllowed(f"{host} is not in URI_ALLOWLIST")
+    def _dial(self, cut_off: "CutOff", host: str, port: int) -> socket.socket:
+        from serving.addresses import is_public
+
+        if not self.allowlist.allows_host(host, port, any_port=self.private_addresses):
+            usual = port in WEB_PORTS or self.private_addresses
+            refused = host if usual else f"port {port} of {host}"
+            raise UriNotAllowed(f"{refused} is not in URI_ALLOWLIST")
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
+            found = self._lookups(cut_off.remaining_seconds, look_up)
+        except TimeoutError:
+            raise UriFetchFailed(f"{host} was not found in time") from None
+        except (OSError, ValueError):  # a ValueError of what no name server could be asked
             raise UriFetchFailed(f"{host} was not found") from None
         problem = ""
         for family, kind, protocol, _, address in found:
@@ -165,7 +194,7 @@ class Fetcher:
                 cut_off.check(host)
                 problem = error.strerror or str(error)
             else:
-                connection.settimeout(None)  # the cut-off bounds the rest
+                connection.settimeout(self._patience_seconds)  # the cut-off bounds the whole
                 return connection
         raise UriFetchFailed(f"{host} did not accept a connection: {problem}")
 
@@ -178,17 +207,45 @@ class Fetcher:
             raise UriNotAllowed("the bucket is not in URI_ALLOWLIST")
         from botocore.exceptions import BotoCoreError, ClientError
 
-        deadline = time.monotonic() + self.timeout_seconds
-        try:
+        bodies: list[Any] = []
+
+        def read() -> bytes:
             body = self._s3_client.get_object(Bucket=bucket, Key=key)["Body"]
+            bodies.append(body)
             with body:
-                return self._limited(_until(deadline, body.iter_chunks(_CHUNK_BYTES)))
+                return self._limited(body.iter_chunks(_CHUNK_BYTES))
+
+        try:
+            # botocore's timeouts start anew with every byte and every attempt.
+            return self._s3_reads(self.timeout_seconds, read)
+        except TimeoutError:
+            for body in bodies:  # it trickles: its thread ends with the next byte
+                with suppress(AttributeError):
+                    body.set_socket_timeout(0.001)
+            raise UriFetchFailed("S3 did not answer in time") from None
         except ClientError as error:
             raise UriFetchFailed(f"S3 answered {error.response['Error']['Code']}") from None
         except BotoCoreError as error:
             raise UriFetchFailed(f"S3: {type(error).__name__}") from None
         except UnicodeError:
             raise MalformedRequest("an s3 uri is s3://BUCKET/KEY") from None
+
+    @property
+    def _patience_seconds(self) -> float:
+        return PATIENCE * self.timeout_seconds
+
+    @cached_property
+    def _lookups(self) -> "Aside":
+        from serving.deadline import Aside
+
+        return Aside(ASIDE)
+
+    @cached_property
+    def _s3_reads(self) -> "Aside":
+        """Apart from the above: a name server that hangs is no reason to read nothing from S3."""
+        from serving.deadline import Aside
+
+        return Aside(ASIDE)
 
     @cached_property
     def _tls(self) -> "ssl.SSLContext":
@@ -229,96 +286,16 @@ def s3_client(timeout_seconds: float) -> Any:
     )
 
 
-# IPv6 ranges of which an address can stand for any IPv4 one: compatible, mapped, translated
-# (RFC 2765, 6052, 8215), Teredo, 6to4; and the old site-local range.
-_CARRIES_IPV4 = [
-    ipaddress.ip_network(text)
-    for text in (
-        "::/96",
-        "::ffff:0:0/96",
-        "::ffff:0:0:0/96",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
-        "2001::/32",
-        "2002::/16",
-        "fec0::/10",
-    )
-]
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is global unicast, also inside IPv6 forms that carry IPv4."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if any(ip in network for network in _CARRIES_IPV4 if network.version == ip.version):
-        return False
-    return ip.is_global and not ip.is_multicast
-
-
-class _CutOff:
-    """Ends a fetch when its time is over, however slowly the other side trickles.
-
-    Timeouts of a socket start anew with every byte, so the connection is shut down from outside.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._deadline = time.monotonic() + seconds
-        self._watched: list[socket.socket] = []
-        self._over = False
-        self._lock = threading.Lock()
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
-
-    def __enter__(self) -> "_CutOff":
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        for connection in self._watched:
-            connection.close()
-
-    def watch(self, connection: socket.socket) -> None:
-        """Have the connection cut at the deadline. Raises TimeoutError if that has passed."""
-        with self._lock:
-            self._watched.append(connection.dup())  # TLS takes the connection itself over
-            if self._over:
-                raise TimeoutError
-
-    @property
-    def remaining_seconds(self) -> float:
-        """At least a moment: 0 would be a socket that does not wait."""
-        return max(0.001, self._deadline - time.monotonic())
-
-    def check(self, host: str) -> None:
-        """Raises UriFetchFailed if the time is over."""
-        if time.monotonic() >= self._deadline:
-            raise UriFetchFailed(f"{host} did not answer in time")
-
-    def _cut(self) -> None:
-        with self._lock:
-            self._over = True
-            for connection in self._watched:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-
-
 def _redirected(uri: str, location: str) -> str:
     """Where a redirect leads. Raises UriNotAllowed, or UriFetchFailed for no address at all."""
     try:
         target = urljoin(uri, location)
-        scheme = urlsplit(target).scheme
+        downgrade = (urlsplit(uri).scheme, urlsplit(target).scheme) == ("https", "http")
     except ValueError:
         raise UriFetchFailed("a redirect leads to no valid address") from None
-    if uri[:6].lower() == "https:" and scheme == "http":
+    if downgrade:
         raise UriNotAllowed("a redirect from https to http is not followed")
     return target
-
-
-def _until(deadline: float, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    for chunk in chunks:
-        if time.monotonic() > deadline:
-            raise UriFetchFailed("S3 did not answer in time")
-        yield chunk
 
 
 def _decode_data_uri(uri: str) -> bytes:

@@ -5,27 +5,27 @@ Decode equals `mx.image.imdecode`, but for WebP's orientation; `Transform` equal
 """
 
 import os
-import struct
 from dataclasses import dataclass
 from typing import Any
 
-# OpenCV refuses larger pictures from their header, before it allocates a pixel. Read at its import.
-MAX_PIXELS = 50_000_000
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
-os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # our records are JSON, its own are not
+os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # read at its import: our records are JSON
 
 import cv2
 import numpy as np
 import simplejpeg
 
+from serving import headers
 from serving.errors import UndecodableImage
+from serving.headers import MAX_PIXELS
+from serving.quiet import libraries_are_quiet
 
 # As numpy.typing would spell them, whose import a cold start would pay for.
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Tensor = np.ndarray[Any, np.dtype[np.float32]]
 
-# Each of a progressive JPEG's scans is decoded over all its pixels; encoders write about ten.
-MAX_SCANS = 100
+# What simplejpeg says of a picture that every viewer shows, and OpenCV decodes.
+_HARMLESS = ("subsampling level", "extraneous bytes before marker", "bad ICC marker")
+_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # of an EXIF orientation, in cv2.flip's terms
 
 cv2.setNumThreads(1)  # a process a core: its own threads would only compete
 
@@ -33,100 +33,56 @@ cv2.setNumThreads(1)  # a process a core: its own threads would only compete
 def decode(data: bytes) -> Pixels:
     """RGB pixels, shape (height, width, 3).
 
-    JPEG, PNG and WebP, told by their first bytes. An EXIF orientation is applied, in each of them;
-    grey, palettes and CMYK become RGB; alpha is dropped, so that what is transparent has the colour
-    that the file gives it; of 16 bits the upper 8 stay; profiles and gamma are not applied. Raises
-    UndecodableImage.
+    JPEG, PNG and WebP, told by their first bytes; what else the file is, or holds behind its
+    picture, does not matter. An EXIF orientation is applied, in each of them; grey, palettes and
+    CMYK become RGB; alpha is dropped, so that what is transparent has the colour that the file
+    gives it; of 16 bits the upper 8 stay; profiles and gamma are not applied. An animated PNG is
+    its default picture, an animated WebP is refused. Raises UndecodableImage; for a picture that
+    would take too much memory or time, before a pixel is decoded (`headers`).
     """
     if data[:3] == b"\xff\xd8\xff":
         return _decode_jpeg(data)
     if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return _decode_png(data)
+        still, orientation = headers.png(data)
+        return _oriented(_decode_any(still), orientation)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _decode_webp(data)
+        orientation = headers.webp(data)
+        return _oriented(_decode_any(data), orientation)
     raise UndecodableImage("the bytes are not a JPEG, PNG or WebP image")
 
 
 def _decode_jpeg(data: bytes) -> Pixels:
-    """simplejpeg is faster and gives the same pixels, but knows neither EXIF nor CMYK."""
-    if data.count(b"\xff\xda") > MAX_SCANS:
-        raise UndecodableImage(f"the image has more than {MAX_SCANS} scans")
-    if b"Exif\0\0" in data[:65536]:
-        return _decode_any(data)
+    """simplejpeg is faster and gives the same pixels, but does not take all that OpenCV takes."""
+    components, orientation = headers.jpeg(data)
     try:
-        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
-        if colorspace in ("CMYK", "YCCK"):
-            return _decode_any(data)
-        if height * width > MAX_PIXELS:
-            raise UndecodableImage(f"the image has more than {MAX_PIXELS} pixels")
-        pixels: Pixels = simplejpeg.decode_jpeg(data, colorspace="RGB")
-    except ValueError:
-        raise UndecodableImage("the image is broken or incomplete") from None
-    return pixels
+        pixels: Pixels = (
+            _decode_any(data) if components == 4 else simplejpeg.decode_jpeg(data, colorspace="RGB")
+        )
+    except ValueError as error:
+        if not any(words in str(error) for words in _HARMLESS):
+            raise UndecodableImage(headers.BROKEN) from None
+        pixels = _decode_any(data)
+    return _oriented(pixels, orientation)
 
 
-def _decode_png(data: bytes) -> Pixels:
-    """Only with chunks that are there: OpenCV allocates what a chunk claims before it reads it."""
-    position = 8
-    while position < len(data):
-        length, kind = struct.unpack_from(">I4s", data.ljust(position + 8, b"\xff"), position)
-        position += 12 + length
-        if position > len(data):
-            raise UndecodableImage("the image is broken or incomplete")
-        if kind == b"IEND":
-            break
-    return _decode_any(data)
-
-
-def _decode_webp(data: bytes) -> Pixels:
-    """OpenCV applies the EXIF orientation of a JPEG and a PNG, and not a WebP's."""
-    pixels = _decode_any(data)
-    position = 12
-    while position + 8 <= len(data):
-        kind, length = struct.unpack_from("<4sI", data, position)
-        if kind == b"EXIF":
-            return _oriented(pixels, _orientation(data[position + 8 : position + 8 + length]))
-        position += 8 + length + length % 2
-    return pixels
-
-
-def _orientation(exif: bytes) -> int:
-    """EXIF 2.32, 4.6: an entry of the first directory of a TIFF file. 1 is upright."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4], "")
+def _decode_any(data: bytes) -> Pixels:
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
-        for entry in range(entries if order else 0):
-            position = directory + 2 + 12 * entry
-            tag, value = struct.unpack_from(f"{order}H6xH", tiff, position)
-            if tag == 0x0112:
-                return int(value)
-    except struct.error:
-        pass  # what cannot be read turns nothing, as in OpenCV
-    return 1
+        with libraries_are_quiet():
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise UndecodableImage(headers.BROKEN)
+    return pixels.astype(np.uint8, copy=False)
 
 
 def _oriented(pixels: Pixels, orientation: int) -> Pixels:
     if orientation in (5, 6, 7, 8):  # the file's rows are the picture's columns
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def _decode_any(data: bytes) -> Pixels:
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise UndecodableImage(
-            f"the image is broken, incomplete, or has more than {MAX_PIXELS} pixels"
-        )
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        pixels = cv2.transpose(pixels).astype(np.uint8, copy=False)
+    if orientation in _FLIPS:
+        cv2.flip(pixels, _FLIPS[orientation], dst=pixels)
+    return pixels
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,18 @@ from collections.abc import Sequence
 from functools import partial
 from os import environ
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 import simplejpeg
 
+from serving import logs
 from serving.ahead import Ahead
 from serving.artifact import resolve
 from serving.classifier import Classifier
 from serving.contract import Payload, Record
-from serving.errors import MalformedRequest, StartError, without_locals
+from serving.errors import MalformedRequest, ServingError, StartError, reason, without_locals
 from serving.fetch import Fetcher
 from serving.images import Tensor
 from serving.labels import default_labels
@@ -49,7 +51,7 @@ def load_model(model_path: str | Path | None = None) -> Net:
     """
     settings = Settings.from_environment(environ)
     folder = Path(model_path) if model_path else resolve(settings).folder
-    classifier = Classifier.load(folder, settings.threads)
+    classifier = Classifier.load(folder, settings.threads, logs.spent)
     return Net(classifier, Fetcher.from_settings(settings), Ahead())
 
 
@@ -83,8 +85,17 @@ def infer_batch(requests: Sequence[Record | str], net: Net) -> list[dict[str, An
 
 
 def warm_up(net: Net) -> None:
-    """Answer about a small black image, so that no request pays for a first time."""
-    infer(Payload(simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8)), "image/jpeg"), net)
+    """Answer about a small black image, so that no request pays for a first time.
+
+    Raises StartError where the model cannot.
+    """
+    black = Payload(simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8)), "image/jpeg")
+    try:
+        infer(black, net)
+    except (ServingError, StartError):
+        raise
+    except Exception as error:  # an engine's
+        raise StartError(f"the model fails on a small black image: {reason(error)}") from error
 
 
 def _classify(uri: str, image: bytes | Tensor, classifier: Classifier) -> dict[str, Any]:
@@ -108,7 +119,11 @@ def _image(request: Record | str, fetch: Fetcher) -> tuple[str, bytes]:
     uri = _uri(request)
     if not uri:
         raise MalformedRequest('a request must have "uri", a string')
-    data = fetch(uri)
+    begun = perf_counter()
+    try:
+        data = fetch(uri)
+    finally:
+        logs.spent(fetch=perf_counter() - begun)
     return (uri if _is_elsewhere(request) else _digest(data)), data
 
 

@@ -9,7 +9,6 @@ import gc
 gc.disable()
 
 import base64
-import binascii
 import json
 import logging
 import os
@@ -20,7 +19,7 @@ from awslambdaric.lambda_runtime_exception import FaultException
 
 from serving import logs
 from serving.artifact import resolve
-from serving.contract import JSON, Reply, Request
+from serving.contract import JSON, MAX_DEPTH, Reply, Request
 from serving.errors import MalformedRequest, StartError
 from serving.service import Service
 from serving.settings import Settings, granted_cpus
@@ -43,7 +42,7 @@ def _start() -> Service:
         gc.enable()
     except StartError as error:
         logging.disable()  # awslambdaric would announce the failure a second time
-        raise FaultException("StartError", str(error)) from None
+        raise FaultException("StartError", logs.redacted(str(error))) from None
     return service
 
 
@@ -58,13 +57,18 @@ def handler(event: Any, context: Any) -> Any:
     """
     logs.request_id.set(getattr(context, "aws_request_id", ""))
     if isinstance(event, dict) and isinstance(origin := event.get("requestContext"), dict):
-        if event.get("version") == "2.0" and "http" in origin:
+        http = origin.get("http")
+        if event.get("version") == "2.0" and isinstance(http, dict) and "method" in http:
             return _respond_url(event)
         if "elb" in origin and "httpMethod" in event:
             return _respond_alb(event)
-    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-    body = text.encode(errors="backslashreplace")  # a lone surrogate is its JSON escape again
-    reply = _service.respond(Request("POST", "/invocations", {"content-type": JSON}, body))
+    body, problem = b"", None
+    try:
+        text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        body = text.encode(errors="backslashreplace")  # a lone surrogate is its JSON escape again
+    except RecursionError:
+        problem = MalformedRequest(f"the JSON is nested more than {MAX_DEPTH} deep")
+    reply = _service.respond(Request("POST", "/invocations", {"content-type": JSON}, body, problem))
     answer = json.loads(reply.body)
     if reply.status >= 500:
         raise FaultException(answer["error"]["code"], answer["error"]["message"])
@@ -77,11 +81,11 @@ def _respond_url(event: dict[str, Any]) -> dict[str, Any]:
     https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
     """
     origin = event["requestContext"]
-    path = event.get("rawPath") or "/"
+    path = str(event.get("rawPath") or "/")
     # An HTTP API puts the name of its stage before the path, unless that is $default.
     if path.startswith(prefix := f"/{origin.get('stage')}/"):
         path = path[len(prefix) - 1 :]
-    reply = _respond(event, origin["http"]["method"], path, event.get("headers") or {})
+    reply = _respond(event, origin["http"]["method"], path, event.get("headers"))
     return {**_answer(reply), "headers": dict(reply.headers)}
 
 
@@ -91,26 +95,31 @@ def _respond_alb(event: dict[str, Any]) -> dict[str, Any]:
     https://docs.aws.amazon.com/lambda/latest/dg/services-alb.html
     """
     multiple = event.get("multiValueHeaders")
-    headers = (
-        {name: ",".join(values) for name, values in multiple.items()}
-        if multiple
-        else event.get("headers") or {}
-    )
-    reply = _respond(event, event["httpMethod"], event.get("path") or "/", headers)
+    multiple = multiple if isinstance(multiple, dict) else {}
+    joined = {
+        name: ",".join(map(str, values))
+        for name, values in multiple.items()
+        if isinstance(values, list)
+    }
+    path = str(event.get("path") or "/")
+    reply = _respond(event, event["httpMethod"], path, joined or event.get("headers"))
     if multiple:
         return {**_answer(reply), "multiValueHeaders": {k: [v] for k, v in reply.headers}}
     return {**_answer(reply), "headers": dict(reply.headers)}
 
 
-def _respond(event: dict[str, Any], method: str, path: str, headers: dict[str, str]) -> Reply:
-    body, problem = (event.get("body") or "").encode(errors="backslashreplace"), None
-    if event.get("isBase64Encoded"):
-        try:
+def _respond(event: dict[str, Any], method: object, path: str, headers: Any) -> Reply:
+    """Of any types: who may invoke the function can make an event by hand."""
+    text, body, problem = event.get("body") or "", b"", None
+    try:
+        body = text.encode(errors="backslashreplace")
+        if event.get("isBase64Encoded"):
             body = base64.b64decode(body, validate=True)
-        except binascii.Error:  # in an event made by hand
-            problem = MalformedRequest("the event's body is not base64")
-    lower = {name.lower(): value for name, value in headers.items()}
-    return _service.respond(Request(method, unquote(path), lower, body, problem))
+    except (AttributeError, ValueError):
+        problem = MalformedRequest("the event's body is not base64")
+    pairs = headers.items() if isinstance(headers, dict) else ()
+    lower = {name.lower(): str(value) for name, value in pairs}
+    return _service.respond(Request(str(method), unquote(path), lower, body, problem))
 
 
 def _answer(reply: Reply) -> dict[str, Any]:

@@ -5,26 +5,20 @@ import gc
 import logging
 import multiprocessing
 import os
-import select
-import selectors
+import resource
 import signal
 import socket
-import struct
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterable
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
-from gunicorn.http.errors import ParseException
-from gunicorn.workers.gthread import TConn, ThreadWorker
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import NotFound
 
@@ -32,9 +26,10 @@ from serving import logs
 from serving.artifact import Artifact, resolve
 from serving.balance import Balance
 from serving.contract import Reply, Request
-from serving.errors import MalformedRequest, ServingError, StartError
+from serving.errors import ServingError, StartError
 from serving.service import METHODS, Service
 from serving.settings import Settings
+from serving.worker import DrainingWorker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -44,14 +39,9 @@ _log = logging.getLogger("serving.serve")  # not __main__, which it is when star
 DEFAULT_MODEL_PATH = Path("/opt/ml/model")
 _ANY = "0.0.0.0"  # noqa: S104 - SageMaker reaches the container from outside
 _INFERENCE_ID = "x-amzn-sagemaker-inference-id"
-_DROP_BYTES = 64 * 1024 * 1024
 _SPARE_THREADS = 8  # beyond those that wait for the model: they answer pings and refuse
+_CONNECTIONS = 1000  # of a process
 _MEMORY = "/dev/shm"  # noqa: S108 - the heartbeat files' place: the root may be read-only
-_READ_TIMEOUT = struct.pack("ll", 5, 0)  # seconds and microseconds, as the kernel takes them
-_STEP_ASIDE_SECONDS = 0.02  # for a worker with fewer connections, which may be busy meanwhile
-_LOOK_AGAIN_SECONDS = 0.001  # whether it has as many by now
-_NEXT_REQUEST_MILLISECONDS = 5  # a thread waits so long before it gives a connection back
-_LINGER_SECONDS = 2  # for the first byte of a connection, while the server stops
 _GRACE_SECONDS = 25  # SageMaker kills 30 s after SIGTERM
 
 
@@ -62,9 +52,9 @@ class App(Flask):
     forward before them has emptied.
     """
 
-    def __init__(self, service: Service, max_body_bytes: int) -> None:
+    def __init__(self, service: Service) -> None:
         super().__init__(__name__, static_folder=None)
-        self._service, self._max_body_bytes = service, max_body_bytes
+        self.service = service
         self.register_error_handler(NotFound, self._not_found)
 
     def wsgi_app(
@@ -87,141 +77,30 @@ class App(Flask):
         }
         headers["content-type"] = environ.get("CONTENT_TYPE", "")
         logs.request_id.set(headers.get(_INFERENCE_ID) or uuid.uuid4().hex)
-        body, problem = _read(environ["wsgi.input"], self._max_body_bytes)
+        body = environ["wsgi.input"]
         path = environ["PATH_INFO"]  # as sent: Werkzeug's own folds slashes
-        return self._service.respond(
-            Request(environ["REQUEST_METHOD"], path, headers, body, problem)
+        return self.service.respond(
+            Request(environ["REQUEST_METHOD"], path, headers, body.read(), body.problem)
         )
+
+    def refuse(self, problem: ServingError) -> bytes:
+        """The whole answer to what is no request that can be handed over."""
+        logs.request_id.set(uuid.uuid4().hex)
+        reply = self.service.refuse(problem)
+        headers = (
+            *reply.headers,
+            ("Content-Length", str(len(reply.body))),
+            ("Connection", "close"),
+        )
+        lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        return "\r\n".join([*lines, "", ""]).encode() + reply.body
 
     def _not_found(self, _error: Exception) -> Response:
         reply = self._reply(request.environ)
         response = Response(reply.body, reply.status)
         response.headers = Headers(list(reply.headers))  # without Flask's default media type
         return response
-
-
-def _read(stream: IO[bytes], max_body_bytes: int) -> tuple[bytes, ServingError | None]:
-    """The body, or why there is none. One byte more than is allowed is enough to refuse it.
-
-    The rest is read and dropped, within a bound: a client that sends all before it reads would
-    otherwise find its connection reset and never learn why.
-    """
-    try:
-        return _drop_rest(stream.read(max_body_bytes + 1), stream, max_body_bytes), None
-    except (OSError, ParseException):
-        return b"", MalformedRequest("the body is incomplete, or its chunks are broken")
-
-
-def _drop_rest(body: bytes, stream: IO[bytes], max_body_bytes: int) -> bytes:
-    dropped = 0
-    while len(body) > max_body_bytes and dropped < _DROP_BYTES:
-        chunk = len(stream.read(64 * 1024))
-        if not chunk:
-            break
-        dropped += chunk
-    return body
-
-
-class DrainingWorker(ThreadWorker):
-    """gunicorn's threaded worker, without what loses requests at its end or threads to slow peers.
-
-    A peer that sends nothing, or keeps its end open, costs a connection and not a thread.
-    """
-
-    # Of all workers of the server, and this one's place in it: `Server` sets both.
-    balance: Balance
-    place: int
-    _aside_until: float | None = None
-
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """On SIGTERM also serve the connections that wait in the backlog.
-
-        The stock worker only stops accepting, and closing the listener resets what is queued there.
-        """
-        super().set_accept_enabled(enabled)
-        if not self.alive:
-            for listener in self.sockets:
-                listener.setblocking(False)
-                waiting = True
-                while waiting:
-                    before = self.nr_conns
-                    self.accept(listener)
-                    waiting = self.nr_conns > before
-                listener.close()
-
-    def accept(self, listener: socket.socket) -> None:
-        """Leave a connection to a worker that has fewer, if that takes it within a moment.
-
-        All workers wait on one listener, and the first to wake would otherwise take every one of
-        several connections that come at once, while the others idle.
-        """
-        if self.alive and self._aside_until is None and self.balance.has_most(self.place):
-            self._aside_until = time.monotonic() + _STEP_ASIDE_SECONDS
-            return
-        self._aside_until = None
-        super().accept(listener)
-        self.balance.publish(self.place, self.nr_conns)
-
-    def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        until, aside = self._aside_until, False
-        if self.alive:
-            self.balance.publish(self.place, self.nr_conns)
-            aside = time.monotonic() < (until or 0) and self.balance.has_most(self.place)
-            self.set_accept_enabled(not aside and self.nr_conns < self.worker_connections)
-            timeout = min(timeout, _LOOK_AGAIN_SECONDS) if aside else timeout
-        super().wait_for_and_dispatch_events(timeout)
-        if not aside and self._aside_until is until:
-            self._aside_until = None  # the connection has been taken
-
-    def enqueue_req(self, conn: TConn) -> None:
-        """A new connection gets a thread once its first byte is here.
-
-        The stock worker lets a thread wait for that byte, for 5 s.
-        """
-        if conn.initialized or conn.data_ready:
-            super().enqueue_req(conn)
-            return
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _READ_TIMEOUT)
-        conn.sock.setblocking(False)
-        conn.timeout = time.monotonic() + (self.cfg.keepalive if self.alive else _LINGER_SECONDS)
-        self.pending_conns.append(conn)
-        ready = partial(self.on_pending_socket_readable, conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, ready)
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        """On SIGTERM: connections without a request are not waited for, new ones as little."""
-        super()._cap_keepalive(deadline)
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout, deadline)
-
-    def _has_more(self, conn: TConn) -> bool:
-        """Whether the next request of a connection is about to come and no other waits.
-
-        Passing the connection to the main loop and back costs more than this moment.
-        """
-        if not self.alive or not self.tpool._work_queue.empty():
-            return False
-        coming = select.poll()
-        coming.register(conn.sock, select.POLLIN)
-        return bool(coming.poll(_NEXT_REQUEST_MILLISECONDS))
-
-    def handle(self, conn: TConn) -> Any:
-        """Serve a connection's requests, and close it here, in its thread, when it is done.
-
-        The stock worker closes it in its main loop, where one peer that keeps its end open stops
-        everything for 2 s.
-        """
-        done = super().handle(conn)
-        while done is True and self._has_more(conn):
-            done = super().handle(conn)
-        if done is False:
-            conn.close(graceful=True)
-            conn.close = _already_closed
-        return done
-
-
-def _already_closed(graceful: bool = False) -> None:
-    """Stands in for the `close` of a connection that has been closed."""
 
 
 class JsonLogger(Logger):
@@ -251,6 +130,8 @@ class Server(BaseApplication):
             "workers": self._settings.workers,
             "worker_class": DrainingWorker,
             "threads": self._settings.max_waiting + _SPARE_THREADS,
+            "worker_connections": _CONNECTIONS,
+            "sendfile": False,  # answers are written whole
             "keepalive": 65,
             "graceful_timeout": _GRACE_SECONDS,
             "logger_class": JsonLogger,
@@ -266,6 +147,7 @@ class Server(BaseApplication):
 
     def _place(self, _arbiter: Any, worker: DrainingWorker) -> None:
         worker.balance, worker.place = self._balance, self._balance.take()
+        worker.max_body_bytes = self._settings.max_body_bytes
 
     def _give_back(self, _arbiter: Any, worker: DrainingWorker) -> None:
         self._balance.give_back(worker.place)
@@ -273,6 +155,9 @@ class Server(BaseApplication):
     def run(self) -> None:
         """Serve until SIGTERM. Exits with status 1 when a worker cannot load the model."""
         server = os.getpid()
+        # As many as are allowed: a shell's 1,024 would not do for _CONNECTIONS and what they fetch.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         try:
             super().run()
         finally:  # gunicorn leaves by SystemExit, in its workers too
@@ -291,7 +176,7 @@ class Server(BaseApplication):
 
         # In a thread, so that a ping is answered meanwhile: 503, not silence.
         threading.Thread(target=start, name="start").start()
-        return App(service, self._settings.max_body_bytes)
+        return App(service)
 
     def _fail(self, error: Exception) -> None:
         """End the server, not the worker alone: gunicorn would only start another.

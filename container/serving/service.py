@@ -3,11 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from http import HTTPMethod
 from types import ModuleType
 from typing import Any
 
-from serving import contract, inference
+from serving import contract, inference, logs
 from serving.artifact import Artifact
 from serving.contract import Answer, Call, Reply, Request
 from serving.errors import (
@@ -19,6 +20,7 @@ from serving.errors import (
     ServingError,
     without_locals,
 )
+from serving.health import Health
 from serving.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -51,7 +53,11 @@ class Service:
         self._net: Any = None
         self._ready = threading.Event()
         self._suspect = False
+        self._stuck = False
+        self._proof = threading.Lock()  # one ping proves it, the others do not wait
         self._places = threading.BoundedSemaphore(settings.max_waiting)
+        probe = self._warm_up if hasattr(model, "warm_up") else None
+        self._health = Health(settings.stuck_seconds, settings.max_waiting, probe)
         self._identity = (
             "X-Amzn-SageMaker-Custom-Attributes",
             f"image={settings.image_id};model={artifact.model_id}",
@@ -79,26 +85,46 @@ class Service:
     def respond(self, request: Request) -> Reply:
         """The reply to any request; never raises, and logs each request but pings once."""
         started = time.perf_counter()
+        stages = logs.begin_stages()
         code = ""
         try:
             reply = self._route(request)
         except ServingError as error:
             reply, code = contract.render_error(error), error.code
-        except Exception as error:
+        except BaseException as error:  # a model that calls sys.exit ends no process
             reply, code = contract.render_error(self._fault(error)), Fault.code
         if request.path != "/ping":
             _log.info(
                 "request",
                 extra={
-                    "method": request.method,
-                    "path": request.path[:100],
+                    # Others are a stranger's text: someone may have put a key into it.
+                    "method": _known(request.method, HTTPMethod.__members__),
+                    "path": _known(request.path, METHODS),
                     "status": reply.status,
                     "milliseconds": round((time.perf_counter() - started) * 1000, 2),
+                    "stages": logs.in_milliseconds(stages),
+                    "bytesIn": len(request.body),
+                    "bytesOut": len(reply.body),
                     **({"code": code} if code else {}),
                 },
             )
         body = b"" if request.method == "HEAD" else reply.body
         return Reply(reply.status, body, (*reply.headers, self._identity))
+
+    def refuse(self, problem: ServingError) -> Reply:
+        """The reply to what a face cannot make a request of; logged like one."""
+        _log.info("request", extra={"status": problem.status, "code": problem.code})
+        reply = contract.render_error(problem)
+        return Reply(reply.status, reply.body, (*reply.headers, self._identity))
+
+    def is_stuck(self) -> bool:
+        """Whether the model hangs; pings say so from then on, and the process is to be replaced."""
+        if not self._stuck and self._health.is_stuck():
+            self._stuck = True
+            _log.error(
+                "the model is stuck: no request has ended for %d s", self._settings.stuck_seconds
+            )
+        return self._stuck
 
     def _route(self, request: Request) -> Reply:
         methods = METHODS.get(request.path)
@@ -113,13 +139,15 @@ class Service:
         return self._invocations(request)
 
     def _ping(self) -> Reply:
-        if self._ready.is_set() and self._suspect:
+        if self._ready.is_set() and self._suspect and self._proof.acquire(blocking=False):
             try:
                 self._warm_up()
                 self._suspect = False
             except Exception:
                 _log.exception("the model no longer answers")
-        if not self._ready.is_set() or self._suspect:
+            finally:
+                self._proof.release()
+        if not self._ready.is_set() or self._suspect or self._stuck:
             raise NotReady("the model does not answer")
         return Reply(200)
 
@@ -139,18 +167,21 @@ class Service:
     def _invocations(self, request: Request) -> Reply:
         if request.problem:
             raise request.problem
+        begun = time.perf_counter()
         call = contract.parse(
             request,
             payload_types=getattr(self._model, "PAYLOAD_TYPES", ()),
             max_body_bytes=self._settings.max_body_bytes,
         )
         media_type = contract.reply_type(request.headers.get("accept", ""), call.shape)
+        logs.spent(parse=time.perf_counter() - begun)
         if not self._places.acquire(blocking=False):
             raise Overloaded(f"{self._settings.max_waiting} requests are waiting already")
         try:
             if not self._ready.wait(self._patience_seconds):
                 raise NotReady("the model is still being loaded")
-            answers = self._answers(call)
+            with self._health:
+                answers = self._answers(call)
         finally:
             self._places.release()
         if call.shape is contract.Shape.ONE and isinstance(answers[0], ServingError):
@@ -197,8 +228,12 @@ class Service:
         if warm_up := getattr(self._model, "warm_up", None):
             warm_up(self._net)
 
-    def _fault(self, error: Exception) -> Fault:
+    def _fault(self, error: BaseException) -> Fault:
         """Log what happened, and have the next ping prove that the model answers."""
         _log.error("fault", exc_info=error)
         self._suspect = True
         return Fault()
+
+
+def _known(text: str, known: Container[str]) -> str:
+    return text if text in known else "(unknown)"

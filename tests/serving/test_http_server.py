@@ -7,29 +7,20 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 import urllib3
 
 from cases import PHOTOS
+from live import serving
 from ops import faces
 from ops.faces import HttpFace, Process
 from ops.local import process_environment
 
 PHOTO = (PHOTOS / "cat.jpg").read_bytes()
 JPEG = {"Content-Type": "image/jpeg"}
-
-
-@contextmanager
-def serving(**environment: str) -> Iterator[tuple[int, Process]]:
-    port = faces.free_port()
-    command = [str(faces.ENTRY), "serve", "--host", "127.0.0.1", "--port", str(port)]
-    with faces.running(command, {**process_environment(), "WORKERS": "2", **environment}) as server:
-        faces.wait_until_healthy(HttpFace(f"http://127.0.0.1:{port}"), server)
-        yield port, server
 
 
 def test_sigterm_loses_no_request() -> None:
@@ -275,12 +266,3 @@ def test_the_server_says_that_it_is_not_ready_while_the_model_is_loaded(tmp_path
         assert seen[0] == 503
         assert set(seen) == {503, 200}
         assert slowest < 2  # SageMaker's own limit
-
-
-def test_a_ping_needs_no_request_line_tricks() -> None:
-    """Rubbish on the socket gets a 4xx and leaves the server alone."""
-    with serving(WORKERS="1") as (port, _):
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
-            peer.sendall(b"\x16\x03\x01 rubbish\r\n\r\n")
-            assert b" 400 " in peer.recv(65536).splitlines()[0]
-        assert HttpFace(f"http://127.0.0.1:{port}").send("GET", "/ping", {}).status == 200

@@ -1,6 +1,7 @@
 """Decoding and the transform, held bit for bit to MXNet's and GluonCV's own."""
 
 import io
+import os
 import resource
 import struct
 import warnings
@@ -15,8 +16,10 @@ import simplejpeg
 from PIL import Image
 
 from cases import PHOTOS
+from hostile.pictures import progressive, riff
 from serving.errors import UndecodableImage
-from serving.images import MAX_PIXELS, Transform, decode
+from serving.headers import MAX_PIXELS
+from serving.images import Transform, decode
 
 IMAGENET = Transform(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CIFAR = Transform(32, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
@@ -255,9 +258,9 @@ def png(samples: npt.NDArray[Any], colour: int, bits: int, interlaced: bool) -> 
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def bomb(width: int, height: int) -> bytes:
+def bomb(width: int, height: int, bits: int = 8, colour: int = 2) -> bytes:
     """A PNG of a few bytes that claims that many pixels."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     data = chunk(b"IDAT", zlib.compress(bytes(1000)))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
 
@@ -282,11 +285,75 @@ def test_a_chunk_that_claims_gigabytes_allocates_none(kind: bytes) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 
-def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
-    jpeg = (PHOTOS / "cat.jpg").read_bytes()
-    scan = jpeg[jpeg.index(b"\xff\xda") :][:14]
-    with pytest.raises(UndecodableImage, match="more than 100 scans"):
-        decode(jpeg[:-2] + scan * 101)
+def test_a_jpeg_of_many_scans_is_refused() -> None:
+    photo = saved(Image.open(PHOTOS / "cat.jpg"), "JPEG", progressive=True)
+    scan = photo[photo.rindex(b"\xff\xda") :][:10]
+    with pytest.raises(UndecodableImage, match="more than 30 scans"):
+        decode(photo[:-2] + scan * 30)
+
+
+@pytest.mark.parametrize(
+    ("data", "pixels"),
+    [
+        (bomb(5010, 5000), 25_000_000),
+        (bomb(4100, 4100, bits=16), 16_666_666),
+        (bomb(3600, 3600, bits=16, colour=6), 12_500_000),
+        (progressive(5010, 5000, b"\x22\x11\x11"), 25_000_000),
+        (progressive(4100, 4100, b"\x11\x11\x11"), 16_666_666),
+        (progressive(3700, 3700, b"\x11\x11\x11\x11"), 13_636_363),
+        (riff((b"VP8 ", b"\0\0\0\x9d\1\x2a" + struct.pack("<HH", 5010, 5000))), 25_000_000),
+        (riff((b"VP8L", b"\x2f" + struct.pack("<I", 4099 | 4099 << 14))), 16_666_666),
+    ],
+)
+def test_a_picture_that_costs_more_may_have_fewer_pixels(data: bytes, pixels: int) -> None:
+    with pytest.raises(UndecodableImage, match=f"more than {pixels} pixels"):
+        decode(data)
+
+
+def test_of_a_png_no_chunk_that_changes_no_pixel_is_decoded(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A profile that libpng would print a warning about, and an animation that crashes OpenCV."""
+    pixels = random.integers(0, 256, (5, 7, 3), np.uint8)
+    data = encoded(".png", pixels)
+    frame = struct.pack(">IIIIIHHBB", 0, 20000, 20000, 0, 0, 1, 10, 0, 0)
+    extra = chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", frame)
+    extra += chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(5000)))
+    np.testing.assert_array_equal(decode(data[:33] + extra + data[33:]), pixels[:, :, ::-1])
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_what_a_library_says_of_a_broken_picture_is_not_printed(
+    suffix: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if suffix == ".png":
+        data = encoded(suffix, np.zeros((9, 9, 3), np.uint8))
+        data = data.replace(data[-16:-12], bytes(4))  # the CRC of its pixels
+        with pytest.raises(UndecodableImage):
+            decode(data)
+    else:  # such that OpenCV decodes it
+        data = saved(Image.fromarray(flat(3, 4, 4), "CMYK"), "JPEG")
+        assert decode(data[:-2] + b"abc" + data[-2:]).shape == decode(data).shape
+    os.write(2, b"what others print is\n")
+    assert capfd.readouterr().err == "what others print is\n"
+
+
+def test_an_animated_webp_is_refused_and_an_animated_png_is_its_default_picture() -> None:
+    first, second = (Image.fromarray(flat(3, 4, 3)) for _ in range(2))
+    options = {"save_all": True, "append_images": [second], "lossless": True}
+    with pytest.raises(UndecodableImage, match="animation"):
+        decode(saved(first, "WEBP", **options))
+    np.testing.assert_array_equal(decode(saved(first, "PNG", **options)), np.asarray(first))
+
+
+def test_a_jpeg_that_viewers_forgive() -> None:
+    """simplejpeg refuses bytes before a marker, and samplings that few programs write."""
+    photo = (PHOTOS / "cat.jpg").read_bytes()
+    np.testing.assert_array_equal(decode(photo[:20] + b"abc" + photo[20:]), decode(photo))
+    frame = photo.index(b"\xff\xc0")
+    odd = photo[: frame + 14] + b"\x12" + photo[frame + 15 :]  # one of the colours' sampling
+    assert decode(odd).shape == decode(photo).shape
 
 
 def test_an_image_too_narrow_to_resize_is_refused() -> None:

@@ -40,5 +40,9 @@ def test_the_artifact_is_unpacked_and_checked(
 
 
 def test_an_object_that_is_not_there(s3: Any) -> None:
-    with pytest.raises(StartError, match="MODEL_DATA_URL=s3://models/absent cannot be unpacked"):
-        resolve(Settings(model_data_url="s3://models/absent"))
+    for url in ("s3://models/absent", "s3://models/absent?X-Amz-Signature=abc"):
+        with pytest.raises(StartError) as failure:
+            resolve(Settings(model_data_url=url))
+        assert str(failure.value) == (
+            "MODEL_DATA_URL=s3://models/absent cannot be unpacked: S3 answered NoSuchKey"
+        )

@@ -57,6 +57,41 @@ def test_hosts(text: str, host: str, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "host", "port", "allowed"),
+    [
+        ("*", "images.example.com", 80, True),
+        ("*", "images.example.com", 443, True),
+        ("*", "images.example.com", 8443, False),
+        ("images.example.com", "images.example.com", 80, True),
+        ("images.example.com", "images.example.com", 8443, False),
+        ("images.example.com:8443", "Images.example.com.", 8443, True),
+        ("images.example.com:8443", "images.example.com", 443, False),
+        ("Images.example.com.:8443", "images.example.com", 8443, True),
+        ("images.example.com:8443", "a.images.example.com", 8443, False),
+        ("*, images.example.com:8443", "images.example.com", 8443, True),
+        ("*, images.example.com:8443", "example.org", 8443, False),
+        ("*.example.com", "images.example.com", 8443, False),
+        ("*.example.com:8443", "images.example.com", 8443, True),
+        ("*.example.com:8443", "images.example.com", 443, False),
+        ("*.example.com:8443", "example.com", 8443, False),
+        ("a.example:80", "a.example", 80, True),
+        ("a.example:80", "a.example", 443, False),
+        ("none", "images.example.com", 8443, False),
+    ],
+)
+def test_ports(text: str, host: str, port: int, allowed: bool) -> None:
+    assert UriAllowlist.parse(text).allows_host(host, port) is allowed
+
+
+def test_where_any_port_may_be_asked_an_entry_without_one_lists_them_all() -> None:
+    """FETCH_PRIVATE_ADDRESSES=1: what listens in a private network listens anywhere."""
+    assert UriAllowlist.parse("*").allows_host("a.example", 8443, any_port=True)
+    assert UriAllowlist.parse("a.example").allows_host("a.example", 8443, any_port=True)
+    assert not UriAllowlist.parse("a.example:80").allows_host("a.example", 8443, any_port=True)
+    assert not UriAllowlist.parse("a.example").allows_host("b.example", 80, any_port=True)
+
+
+@pytest.mark.parametrize(
     ("text", "bucket", "allowed"),
     [
         ("*", "photos", False),
@@ -82,7 +117,14 @@ def test_buckets(text: str, bucket: str, allowed: bool) -> None:
         ("a.example b.example", "a.example b.example"),
         ("https://a.example", "https://a.example"),
         ("a.example/photos", "a.example/photos"),
-        ("a.example:443", "a.example:443"),
+        ("a.example:", "a.example:"),
+        ("a.example:0", "a.example:0"),
+        ("a.example:65536", "a.example:65536"),
+        ("a.example:0443", "a.example:0443"),
+        ("a.example:https", "a.example:https"),
+        ("a.example:443:443", "a.example:443:443"),
+        ("*:8443", "*:8443"),
+        ("none:8443", "none:8443"),
         ("user@a.example", "user@a.example"),
         ("[::1]", "[::1]"),
         ("bücher.example", "bücher.example"),
@@ -105,8 +147,8 @@ def test_buckets(text: str, bucket: str, allowed: bool) -> None:
 )
 def test_an_entry_that_is_none_of_these_ends_the_start(text: str, entry: str) -> None:
     message = (
-        f"URI_ALLOWLIST={text!r} is not a list of *, HOST, *.DOMAIN, s3://BUCKET with commas "
-        f"between them, or none alone: it has {entry!r}"
+        f"URI_ALLOWLIST={text!r} is not a list of *, HOST, *.DOMAIN, HOST:PORT, *.DOMAIN:PORT, "
+        f"s3://BUCKET with commas between them, or none alone: it has {entry!r}"
     )
     with pytest.raises(StartError, match=re.escape(message)) as failure:
         Settings.from_environment({"URI_ALLOWLIST": text})
@@ -181,6 +223,19 @@ def test_an_address_in_the_guise_of_a_subdomain(uri: str, looked_up: list[str]) 
     with pytest.raises((UriFetchFailed, UriNotAllowed, MalformedRequest)):
         Fetcher(1000, 1, True, UriAllowlist.parse("*.example.com"))(uri)
     assert looked_up == []
+
+
+@pytest.mark.parametrize("uri", ["http://a.example:8080/", "https://a.example:0/?secret"])
+def test_a_port_that_is_not_listed_is_not_dialled(uri: str, looked_up: list[str]) -> None:
+    with pytest.raises(UriNotAllowed, match=r"^port \d+ of a.example is not in URI_ALLOWLIST$"):
+        Fetcher(1000, 1)(uri)
+    assert looked_up == []
+
+
+def test_a_port_that_is_listed_is_dialled(looked_up: list[str]) -> None:
+    with pytest.raises(UriFetchFailed, match="was not found"):
+        Fetcher(1000, 1, allowlist=UriAllowlist.parse("a.example:8080"))("http://a.example:8080/")
+    assert looked_up == ["a.example"]
 
 
 def test_a_listed_host_must_have_a_public_address_all_the_same() -> None:

@@ -1,0 +1,225 @@
+"""Faults around a server that runs: each has its status and its log line, and touches no other."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from cases import PHOTOS
+from ops import faces
+from ops.faces import Reply
+from soak.server import HOST, Server, serving
+
+PHOTO = (PHOTOS / "cat.jpg").read_bytes()
+HANG_SECONDS = 20.0  # of an upstream: far beyond FETCH_TIMEOUT_SECONDS
+WAIT_SECONDS = 60.0  # for what comes within a few
+
+S3_ERROR = "<Error><Code>{}</Code><Message>no</Message></Error>"
+
+
+class _BadUpstream(BaseHTTPRequestHandler):
+    """http and, below /photos, S3: whose client asks for /BUCKET/KEY."""
+
+    def do_GET(self) -> None:
+        name = self.path.rpartition("/")[2].partition("?")[0]
+        with suppress(ConnectionError):
+            if name == "cat.jpg":
+                self._answer(200, PHOTO)
+            elif name == "hang":
+                time.sleep(HANG_SECONDS)
+            elif name == "truncated":
+                self._answer(200, PHOTO[:1000], length=len(PHOTO))
+            else:
+                status, _, code = name.partition("-")
+                self._answer(int(status), S3_ERROR.format(code).encode())
+        self.close_connection = True
+
+    def _answer(self, status: int, body: bytes, length: int = 0) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(length or len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    with ThreadingHTTPServer((HOST, 0), _BadUpstream) as server:
+        server.daemon_threads = True
+        server.block_on_close = False  # one that hangs need not be waited for
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{HOST}:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def fetching(upstream: str) -> Iterator[Server]:
+    """A server that may ask the upstream, as S3 too."""
+    environment = {
+        "FETCH_PRIVATE_ADDRESSES": "1",
+        "FETCH_TIMEOUT_SECONDS": "2",
+        "URI_ALLOWLIST": f"{HOST}, no-such-host.invalid, s3://photos",
+        "AWS_ENDPOINT_URL_S3": upstream,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with serving(environment) as server:
+        server.wait_for_ready(2)
+        yield server
+
+
+FETCH_FAULTS = {
+    "{http}/hang?signature=secret": f"{HOST} did not answer in time",
+    "{http}/truncated?signature=secret": f"the connection to {HOST} broke",
+    "{http}/503?signature=secret": f"{HOST} answered 503",
+    "http://no-such-host.invalid/?signature=secret": "no-such-host.invalid was not found",
+    "s3://photos/403-AccessDenied": "S3 answered AccessDenied",
+    "s3://photos/404-NoSuchKey": "S3 answered NoSuchKey",
+    "s3://photos/503-SlowDown": "S3 answered SlowDown",
+    "s3://photos/hang": "S3",
+    "s3://photos/truncated": "S3",
+}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.1)
+
+
+def error_of(reply: Reply) -> tuple[int, str]:
+    return reply.status, json.loads(reply.body)["error"]["code"]
+
+
+@pytest.mark.parametrize("uri", FETCH_FAULTS)
+def test_a_fetch_that_fails_is_424_and_one_line(fetching: Server, upstream: str, uri: str) -> None:
+    filled = uri.format(http=upstream)
+    reply = fetching.post(
+        json.dumps({"uri": filled}).encode(), **{"X-Amzn-SageMaker-Inference-Id": uri[-40:]}
+    )
+    assert error_of(reply) == (424, "uri_fetch_failed")
+    assert json.loads(reply.body)["error"]["message"].startswith(FETCH_FAULTS[uri])
+    (line,) = [record for record in fetching.log() if record.get("requestId") == uri[-40:]]
+    assert (line["message"], line["status"], line["code"]) == ("request", 424, "uri_fetch_failed")
+    assert line["level"] == "INFO"  # the caller's fault: it must not page anyone
+    assert "traceback" not in line
+
+
+def test_fetches_that_fail_leave_nothing_behind(fetching: Server, upstream: str) -> None:
+    """Nor are they in the way of others: a picture is answered while each of them is under way."""
+    uris = [uri.format(http=upstream) for uri in FETCH_FAULTS] * 3
+    bodies = [json.dumps({"uri": uri}).encode() for uri in uris]
+    right = fetching.post(PHOTO, "image/jpeg").body
+
+    def all_at_once() -> None:
+        with ThreadPoolExecutor(len(bodies)) as clients:
+            replies = clients.map(fetching.post, bodies)
+            while_they_hang = [fetching.post(PHOTO, "image/jpeg") for _ in range(10)]
+            assert {reply.status for reply in replies} == {424}
+        assert [(r.status, r.body) for r in while_they_hang] == [(200, right)] * 10
+
+    def idle() -> tuple[int, int]:
+        held = fetching.holding()
+        return held.threads, held.descriptors
+
+    for _ in range(3):  # until every thread that there may be has been started
+        all_at_once()
+    threads, descriptors = idle()
+    all_at_once()
+    # What hangs ends a moment after it was given up.
+    until(lambda: idle() <= (threads, descriptors + 4) and idle()[1] <= descriptors + 4)
+    assert fetching.holding().files == 0
+
+
+@contextmanager
+def in_a_namespace(script: str, **environment: str) -> Iterator[Server]:
+    """A server whose mounts are its own, once `script` has made them."""
+    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    prefix = [*unshare, "sh", "-ec", f'{script}\nexec "$@"', "sh"]
+    with serving(environment, prefix=prefix) as server:
+        yield server
+
+
+FULL = """
+mount -t tmpfs -o size=64k full /tmp
+mount -t tmpfs -o size=64k full /var/tmp
+for place in /tmp /var/tmp; do head -c 100000 /dev/zero > $place/full 2>/dev/null || true; done
+cd /tmp
+"""
+
+
+def test_a_full_temporary_folder_is_in_nobodys_way() -> None:
+    largest = PHOTO.ljust(4 * 1024 * 1024, b"\0")  # a JPEG ends where it says that it does
+    with in_a_namespace(FULL, TMPDIR="/tmp") as server:  # noqa: S108 - the one that is full
+        replies = [server.post(body, "image/jpeg") for body in (PHOTO, largest)]
+        assert [reply.status for reply in replies] == [200, 200]
+        assert server.get("/ping").status == 200
+        assert all(record["level"] == "INFO" for record in server.log())
+
+
+def test_a_full_temporary_folder_ends_a_start_that_needs_it(
+    tmp_path: Path, artifact_folder: Path
+) -> None:
+    archive = shutil.make_archive("/dev/shm/artifact", "gztar", artifact_folder)  # noqa: S108
+    try:
+        with (
+            pytest.raises(faces.FaceError) as failed,
+            in_a_namespace(FULL, TMPDIR="/tmp", MODEL_DATA_URL=archive),  # noqa: S108
+        ):
+            pass
+    finally:
+        Path(archive).unlink()
+    assert "ended with status 1" in str(failed.value)
+    assert "traceback" not in str(failed.value)
+    assert "No usable temporary directory" in str(failed.value)
+
+
+def test_a_resolver_that_is_not_there(tmp_path: Path) -> None:
+    resolver = tmp_path / "resolv.conf"
+    resolver.write_text("nameserver 127.0.0.99\n")  # where nothing listens
+    mount = f"mount --bind {resolver} $(readlink -f /etc/resolv.conf)"
+    with in_a_namespace(mount, FETCH_TIMEOUT_SECONDS="2") as server:
+        started = time.monotonic()
+        reply = server.post(json.dumps({"uri": "https://example.com/cat.jpg"}).encode())
+        assert error_of(reply) == (424, "uri_fetch_failed")
+        assert time.monotonic() - started < 20
+        assert server.post(PHOTO, "image/jpeg").status == 200
+
+
+def test_a_model_folder_that_vanishes(tmp_path: Path, artifact_folder: Path) -> None:
+    """What is in memory is served on. A worker that has to load it again ends the server."""
+    folder = tmp_path / "model"
+    shutil.copytree(artifact_folder, folder)
+    with serving({}, arguments=["--model-path", str(folder)]) as server:
+        server.wait_for_ready(2)
+        shutil.rmtree(folder)
+        assert [server.post(PHOTO, "image/jpeg").status for _ in range(10)] == [200] * 10
+        assert server.get("/ping").status == 200
+        os.kill(server.workers()[0], signal.SIGKILL)
+        until(lambda: ended(server))
+        errors = [record for record in server.log() if record["level"] == "ERROR"]
+        said = [record for record in errors if record["logger"] != "gunicorn.error"]
+    assert len(said) == 1, errors
+    assert str(folder) in said[0]["message"]
+    assert not any("traceback" in record for record in errors)
+
+
+def ended(server: Server) -> bool:
+    try:
+        server.process.check()
+    except faces.FaceError:
+        return True
+    return False
