@@ -21,7 +21,7 @@ endif
 
 # Said first, before anything is made.
 missing = $(if $(shell command -v $(1) 2>/dev/null),,$(error Install $(1); it is not on the PATH))
-ifneq ($(filter demo test test-deploy serve lambda lint lock audit audit-refresh bench bench-quick \
+ifneq ($(filter demo test test-deploy test-hostile fuzz soak serve lambda lint lock audit audit-refresh bench bench-quick \
 	setup,$(MAKECMDGOALS)),)
 ifneq ($(shell uname -s -m),Linux x86_64)
 $(error MXNet and the Lambda emulator run on Linux x86-64 only. Here: `make image`, then \
@@ -47,7 +47,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" ARTIFACTS_DIR="$(CURDIR)/build/artifacts"
 
-.PHONY: help demo test test-deploy serve lambda image lint lock audit audit-refresh bench bench-quick \
+.PHONY: help demo test test-deploy test-hostile fuzz soak serve lambda image lint lock audit audit-refresh bench bench-quick \
 	clean setup
 .DELETE_ON_ERROR:
 
@@ -55,6 +55,9 @@ help:
 	@echo 'make demo                 both faces answer about real photographs; what each mode would create'
 	@echo 'make test                 all tests; with a Docker engine, the containers too'
 	@echo 'make test-deploy          the whole life of a deployment, on a local control plane (Docker)'
+	@echo 'make test-hostile         hostile addresses, pictures and artifacts, in a network of their own (root)'
+	@echo 'make fuzz                 100,000 fuzzed requests, 5 minutes; FUZZ_SEED=... repeats a run'
+	@echo 'make soak                 10 times its capacity for 30 minutes, then 50,000 requests without a leak'
 	@echo 'make serve PORT=8080      the SageMaker face: POST /invocations, GET /ping'
 	@echo 'make lambda PORT=9000     the Lambda face, under the Runtime Interface Emulator'
 	@echo 'make image IMAGE=one-image   build the container image (Docker)'
@@ -79,6 +82,17 @@ test: .venv-aws/installed
 test-deploy: .venv-aws/installed
 	@$(MAKE) --no-print-directory setup MODEL_NAME=efficientnet_lite0
 	@env -u MODEL_NAME .venv/bin/python -m pytest -s tests/deploy
+
+# What they print are figures: how many were tried, and what reached where.
+test-hostile: setup
+	@env -u MODEL_NAME .venv/bin/python -m pytest -s tests/hostile
+
+fuzz: setup
+	@env -u MODEL_NAME FUZZ_REQUESTS=100000 .venv/bin/python -m pytest tests/fuzz
+
+soak: setup
+	@env -u MODEL_NAME PYTHONPATH="$(CURDIR):$(CURDIR)/container:$(CURDIR)/tests" \
+		.venv/bin/python -m soak --minutes 30 --requests 50000
 
 serve: setup
 	@$(RUN) exec container/entry.sh serve --host 127.0.0.1 --port $(PORT)

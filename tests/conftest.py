@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from farm import Farm
 from ops.faces import ROOT
 from upstream import Upstream, bridge_address, upstream
+
+# Even without a database Hypothesis keeps tables of Unicode.
+set_hypothesis_home_dir(ROOT / "build" / "hypothesis")
 
 TEST_IMAGE = "one-image:test"
 

@@ -48,9 +48,7 @@ def _compile(authored: zoo.Authored, folder: Path) -> None:
                 str(target),
             )
     except Exception as error:  # whatever an operator's converter raises: no common base
-        raise StartError(
-            f"{authored.name!r} cannot be exported to ONNX: {reason(error)}"
-        ) from None
+        raise StartError(f"{authored.name!r} cannot be exported to ONNX: {reason(error)}") from None
     graph = onnx.load(str(target))
     # The exporter lists the weights as inputs too, which keeps an engine from folding them.
     weights = {tensor.name for tensor in graph.graph.initializer}

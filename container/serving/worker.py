@@ -335,6 +335,7 @@ class DrainingWorker(ThreadWorker):
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
         req._expected_100_continue = False  # it has been told
+        req.version = min(req.version, (1, 1))  # the answer's, too: RFC 9110, 2.5
         req.body = Body(conn.incoming)
         if conn.incoming.problem:
             req.force_close()

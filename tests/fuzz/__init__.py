@@ -1,0 +1,1 @@
+"""Requests that nobody wrote: garbage, mutations, and what the described contract allows."""
