@@ -35,6 +35,10 @@ endif
 ifneq ($(filter test test-deploy,$(MAKECMDGOALS)),)
 $(foreach program,bash curl git,$(call missing,$(program)))
 endif
+ifeq ($(filter test,$(MAKECMDGOALS))$(shell command -v chromium chromium-browser google-chrome \
+	google-chrome-stable),test)
+$(error Install chromium, or Chrome; the tests open the pages that are made in it)
+endif
 ifneq ($(filter bench bench-quick,$(MAKECMDGOALS)),)
 $(call missing,java)
 endif
@@ -52,7 +56,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" ARTIFACTS_DIR="$(CURDIR)/build/artifact
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make demo                 both faces answer about real photographs; what each mode would create'
+	@echo 'make demo                 both faces answer about photographs; each mode'"'"'s resources; parity; cost'
 	@echo 'make test                 all tests; with a Docker engine, the containers too'
 	@echo 'make test-deploy          the whole life of a deployment, on a local control plane (Docker)'
 	@echo 'make test-hostile         hostile addresses, pictures and artifacts, in a network of their own (root)'
@@ -72,6 +76,8 @@ help:
 demo: setup
 	@.venv/bin/python -m ops local
 	@.venv/bin/python -m ops plan
+	@.venv/bin/python -m ops parity --local
+	@.venv/bin/python -m ops cost --measure --brief --region us-east-1
 
 # Of the default model, whatever MODEL_NAME says.
 test: .venv-aws/installed

@@ -4,6 +4,8 @@ import argparse
 import sys
 
 from ops import doctor, invoke, local, plan
+from ops.cost import command as cost
+from ops.parity import command as parity
 
 EXAMPLES = """\
 examples:
@@ -13,6 +15,8 @@ examples:
   python -m ops plan                           what each mode would create on AWS
   python -m ops doctor                         what would stop a deployment, each with its fix
   python -m ops invoke cat.jpg                 ask the deployed stack, on Lambda or SageMaker
+  python -m ops cost --measure --requests 5M   where to run, by what it costs
+  python -m ops parity                         whether its two targets are the same, and why not
 """
 
 
@@ -29,6 +33,8 @@ def main() -> int:
         ("plan", plan, "synthesize every mode and list what it would create"),
         ("doctor", doctor, "check what a deployment needs, before and after it"),
         ("invoke", invoke, "ask the deployed stack, on whichever target it serves"),
+        ("cost", cost, "where this model should run, by list prices and traffic"),
+        ("parity", parity, "compare two targets: image, model, settings, every answer"),
     ):
         command = commands.add_parser(name, help=summary, description=module.__doc__)
         module.add_arguments(command)

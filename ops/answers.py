@@ -61,12 +61,6 @@ def from_body(status: int, body: bytes) -> Answer:
     return platform_error(status, _message_in(value) or text[:500])
 
 
-def from_model_error(response: Mapping[str, Any]) -> Answer:
-    """The container's own answer, out of the ModelError that sagemaker-runtime wraps it in."""
-    status = int(response.get("OriginalStatusCode") or 0)
-    return from_body(status, str(response.get("OriginalMessage", "")).encode())
-
-
 def from_failure(text: str) -> Answer:
     """What an asynchronous endpoint wrote to its failure location: a sentence about a response."""
     match = re.search(r'\((\d{3})\) from \S+ with message "(.*?)"(?:\. See |\s*$)', text, re.DOTALL)

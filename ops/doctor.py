@@ -26,7 +26,7 @@ examples:
 
 exit status: 0 nothing would fail; 1 something would; 2 something could not be checked
 """
-_STYLES = {
+STYLES = {
     State.OK: "green",
     State.FAILS: "red",
     State.WARNING: "yellow",
@@ -129,7 +129,7 @@ def examine(check: Check) -> Finding:
 
 def show(name: str, finding: Finding, console: Console, said: set[str]) -> None:
     """One line, and its fix below; one fix of several lines is said once."""
-    console.print(finding.state.value, style=_STYLES[finding.state], end=" ")
+    console.print(finding.state.value, style=STYLES[finding.state], end=" ")
     console.out(f"{name:<18} {finding.says}", highlight=False)
     if finding.fix and finding.fix not in said:
         console.out(f"  {'':<18} fix: {finding.fix}", highlight=False)

@@ -81,26 +81,34 @@ class EmulatedLambda:
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
         """The same HTTP request as the function-URL event (payload 2.0) that Lambda makes of it."""
-        event = {
-            "version": "2.0",
-            "rawPath": path,
-            "rawQueryString": "",
-            "headers": {name.lower(): value for name, value in headers.items()},
-            "requestContext": {"http": {"method": method, "path": path}},
-            "body": base64.b64encode(body).decode(),
-            "isBase64Encoded": True,
-        }
-        encoded = json.dumps(event).encode()
+        encoded = json.dumps(url_event(method, path, headers, body)).encode()
         started = time.perf_counter()
-        reply = json.loads(self._post(encoded).data)
-        seconds = time.perf_counter() - started
-        if "statusCode" not in reply:
-            raise FaceError(f"the Lambda face failed: {reply}")
-        lower = {name.lower(): value for name, value in reply["headers"].items()}
-        return Reply(reply["statusCode"], lower, reply["body"].encode(), seconds)
+        answer = json.loads(self._post(encoded).data)
+        return url_reply(answer, time.perf_counter() - started)
 
     def _post(self, event: bytes) -> urllib3.BaseHTTPResponse:
         return _http.request("POST", self.url + EMULATOR_PATH, body=event)
+
+
+def url_event(method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """What Lambda makes of an HTTP request to a function's URL: payload format 2.0."""
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {name.lower(): value for name, value in headers.items()},
+        "requestContext": {"http": {"method": method, "path": path}},
+        "body": base64.b64encode(body).decode(),
+        "isBase64Encoded": True,
+    }
+
+
+def url_reply(answer: Any, seconds: float) -> Reply:
+    """The HTTP reply in what a function answers to such an event. Raises FaceError."""
+    if not isinstance(answer, dict) or "statusCode" not in answer:
+        raise FaceError(f"the Lambda face failed: {answer}")
+    lower = {name.lower(): value for name, value in answer["headers"].items()}
+    return Reply(answer["statusCode"], lower, answer["body"].encode(), seconds)
 
 
 def require_image(image: str) -> None:

@@ -124,18 +124,26 @@ class Probes:
 
     def _media_type(self, repository: str, tag: str) -> str | None:
         """The manifest's, None where the registry of this account has no such image."""
-        try:
-            reply = self._aws.client("ecr").batch_get_image(
-                repositoryName=repository,
-                imageIds=[{"imageTag": tag}],
-                acceptedMediaTypes=list(manifests.MEDIA_TYPES),
-            )
-        except ClientError as error:
-            if code_of(error) == "RepositoryNotFoundException":
-                return None
-            raise
-        types = [str(image["imageManifestMediaType"]) for image in reply["images"]]
-        return types[0] if types else None
+        image = registered(self._aws, repository, {"imageTag": tag})
+        return str(image["imageManifestMediaType"]) if image else None
+
+
+def registered(
+    aws: Aws, repository: str, identifier: Mapping[str, str]
+) -> Mapping[str, Any] | None:
+    """The image of that tag or digest in ECR, as it describes it; None where it has none."""
+    try:
+        reply = aws.client("ecr").batch_get_image(
+            repositoryName=repository,
+            imageIds=[identifier],
+            acceptedMediaTypes=list(manifests.MEDIA_TYPES),
+        )
+    except ClientError as error:
+        if code_of(error) == "RepositoryNotFoundException":
+            return None
+        raise
+    images: list[Mapping[str, Any]] = reply["images"]
+    return images[0] if images else None
 
 
 def _quota(client: Any, operation: str, name: str) -> Mapping[str, Any] | None:

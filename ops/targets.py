@@ -1,5 +1,6 @@
 """The targets of a deployed stack, each asked as AWS wants it, all giving the same answer."""
 
+import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Protocol
@@ -14,14 +15,16 @@ from ops.answers import (
     TARGET_FAILED,
     Answer,
     from_body,
-    from_model_error,
     platform_error,
 )
 from ops.async_endpoint import AsyncEndpoint
 from ops.aws import AWS_ERRORS, Aws, CannotAsk, code_of, explain
+from ops.faces import Reply
 from ops.local import Picture
 
 JSON = "application/json"
+# Every answer of the container has it: which image and which model gave it.
+IDENTITY = "x-amzn-sagemaker-custom-attributes"
 # The stack's outputs, by target.
 OUTPUTS = {"sagemaker": "EndpointName", "lambda": "FunctionUrl"}
 ASYNC_OUTPUT = "AsyncInput"
@@ -82,23 +85,31 @@ class FunctionUrl:
         self.name = f"function URL {url}"
 
     def send(self, picture: Picture) -> Answer:
-        headers = {"Content-Type": picture.content_type, "Accept": JSON}
+        reply = self.post(picture)
+        return from_body(reply.status, reply.body)
+
+    def post(self, picture: Picture, accept: str = JSON) -> Reply:
+        """The HTTP reply as it came. Raises CannotAsk."""
+        headers = {"Content-Type": picture.content_type, "Accept": accept}
         request = AWSRequest("POST", self._url, headers, data=picture.body)
+        started = time.perf_counter()
         try:
             SigV4Auth(self._aws.credentials(), "lambda", self._aws.region).add_auth(request)
             reply = self._http.send(request.prepare())
-            answer = from_body(reply.status_code, reply.content)
+            body = reply.content
         except AWS_ERRORS as error:
             raise explain(error, "lambda:InvokeFunctionUrl") from error
-        said = answer.error or {}
-        if answer.status in (403, 404) and said.get("code") == TARGET_FAILED:
+        seconds = time.perf_counter() - started
+        said = from_body(reply.status_code, body).error or {}
+        if reply.status_code in (403, 404) and said.get("code") == TARGET_FAILED:
             raise CannotAsk(
-                f"the function URL answered {answer.status}: {said['message']}",
+                f"the function URL answered {reply.status_code}: {said['message']}",
                 "ask for a policy that allows lambda:InvokeFunctionUrl and lambda:InvokeFunction"
-                if answer.status == 403
+                if reply.status_code == 403
                 else "run `cdk deploy`, which makes the URL again",
             )
-        return answer
+        lower = {name.lower(): value for name, value in reply.headers.items()}
+        return Reply(reply.status_code, lower, body, seconds)
 
     @cached_property
     def _http(self) -> Any:
@@ -118,18 +129,31 @@ class Endpoint:
         self.name = f"endpoint {endpoint_name}"
 
     def send(self, picture: Picture) -> Answer:
+        reply = self.post(picture)
+        return from_body(reply.status, reply.body)
+
+    def post(self, picture: Picture, accept: str = JSON) -> Reply:
+        """The container's reply; one that is an error has no headers. Raises CannotAsk."""
+        started = time.perf_counter()
         try:
             reply = self._runtime.invoke_endpoint(
                 EndpointName=self._endpoint_name,
                 ContentType=picture.content_type,
-                Accept=JSON,
+                Accept=accept,
                 Body=picture.body,
             )
-            return from_body(200, reply["Body"].read())
+            body = reply["Body"].read()
         except AWS_ERRORS as error:
+            seconds = time.perf_counter() - started
+            if isinstance(error, ClientError) and code_of(error) == "ModelError":
+                said = error.response
+                status, text = said.get("OriginalStatusCode"), said.get("OriginalMessage", "")
+                return Reply(int(status or 0), {}, str(text).encode(), seconds)
             if answer := endpoint_answer(error):
-                return answer
+                return Reply(answer.status, {}, answer.text.encode(), seconds)
             raise explain(error, "sagemaker:InvokeEndpoint") from error
+        headers = {IDENTITY: reply.get("CustomAttributes", "")}
+        return Reply(200, headers, body, time.perf_counter() - started)
 
     @cached_property
     def _runtime(self) -> Any:
@@ -138,7 +162,7 @@ class Endpoint:
 
 
 def endpoint_answer(error: Exception) -> Answer | None:
-    """The answer that an exception of sagemaker-runtime is; None where nobody was asked.
+    """What SageMaker itself says in an exception; None where nobody was asked.
 
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
     """
@@ -147,8 +171,6 @@ def endpoint_answer(error: Exception) -> Answer | None:
     code = code_of(error)
     message = error.response["Error"].get("Message", "")
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    if code == "ModelError":
-        return from_model_error(error.response)
     if code == "ThrottlingException":  # comes as 400
         return platform_error(429, message)
     if code == "ValidationError" and "'body' failed" in message:
