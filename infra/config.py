@@ -23,6 +23,9 @@ ACCESS = "Who may call, and what the container may reach"
 
 _SUBNET_LIMIT = 16  # SageMaker's; Lambda has the same
 _GROUP_LIMIT = 5
+_PORT = (  # 1 to 65535
+    "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+)
 
 
 def _key(default: Any, rule: Rule[Any], doc: str, group: str) -> Any:
@@ -185,8 +188,9 @@ class Config:
         ("*",),
         list_of(
             r"\*|(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+            rf"(:({_PORT}))?"
             r"|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|none",
-            "hosts (images.example.com, *.example.com), buckets (s3://BUCKET), "
+            "hosts (images.example.com, *.example.com:8443), buckets (s3://BUCKET), "
             "* (every public host) or none, separated by commas",
             most=100,
         ),

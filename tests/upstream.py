@@ -4,10 +4,11 @@ It stands for the internet and for AWS: the certificate is of an authority made 
 server behind the real boto3.
 """
 
+import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -119,3 +120,31 @@ def upstream(host: str, folder: Path) -> Iterator[Upstream]:
         for server in (plain, secure):
             server.shutdown()
             server.server_close()
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket, bytes], object], most: int = 1) -> Iterator[int]:
+    """A server for `most` connections at a time: `answer` gets each, with the first bytes it sent.
+
+    For answers that no HTTP server gives. Yields its port on 127.0.0.1.
+    """
+
+    def serve() -> None:
+        while True:
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                return  # the test is over
+            with peer, suppress(OSError):  # the client has had enough
+                answer(peer, peer.recv(65536))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads = [threading.Thread(target=serve, daemon=True) for _ in range(most)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join(10)

@@ -52,7 +52,7 @@ def test_cpus_that_lambda_grants(
         ("MAX_WAITING", "9" * 5000, "a whole number"),
         ("IMAGE_ID", "a\nb", "printable ASCII"),
         ("FETCH_PRIVATE_ADDRESSES", "false", "one of 0, 1"),
-        ("URI_ALLOWLIST", "https://x.example", "a list of *, HOST, *.DOMAIN, s3://BUCKET"),
+        ("URI_ALLOWLIST", "https://x.example", "a list of *, HOST, *.DOMAIN, HOST:PORT"),
         ("LOG_LEVEL", "info", "one of DEBUG, INFO, WARNING, ERROR"),
     ],
 )

@@ -1,0 +1,316 @@
+"""URIs that must lead nowhere, by the reason for which each is here, and the names they need."""
+
+from collections.abc import Iterator, Mapping
+from itertools import cycle
+
+from hostile.network import PICTURES, PUBLIC
+
+METADATA = "169.254.169.254"
+PUBLIC_4, PUBLIC_6 = PUBLIC
+
+# Names that a stranger's name server could answer with, and what it answers.
+_TO_ADDRESSES = {
+    "loopback.example": "127.0.0.1",
+    "loopback6.example": "::1",
+    "metadata.example": METADATA,
+    "metadata6.example": "fd00:ec2::254",
+    "private.example": "10.0.0.1",
+    "vpc.example": "172.31.0.2",
+    "shared.example": "100.64.0.1",
+    "unspecified.example": "0.0.0.0",  # noqa: S104 - an address to refuse
+    "mapped.example": "::ffff:a9fe:a9fe",
+    "nat64.example": "64:ff9b::a9fe:a9fe",
+    "6to4.example": "2002:7f00:1::",
+    "teredo.example": "2001:0:4136:e378:8000:63bf:80ff:fffe",
+    "127.0.0.1.nip.example": "127.0.0.1",
+    "sub.xn--bcher-kva.example": "127.0.0.1",
+}
+
+
+def zone() -> Mapping[str, tuple[str, ...] | Iterator[tuple[str, ...]]]:
+    """What the test's name server answers. Iterators answer differently each time."""
+    return {
+        **{name: (address,) for name, address in _TO_ADDRESSES.items()},
+        "private-first.example": ("127.0.0.1", PUBLIC_4),
+        "all-private.example": ("10.0.0.1", "127.0.0.1", METADATA),
+        "private-of-both.example": ("127.0.0.1", "::1"),
+        "alias.example": ("CNAME localhost",),
+        "alias-of-metadata.example": ("CNAME metadata.example",),
+        "other.example": (PUBLIC_4,),
+        "mixed.example": (PUBLIC_4, "127.0.0.1"),
+        "rebinding.example": cycle([(PUBLIC_4,), ("127.0.0.1",)]),
+    }
+
+
+def _each(template: str, hosts: str) -> tuple[str, ...]:
+    return tuple(template.format(host) for host in hosts.split())
+
+
+HOSTILE: Mapping[str, tuple[str, ...]] = {
+    "an address that is not public": _each(
+        "http://{}/latest/meta-data/",
+        "127.0.0.1 127.0.0.53 127.1.2.3 127.255.255.254 0.0.0.0 0.1.2.3 10.0.0.1 "
+        "10.255.255.254 172.16.0.1 172.31.0.2 172.17.0.1 192.168.0.1 192.168.255.254 "
+        "169.254.0.1 169.254.169.253 169.254.169.254 169.254.170.2 169.254.170.23 100.64.0.1 "
+        "100.100.100.200 100.127.255.254 192.0.0.1 192.0.0.8 192.0.2.1 198.18.0.1 198.19.0.1 "
+        "198.51.100.1 203.0.113.1 192.88.99.1 224.0.0.1 239.255.255.250 240.0.0.1 "
+        "255.255.255.255",
+    ),
+    "an IPv6 address that is not public": _each(
+        "http://[{}]/latest/meta-data/",
+        ":: ::1 0:0:0:0:0:0:0:1 fe80::1 febf::1 fec0::1 fc00::1 fd00:ec2::23 fd00:ec2::254 "
+        "ff02::1 ff0e::1 2001:db8::1 3fff::1 100::1 5f00::1 4000::1 2001:10::1 2001:20::1",
+    ),
+    "an IPv6 form that carries an IPv4 address": _each(
+        "http://[{}]/",
+        "::ffff:127.0.0.1 ::ffff:7f00:1 0:0:0:0:0:ffff:127.0.0.1 ::ffff:169.254.169.254 "
+        "::ffff:a9fe:a9fe ::ffff:10.0.0.1 ::127.0.0.1 ::7f00:1 ::169.254.169.254 "
+        "::ffff:0:127.0.0.1 ::ffff:0:a9fe:a9fe 64:ff9b::127.0.0.1 64:ff9b::169.254.169.254 "
+        "64:ff9b::a9fe:a9fe 64:ff9b:1::7f00:1 64:ff9b:1::a9fe:a9fe 2002:7f00:1:: "
+        "2002:7f00:1::1 2002:a9fe:a9fe::1 2002:a00:1::1 2001:0:4136:e378:8000:63bf:80ff:fffe "
+        "2001::5601:5601 2001:0:7f00:1::",
+    ),
+    "a number for an address": _each(
+        "http://{}/",
+        "2130706433 2852039166 3232235521 0 1 0x7f000001 0x7F000001 0xa9fea9fe 017700000001 "
+        "025177524776 0x7f.0x0.0x0.0x1 0x7f.1 0177.0.0.1 0177.0.0.01 0177.1 00177.0.0.1 127.1 "
+        "127.0.1 10.1 192.168.257 169.254.43518 0251.0376.0251.0376 0xa9.0xfe.0xa9.0xfe "
+        "0xa9.254.0251.254 169.0376.43518 0x7f.0.0.0x1 127.0x0.00.1",
+    ),
+    "a number that overflows into an address": _each(
+        "http://{}/",
+        "4294967296 6425673729 383.0.0.1 127.0.0.257 256.256.256.256 0x1007f000001 127.0.0.1.0 "
+        " 127..0.0.1 -2130706433",
+    ),
+    "digits and dots that are not ASCII": (
+        "http://\uff11\uff12\uff17.0.0.1/",
+        "http://\u2460\u2461\u2466.\u24ea.\u24ea.\u2460/",
+        "http://127\u30020\u30020\u30021/",
+        "http://127\uff0e0\uff0e0\uff0e1/",
+        "http://127\uff610\uff610\uff611/",
+        "http://\u0661\u0662\u0667.\u0660.\u0660.\u0661/",
+        "http://\U0001d7cf\U0001d7d0\U0001d7d5.0.0.1/",
+        "http://\u2488\u20480.0.1/",
+        "http://\u24db\u24de\u24d2\u24d0\u24db\u24d7\u24de\u24e2\u24e3/",
+        "http://lo\u00adcalhost/",
+        "http://local\u200bhost/",
+        "http://loca\u217chost/",
+        "http://\u017fub.loopback.example/",
+        "http://sub.b\u00fccher.example/",
+        "http://xn--localhost-.example/",
+        "http://[::\uff11]/",
+    ),
+    "a name that leads to what is not public": (
+        "http://localhost/",
+        "http://LOCALHOST/",
+        "http://localhost./",
+        "http://localhost../",
+        "http://localhost.localdomain/",
+        "http://ip6-localhost/",
+        "http://metadata.google.internal/",
+        "http://instance-data/latest/meta-data/",
+        "http://alias.example/",
+        "http://alias-of-metadata.example/",
+        "http://private-first.example/",
+        "http://private-of-both.example/",
+        "http://all-private.example/",
+        *(f"http://{name}/" for name in _TO_ADDRESSES),
+        *(f"https://{name}/" for name in _TO_ADDRESSES),
+        *(f"http://{name.upper()}./" for name in _TO_ADDRESSES),
+    ),
+    "a trailing dot": (
+        "http://127.0.0.1./",
+        "http://127.1./",
+        "http://2130706433./",
+        "http://0x7f000001./",
+        "http://169.254.169.254./",
+        "http://.127.0.0.1/",
+    ),
+    "a zone id": (
+        "http://[fe80::1%lo]/",
+        "http://[fe80::1%25lo]/",
+        "http://[fe80::1%1]/",
+        "http://[fe80::1%251]/",
+        "http://[::1%lo]/",
+        "http://[::1%25lo]/",
+        f"http://[{PUBLIC_6}%25@127.0.0.1]/",
+        "http://[fd00:ec2::254%25eth0]/",
+    ),
+    "a user before the host": (
+        f"http://{PICTURES}@127.0.0.1/",
+        f"http://{PICTURES}:80@127.0.0.1/",
+        f"http://{PICTURES}%40127.0.0.1/",
+        f"http://{PICTURES}:secret@169.254.169.254/",
+        f"http://{PICTURES}@{PICTURES}@127.0.0.1/",
+        f"http://user@{PICTURES}:80@127.0.0.1:80/",
+        f"http://{PICTURES}%23@127.0.0.1/",
+        f"http://{PICTURES}%2f@127.0.0.1/",
+        f"http://{PICTURES};@127.0.0.1/",
+        f"http://127.0.0.1#@{PICTURES}/",
+        f"http://127.0.0.1?@{PICTURES}/",
+        f"http://127.0.0.1/@{PICTURES}/",
+        f"http://127.0.0.1:80#{PICTURES}:80/",
+        f"http://[::1]@127.0.0.1/#{PICTURES}",
+    ),
+    "backslashes": (
+        f"http://{PICTURES}\\@127.0.0.1/",
+        f"http://127.0.0.1\\@{PICTURES}:8080/",
+        f"http://127.0.0.1\\.{PICTURES}/",
+        f"http:\\\\127.0.0.1\\{PICTURES}",
+        "http:/\\127.0.0.1/",
+        "http:\\/127.0.0.1/",
+        f"http://127.0.0.1\\\\{PICTURES}/",
+    ),
+    "percent signs in the host": (
+        "http://127%2e0%2e0%2e1/",
+        "http://%31%32%37.0.0.1/",
+        "http://%6c%6f%63%61%6c%68%6f%73%74/",
+        "http://127.0.0.1%00.pictures.example/",
+        "http://127.0.0.1%2f.pictures.example/",
+        "http://127.0.0.1%20/",
+        "http://127.0.0.1%0d%0a/",
+        "http://%5b%3a%3a1%5d/",
+        "http://%EF%BC%91%EF%BC%92%EF%BC%97.0.0.1/",
+    ),
+    "control characters": (
+        "http://127.0.0.1\0/",
+        "http://127.0.0.1\0.pictures.example/",
+        "http://127.0.0.1\r\n/",
+        "http://127.0.0.1\r\nHost: pictures.example\r\n\r\n/",
+        "http://127.0.0.1:80\r\n/",
+        "http://127.0.0.1/\r\nX-aws-ec2-metadata-token: x",
+        "http://127\t.0.0.1/",
+        "http://127\n.0.0.1/",
+        "ht\ttp://127.0.0.1/",
+        "\thttp://127.0.0.1/",
+        " http://127.0.0.1/",
+        "\x01http://127.0.0.1/",
+        "http:/\n/127.0.0.1/",
+        "http://127.0.0.1 /",
+        "http://127.0.0.1 .pictures.example/",
+        "http:// 127.0.0.1/",
+        "http://127.0.0.1\x7f/",
+        "http://127.0.0.1\x0b/",
+        "http://127.0.0.1\u2028/",
+        "http://\ud800.pictures.example/",
+    ),
+    "a port that nobody lists": (
+        f"http://{PICTURES}:8080/",
+        f"http://{PICTURES}:9001/",
+        f"https://{PICTURES}:8443/",
+        f"http://{PICTURES}:0/",
+        f"http://{PICTURES}:22/",
+        f"http://{PICTURES}:25/",
+        f"http://{PICTURES}:6379/",
+        f"http://{PICTURES}:65535/",
+        f"http://{PICTURES}:65536/",
+        f"http://{PICTURES}:-80/",
+        f"http://{PICTURES}:80:8080/",
+        f"http://{PICTURES}:8080@{PICTURES}:8080/",
+        f"http://{PUBLIC_4}:8080/",
+        f"http://[{PUBLIC_6}]:8080/",
+        "http://127.0.0.1:9001/2018-06-01/runtime/invocation/next",
+        "http://127.0.0.1:8080/ping",
+        "http://[::1]:8080/ping",
+        "http://169.254.170.2:80/v2/credentials/",
+        "http://localhost:9001/",
+        "http://pictures.example:\uff18\uff10\uff18\uff10/",
+        "http://pictures.example:0x1f90/",
+    ),
+    "another scheme, or none": (
+        "file:///etc/passwd",
+        "FILE:///etc/passwd",
+        "file://127.0.0.1/etc/passwd",
+        "file:/proc/self/environ",
+        "gopher://127.0.0.1:6379/_INFO",
+        "ftp://127.0.0.1/",
+        "dict://127.0.0.1:11211/stat",
+        "ldap://127.0.0.1/",
+        "tftp://127.0.0.1/x",
+        "sftp://127.0.0.1/",
+        "jar:http://127.0.0.1!/x",
+        "netdoc:///etc/passwd",
+        "unix:///var/run/docker.sock",
+        "ws://127.0.0.1/",
+        "php://filter/resource=/etc/passwd",
+        "javascript:alert(1)",
+        "url:http://127.0.0.1/",
+        "view-source:http://127.0.0.1/",
+        "http+unix://%2Fvar%2Frun%2Fdocker.sock/",
+        "hTTp://127.0.0.1/",
+        "HTTPS://127.0.0.1/",
+        "//127.0.0.1/",
+        "///127.0.0.1/",
+        "127.0.0.1",
+        "127.0.0.1:80",
+        "/etc/passwd",
+        "http:127.0.0.1",
+        "http:/127.0.0.1",
+        "http:///127.0.0.1/",
+        "http:////127.0.0.1/",
+        "http://",
+        "https://",
+        "http://:80/",
+        "http://@/",
+        "http://?http://127.0.0.1/",
+        "http://#http://127.0.0.1/",
+        ":",
+        "",
+    ),
+    "brackets": (
+        "http://[127.0.0.1]/",
+        "http://[localhost]/",
+        "http://[::1/",
+        "http://::1/",
+        "http://::1]/",
+        "http://[[::1]]/",
+        "http://[::1]127.0.0.1/",
+        "http://127.0.0.1[::1]/",
+        "http://[::1].pictures.example/",
+        "http://[v1.127.0.0.1]/",
+        "http://[0:0:0:0:0:0:0:0:1]/",
+        "http://[::00001]/",
+    ),
+    "https to what is not public": (
+        "https://127.0.0.1/",
+        "https://[::1]/",
+        "https://169.254.169.254/",
+        "https://2130706433/",
+        "https://localhost/",
+        "https://[::ffff:127.0.0.1]/",
+        f"https://{PICTURES}@10.0.0.1/",
+    ),
+    "s3": (
+        "s3://",
+        "s3://photos/cat.jpg",
+        "s3:///cat.jpg",
+        "s3://photos",
+        "s3:photos/cat.jpg",
+        "S3://PHOTOS/cat.jpg",
+        "s3://127.0.0.1/cat.jpg",
+        "s3://127.0.0.1:9001/cat.jpg",
+        "s3://169.254.169.254/latest/meta-data/",
+        "s3://user:secret@photos/cat.jpg",
+        "s3://photos@127.0.0.1/cat.jpg",
+        "s3://../cat.jpg",
+        "s3://photos/../../secrets/key",
+        "s3://photos\r\nx/cat.jpg",
+        "s3://arn:aws:s3:us-east-1:123456789012:accesspoint/x/cat.jpg",
+        "s3a://photos/cat.jpg",
+        "s3://\ud800/cat.jpg",
+    ),
+    "lengths": (
+        f"http://{'a' * 64}.example/",
+        f"http://{'a' * 254}/",
+        f"http://{'a.' * 2000}example/",
+        f"http://{'a' * 1_000_000}/",
+        f"http://{'1' * 5000}/",
+        f"http://127.0.0.1/{'a' * 1_000_000}",
+        f"http://{PICTURES}:{'8' * 5000}/",
+        f"http://{PICTURES}:{'0' * 5000}8080/",
+        f"http://{'user:' * 100_000}@127.0.0.1/",
+        f"http://[{'0:' * 5000}1]/",
+        f"{'http:' * 1000}//127.0.0.1/",
+        "http://" + "\u00e4" * 5000 + ".example/",
+    ),
+}
