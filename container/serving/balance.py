@@ -2,7 +2,7 @@
 
 from multiprocessing.sharedctypes import RawArray
 
-_NOBODY = 2**30  # a place whose worker does not accept yet, or is gone
+NOBODY = 2**30  # a place whose worker is not ready yet, or is gone
 
 
 class Balance:
@@ -10,7 +10,7 @@ class Balance:
 
     def __init__(self, workers: int) -> None:
         # A worker may be started before the one that it replaces has gone.
-        self._counts = RawArray("i", [_NOBODY] * (2 * workers))
+        self._counts = RawArray("i", [NOBODY] * (2 * workers))
         self._free = list(range(2 * workers))
 
     def take(self) -> int:
@@ -18,7 +18,7 @@ class Balance:
         return self._free.pop(0)
 
     def give_back(self, place: int) -> None:
-        self._counts[place] = _NOBODY
+        self._counts[place] = NOBODY
         self._free.append(place)
 
     def publish(self, place: int, connections: int) -> None:

@@ -117,6 +117,10 @@ class Service:
         reply = contract.render_error(problem)
         return Reply(reply.status, reply.body, (*reply.headers, self._identity))
 
+    @property
+    def is_ready(self) -> bool:
+        return self._ready.is_set()
+
     def is_stuck(self) -> bool:
         """Whether the model hangs; pings say so from then on, and the process is to be replaced."""
         if not self._stuck and self._health.is_stuck():

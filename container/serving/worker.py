@@ -19,7 +19,7 @@ from typing import Any
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
-from serving.balance import Balance
+from serving.balance import NOBODY, Balance
 from serving.connection import RECEIVE_BYTES, Answer, Body, Connection
 from serving.errors import (
     Fault,
@@ -108,7 +108,7 @@ class DrainingWorker(ThreadWorker):
             return
         self.nr_conns += 1
         self._wait(conn)
-        self.balance.publish(self.place, self.nr_conns)
+        self._publish()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         until, aside = self._aside_until, False
@@ -116,13 +116,18 @@ class DrainingWorker(ThreadWorker):
             self._look_after_the_model()
             if self.nr_conns >= self.worker_connections:
                 self._make_room()
-            self.balance.publish(self.place, self.nr_conns)
+            self._publish()
             aside = time.monotonic() < (until or 0) and self.balance.has_most(self.place)
             self.set_accept_enabled(not aside and self.nr_conns < self.worker_connections)
             timeout = min(timeout, _LOOK_AGAIN_SECONDS) if aside else timeout
         super().wait_for_and_dispatch_events(timeout)
         if not aside and self._aside_until is until:
             self._aside_until = None  # the connection has been taken
+
+    def _publish(self) -> None:
+        """A worker that is still loading takes what the others leave: its pings would be late."""
+        ready = self.wsgi.service.is_ready
+        self.balance.publish(self.place, self.nr_conns if ready else NOBODY)
 
     def _look_after_the_model(self) -> None:
         if self.wsgi.service.is_stuck():

@@ -1,0 +1,1 @@
+"""Load far beyond what the server can take, faults, and whether anything is left behind."""
