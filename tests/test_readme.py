@@ -67,6 +67,13 @@ def test_a_command_prints_what_the_readme_shows(face: str, command: str, shown: 
     assert comparable(done.stdout) == comparable(shown), done.stderr
 
 
+def test_the_plot_is_of_the_command_above_it(tmp_path: Path) -> None:
+    command = next(c for _, block in BLOCK.findall(README) for c, _ in steps(block) if "cost" in c)
+    plot = tmp_path / "cost.svg"
+    subprocess.run([*command.split(), "--plot", str(plot)], cwd=ROOT, check=True, env=os.environ)
+    assert plot.read_text() == (ROOT / "docs" / "cost.svg").read_text()
+
+
 def test_the_readme_runs_something_on_both_faces() -> None:
     assert {face for face, _ in BLOCK.findall(README)} == {"", "serve", "lambda"}
 
