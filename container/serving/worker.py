@@ -79,7 +79,7 @@ class DrainingWorker(ThreadWorker):
         The stock worker only stops accepting, and closing the listener resets what is queued there.
         """
         super().set_accept_enabled(enabled)
-        if not self.alive and not self._stuck:
+        if not enabled and not self.alive and not self._stuck:
             for listener in self.sockets:
                 listener.setblocking(False)
                 waiting = True

@@ -16,7 +16,7 @@ import pytest
 
 from cases import PHOTOS
 from ops import faces
-from ops.faces import Reply
+from ops.faces import ROOT, Reply
 from soak.server import HOST, Server, serving
 
 PHOTO = (PHOTOS / "cat.jpg").read_bytes()
@@ -153,10 +153,16 @@ def in_a_namespace(script: str, **environment: str) -> Iterator[Server]:
         yield server
 
 
-FULL = """
+# The checkout is held, since it may lie in /tmp itself.
+FULL = f"""
+held=$(mktemp -d /dev/shm/XXXXXX)
+mount --bind {ROOT} $held
 mount -t tmpfs -o size=64k full /tmp
 mount -t tmpfs -o size=64k full /var/tmp
 for place in /tmp /var/tmp; do head -c 100000 /dev/zero > $place/full 2>/dev/null || true; done
+mkdir -p {ROOT}
+mount --move $held {ROOT}
+rmdir $held
 cd /tmp
 """
 
