@@ -9,17 +9,20 @@ class Balance:
     """A place for each worker; the arbiter gives and takes places, its worker alone writes one."""
 
     def __init__(self, workers: int) -> None:
-        # A worker may be started before the one that it replaces has gone.
-        self._counts = RawArray("i", [NOBODY] * (2 * workers))
-        self._free = list(range(2 * workers))
+        # A worker may be started before the one that it replaces has gone. Of more (SIGTTIN adds
+        # workers) the last place is everybody's.
+        self._spare = 2 * workers
+        self._counts = RawArray("i", [NOBODY] * (self._spare + 1))
+        self._free = list(range(self._spare))
 
     def take(self) -> int:
         """A place for a worker that is about to be forked. Only in the arbiter, as `give_back`."""
-        return self._free.pop(0)
+        return self._free.pop(0) if self._free else self._spare
 
     def give_back(self, place: int) -> None:
         self._counts[place] = NOBODY
-        self._free.append(place)
+        if place != self._spare:
+            self._free.append(place)
 
     def publish(self, place: int, connections: int) -> None:
         self._counts[place] = connections

@@ -3,6 +3,7 @@
 import errno
 import select
 import socket
+import time
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
@@ -15,6 +16,7 @@ from serving.incoming import Incoming
 RECEIVE_BYTES = 128 * 1024
 
 _NEXT_BYTES_MILLISECONDS = 5  # a thread waits so long before it gives a connection back
+_AT_ONCE_SECONDS = 0.05  # and for as long as bytes come
 
 
 class Connection(TConn):
@@ -27,7 +29,9 @@ class Connection(TConn):
         self.incoming = Incoming(max_body_bytes)
         self.unsent = b""
         self.keep_alive = False  # once that is sent
+        self.since = 0.0  # when the main loop began to wait for the peer
         self.until = 0.0  # when the peer must have done what is waited for
+        self.head_until = 0.0
         self._max_body_bytes = max_body_bytes
         self._told_to_continue = False
 
@@ -40,15 +44,20 @@ class Connection(TConn):
         self.incoming.feed(data)
         if not data and not self.incoming.whole:
             raise ConnectionResetError(errno.ECONNRESET, "closed between requests")
+        self._tell_to_continue()
+        return True
+
+    def _tell_to_continue(self) -> None:
         if self.incoming.awaits_continue and not (self.incoming.whole or self._told_to_continue):
             self._told_to_continue = True
             self.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n", socket.MSG_DONTWAIT)
-        return True
 
     def receive_at_once(self) -> bool:
         """Whether a whole request is here, but for moments that a peer needs between two sends."""
+        until = time.monotonic() + _AT_ONCE_SECONDS
+        self._tell_to_continue()  # of a request whose head came with the one before
         while not self.incoming.whole:
-            if not self.receive() and not self.has_more():
+            if time.monotonic() > until or not (self.receive() or self.has_more()):
                 return False
         return True
 

@@ -282,6 +282,7 @@ def s3_client(timeout_seconds: float) -> Any:
             read_timeout=timeout_seconds,
             retries={"total_max_attempts": 2},
             max_pool_connections=_S3_CONNECTIONS,
+            proxies={},  # none of the environment, as for http
         ),
     )
 

@@ -20,7 +20,7 @@ _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "tas
 # What a library's text or an exception's may hold of a request: the user-info of an address, its
 # query, which may be signed, and the data of `data:`.
 _PRIVATE = (
-    r"()(?<=//)[^\s\"'<>/@]+(?=@)",
+    r"()(?<=//)[^\s\"'<>/?#]+(?=@)",
     r"(?i)(\bhttps?://[^\s\"'<>?]*\?)[^\s\"'<>]+",
     r"(\?)[^\s\"'<>?=]*=[^\s\"'<>]*",
     r"(?i)(\bdata:[^\s\"'<>,]{0,200},)[^\s\"'<>]+",
@@ -30,7 +30,7 @@ _PRIVATE = (
 _LEAST_LEVELS = {
     "boto3": logging.WARNING,
     "botocore": logging.WARNING,
-    "urllib3": logging.WARNING,
+    "urllib3": logging.ERROR,  # its warnings quote what a host sent, with the address
     "gunicorn": logging.INFO,
 }
 

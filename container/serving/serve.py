@@ -85,8 +85,9 @@ class App(Flask):
 
     def refuse(self, problem: ServingError) -> bytes:
         """The whole answer to what is no request that can be handed over."""
-        logs.request_id.set(uuid.uuid4().hex)
+        earlier = logs.request_id.set(uuid.uuid4().hex)
         reply = self.service.refuse(problem)
+        logs.request_id.reset(earlier)
         headers = (
             *reply.headers,
             ("Content-Length", str(len(reply.body))),
@@ -125,12 +126,13 @@ class Server(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
+        threads = self._settings.max_waiting + _SPARE_THREADS
         options = {
             "bind": self._bind,
             "workers": self._settings.workers,
             "worker_class": DrainingWorker,
-            "threads": self._settings.max_waiting + _SPARE_THREADS,
-            "worker_connections": _CONNECTIONS,
+            "threads": threads,
+            "worker_connections": max(_CONNECTIONS, 2 * threads),
             "sendfile": False,  # answers are written whole
             "keepalive": 65,
             "graceful_timeout": _GRACE_SECONDS,

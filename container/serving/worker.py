@@ -32,7 +32,8 @@ from serving.errors import (
 
 HEAD_SECONDS = 10  # for the headers of a request, from its first byte
 REQUEST_SECONDS = 30  # for all of it
-# Of requests that are not whole yet, and of answers that are not taken, in a process.
+# Of requests that are not whole yet, and of answers that are not taken, in a process; or four times
+# a body, where those may be larger.
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 ANSWER_SECONDS = 10  # for the peer to take an answer
 
@@ -55,6 +56,7 @@ class DrainingWorker(ThreadWorker):
     balance: Balance
     place: int
     max_body_bytes: int
+    sockets: list[Any]
     _aside_until: float | None = None
     _sweep_at = 0.0
     _stuck = False
@@ -64,6 +66,7 @@ class DrainingWorker(ThreadWorker):
         self._unfinished_bytes = 0
         self._answered: dict[Connection, None] = {}
         self._lingering: deque[Connection] = deque()
+        self._max_waiting_bytes = max(MAX_WAITING_BYTES, 4 * self.max_body_bytes)
         super().init_process()
 
     def run(self) -> None:
@@ -88,6 +91,7 @@ class DrainingWorker(ThreadWorker):
                     self.accept(listener)
                     waiting = self.nr_conns > before
                 listener.close()
+            self.sockets = []
 
     def accept(self, listener: socket.socket) -> None:
         """Leave a connection to a worker that has fewer, if that takes it within a moment.
@@ -99,12 +103,15 @@ class DrainingWorker(ThreadWorker):
             self._aside_until = time.monotonic() + _STEP_ASIDE_SECONDS
             return
         self._aside_until = None
+        if self.alive and self.nr_conns >= self.worker_connections:
+            self._make_room()
         try:
             peer, client = listener.accept()
             conn = Connection(self.cfg, peer, client, self.max_body_bytes)
         except OSError as error:  # another worker has it, or the peer has gone
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 self._make_room()
+                time.sleep(_LOOK_AGAIN_SECONDS)
             return
         self.nr_conns += 1
         self._wait(conn)
@@ -114,13 +121,14 @@ class DrainingWorker(ThreadWorker):
         until, aside = self._aside_until, False
         if self.alive:
             self._look_after_the_model()
-            if self.nr_conns >= self.worker_connections:
-                self._make_room()
             self._publish()
             aside = time.monotonic() < (until or 0) and self.balance.has_most(self.place)
-            self.set_accept_enabled(not aside and self.nr_conns < self.worker_connections)
+            full = self.nr_conns >= self.worker_connections and not self._waiting()
+            self.set_accept_enabled(not aside and not full)
             timeout = min(timeout, _LOOK_AGAIN_SECONDS) if aside else timeout
-        super().wait_for_and_dispatch_events(timeout)
+        for key, _ in self.poller.select(timeout):
+            if self.poller.get_map().get(key.fd) is key:  # else one before it has closed this one
+                key.data(key.fileobj)
         if not aside and self._aside_until is until:
             self._aside_until = None  # the connection has been taken
 
@@ -139,15 +147,17 @@ class DrainingWorker(ThreadWorker):
     def _wait(self, conn: Connection) -> None:
         """For the first byte of a connection."""
         seconds = self.cfg.keepalive if self.alive else _LINGER_SECONDS
-        conn.timeout = time.monotonic() + seconds
+        conn.since = time.monotonic()
+        conn.timeout = conn.since + seconds
         self.pending_conns.append(conn)
         ready = partial(self.on_pending_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, ready)
 
     def _finish_later(self, conn: Connection) -> None:
         """For the rest of a request; its first bytes are here."""
-        seconds = REQUEST_SECONDS if self.alive else _LAST_REQUEST_SECONDS
-        conn.until = time.monotonic() + seconds
+        conn.since = time.monotonic()
+        conn.until = conn.since + (REQUEST_SECONDS if self.alive else _LAST_REQUEST_SECONDS)
+        conn.head_until = conn.since + HEAD_SECONDS
         conn.sock.setblocking(False)
         self._unfinished[conn] = None
         self._unfinished_bytes += conn.incoming.size
@@ -170,7 +180,7 @@ class DrainingWorker(ThreadWorker):
             self._bound_unfinished()
 
     def _bound_unfinished(self) -> None:
-        while self._unfinished_bytes > MAX_WAITING_BYTES:
+        while self._unfinished_bytes > self._max_waiting_bytes and len(self._unfinished) > 1:
             oldest = next(iter(self._unfinished))
             self._refuse(oldest, Overloaded("too many requests are being received"))
 
@@ -189,10 +199,14 @@ class DrainingWorker(ThreadWorker):
 
     def _answer_later(self, conn: Connection) -> None:
         """For a peer to take the rest of its answer."""
-        conn.until = time.monotonic() + ANSWER_SECONDS
+        conn.since = time.monotonic()
+        conn.until = conn.since + ANSWER_SECONDS
         self._answered[conn] = None
         self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._send, conn))
-        while sum(len(waiting.unsent) for waiting in self._answered) > MAX_WAITING_BYTES:
+        while (
+            sum(len(waiting.unsent) for waiting in self._answered) > self._max_waiting_bytes
+            and len(self._answered) > 1
+        ):
             self._give_up(next(iter(self._answered)))
 
     def _send(self, conn: Connection, _peer: socket.socket) -> None:
@@ -220,7 +234,8 @@ class DrainingWorker(ThreadWorker):
             self._finish_later(conn)
         else:
             seconds = self.cfg.keepalive if self.alive else _LINGER_SECONDS
-            conn.timeout = time.monotonic() + seconds
+            conn.since = time.monotonic()
+            conn.timeout = conn.since + seconds
             self.keepalived_conns.append(conn)
             ready = partial(self.on_client_socket_readable, conn)
             self.poller.register(conn.sock, selectors.EVENT_READ, ready)
@@ -268,20 +283,38 @@ class DrainingWorker(ThreadWorker):
             return
         self._sweep_at = now + _SWEEP_SECONDS
         for conn in list(self._unfinished):
-            head = not conn.incoming.head
-            if now > conn.until - (REQUEST_SECONDS - HEAD_SECONDS if head else 0):
+            if now > (conn.until if conn.incoming.head else conn.head_until):
                 self._refuse(conn, RequestTimeout("the request did not arrive in time"))
 
+    def _waiting(self) -> list[Connection]:
+        """Of each kind the connection that has waited longest for its peer."""
+        kinds = (self.pending_conns, self.keepalived_conns, self._unfinished, self._answered)
+        return [next(iter(kind)) for kind in kinds if kind]
+
     def _make_room(self) -> None:
-        """Close the connection that is most likely dead."""
-        for waiting in (self._lingering, self.pending_conns, self.keepalived_conns):
-            if waiting:
-                self._close(waiting.popleft())
-                return
-        if self._answered:
-            self._give_up(next(iter(self._answered)))
-        elif self._unfinished:
-            self._refuse(next(iter(self._unfinished)), Overloaded("too many connections"))
+        """Close a connection that has been answered, or has waited longest for its peer."""
+        if self._lingering:
+            self._close(self._lingering.popleft())
+            return
+        waiting = self._waiting()
+        if not waiting:
+            return
+        longest = min(waiting, key=lambda conn: conn.since)
+        if longest in self._unfinished:
+            self._refuse(longest, Overloaded("too many connections"))
+        elif longest in self._answered:
+            self._give_up(longest)
+        else:
+            for kind in (self.pending_conns, self.keepalived_conns):
+                if kind and kind[0] is longest:
+                    kind.popleft()
+            self._close(longest)
+
+    def is_parent_alive(self) -> bool:
+        """An orphan drains as on SIGTERM; the stock worker would go on accepting."""
+        parent = bool(super().is_parent_alive())
+        self.alive = self.alive and parent
+        return parent
 
     def _cap_keepalive(self, deadline: float) -> None:
         """On SIGTERM: connections without a request are not waited for, new ones as little."""
@@ -291,6 +324,7 @@ class DrainingWorker(ThreadWorker):
         last = time.monotonic() + _LAST_REQUEST_SECONDS
         for conn in self._unfinished:
             conn.until = min(conn.until, last)
+            conn.head_until = min(conn.head_until, last)
 
     def finish_request(self, conn: Connection, job: "Future[Any]") -> None:
         """Back from a thread."""

@@ -26,3 +26,13 @@ def test_the_place_of_one_that_is_gone_counts_no_more() -> None:
     balance.give_back(first)
     assert not balance.has_most(replacement)
     assert balance.take() == first
+
+
+def test_there_is_a_place_for_more_workers_than_were_asked_for() -> None:
+    """SIGTTIN adds workers; the arbiter must not end for want of a place."""
+    balance = Balance(1)
+    places = [balance.take() for _ in range(5)]
+    assert len(set(places)) == 3
+    for place in places:
+        balance.give_back(place)
+    assert {balance.take(), balance.take()} == {0, 1}

@@ -14,9 +14,9 @@ import pytest
 import urllib3
 
 from cases import PHOTOS
-from live import serving
+from live import serving, worker_of, workers_of
 from ops import faces
-from ops.faces import HttpFace, Process
+from ops.faces import HttpFace
 from ops.local import process_environment
 
 PHOTO = (PHOTOS / "cat.jpg").read_bytes()
@@ -85,13 +85,21 @@ def test_sigterm_answers_what_waits_in_the_backlog() -> None:
             connection.close()
 
 
-def workers_of(server: Process) -> list[int]:
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    return [int(child) for child in children]
-
-
-def worker_of(server: Process) -> int:
-    return workers_of(server)[0]
+@pytest.mark.parametrize("arrived", [b"GET /pi", b"GET /ping HTTP/1.1\r\nHos"])
+def test_sigterm_waits_for_a_request_that_has_begun(arrived: bytes) -> None:
+    whole = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+    with (
+        serving(WORKERS="1") as (port, server),
+        socket.create_connection(("127.0.0.1", port), timeout=30) as peer,
+    ):
+        peer.sendall(arrived)
+        time.sleep(0.5)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        time.sleep(1)
+        peer.sendall(whole.removeprefix(arrived))
+        assert peer.recv(65536).startswith(b"HTTP/1.1 200 ")
+        stopping.join(35)
 
 
 def test_a_worker_that_dies_is_replaced() -> None:

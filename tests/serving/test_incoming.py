@@ -132,6 +132,12 @@ def test_a_client_that_asks_first_is_told_to_go_on_or_refused_at_once() -> None:
     assert not old.awaits_continue  # RFC 9110, 10.1.1
 
 
+def test_blanks_before_a_bare_carriage_return_cost_no_more_than_other_bytes() -> None:
+    """An expression that looked for the end of the value would not come back before tomorrow."""
+    head = b"POST / HTTP/1.1\r\nContent-Length:" + b" " * 60_000 + b"\rx\r\n\r\n"
+    assert feed(head).head == head  # and gunicorn's parser refuses it
+
+
 def test_a_request_that_nobody_holds_is_gone_at_once() -> None:
     """Its body is megabytes, and the collector may not come for hundreds of requests."""
     incoming = feed(CHUNKED + b"5\r\nhello\r\n0\r\n\r\n")

@@ -5,6 +5,8 @@ The deadlines are those of serving.worker. The server has 40 threads, and each c
 
 import http.client
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -14,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from cases import PHOTOS
-from live import serving
+from live import serving, worker_of
 from ops.faces import HttpFace
 from serving import worker
 
@@ -101,16 +103,20 @@ def test_a_request_that_does_not_come_is_told_so() -> None:
     assert time.monotonic() - started > worker.HEAD_SECONDS - 1
 
 
-def test_the_oldest_gives_way_when_there_are_too_many() -> None:
-    """1,000 silent peers would otherwise keep everybody out, for as long as they like."""
+@pytest.mark.parametrize("sent", [b"", b"GET /ping HTTP/1.1\r\nX-"], ids=["silence", "a head"])
+def test_the_oldest_gives_way_when_there_are_too_many(sent: bytes) -> None:
+    """1,000 such peers would otherwise keep everybody out, for as long as they like."""
     with serving(WORKERS="1") as (port, _), ExitStack() as stack:
-        silent = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
-            for _ in range(1050)
-        ]
-        ping = HttpFace(f"http://127.0.0.1:{port}").send("GET", "/ping", {})
-        assert (ping.status, ping.seconds < 2) == (200, True)  # SageMaker's own limit
-        assert silent[0].recv(1) == b""
+        peers = []
+        for _ in range(1050):
+            peer = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            peer.sendall(sent)
+            peers.append(peer)
+        face = HttpFace(f"http://127.0.0.1:{port}")
+        pings = [face.send("GET", "/ping", {}) for _ in range(12)]
+        assert [ping.status for ping in pings] == [200] * 12
+        assert max(ping.seconds for ping in pings) < 2  # SageMaker's own limit
+        assert peers[0].recv(65536).startswith(b"HTTP/1.1 503 " if sent else b"")
 
 
 def test_uploads_that_stall_hold_no_more_than_a_bound() -> None:
@@ -130,6 +136,53 @@ def test_uploads_that_stall_hold_no_more_than_a_bound() -> None:
         last = http.client.HTTPResponse(stalled[-1])
         last.begin()
         assert last.status == 400  # no JSON
+
+
+def test_one_that_gives_way_takes_no_other_with_it() -> None:
+    """The worker sees all at once: the oldest is refused while its own last bytes are here."""
+    head = HEAD + b"Content-Length: 4000000\r\n\r\n"
+    with serving(WORKERS="1") as (port, server), ExitStack() as stack:
+        worker_id = worker_of(server)
+        peers = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            for _ in range(20)
+        ]
+        for peer in peers:  # in all a little less than worker.MAX_WAITING_BYTES
+            peer.sendall(head + b"x" * (3_900_000 if peer is peers[0] else 3_250_000))
+            time.sleep(0.05)
+        time.sleep(1)
+        os.kill(worker_id, signal.SIGSTOP)
+        for peer in peers[1:]:
+            peer.sendall(b"x" * 120_000)
+        peers[0].sendall(b"x" * 100_000)
+        os.kill(worker_id, signal.SIGCONT)
+        for peer in peers[1:]:
+            peer.sendall(b"x" * 630_000)
+        answers = []
+        for peer in peers:
+            answer = http.client.HTTPResponse(peer)
+            answer.begin()
+            answers.append(answer.status)
+        assert worker_of(server) == worker_id
+    assert set(answers) <= {400, 503}  # no JSON, or given way
+    assert answers.count(400) >= 15
+
+
+def test_two_uploads_of_the_largest_kind_fit() -> None:
+    """What the stack sets for an asynchronous endpoint, which takes bodies of 64 MiB."""
+    head = HEAD + b"Content-Length: 40000000\r\n\r\n"
+    with serving(WORKERS="1", MAX_BODY_BYTES=str(64 * 1024**2)) as (port, _), ExitStack() as stack:
+        peers = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            for _ in range(2)
+        ]
+        for peer in peers:
+            peer.sendall(head + b"x" * 39_000_000)
+        for peer in peers:
+            peer.sendall(b"x" * 1_000_000)
+            answer = http.client.HTTPResponse(peer)
+            answer.begin()
+            assert answer.status == 400  # no JSON
 
 
 NO_REQUESTS = [
