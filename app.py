@@ -15,11 +15,11 @@ def main() -> None:
     app = App()
     try:
         config = read_config(app.node.get_all_context())
+        DualInferenceStack(
+            app, config.stack_name, config=config, docker_outputs=docker_outputs(os.environ)
+        )
     except ConfigError as error:
         sys.exit(str(error))
-    DualInferenceStack(
-        app, config.stack_name, config=config, docker_outputs=docker_outputs(os.environ)
-    )
     app.synth()
 
 

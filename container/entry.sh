@@ -21,7 +21,7 @@ serve)
     shift
     exec python -m serving.serve "$@"
     ;;
-"")
+"" | lambda.handler) # the proof of concept's name for it
     set -- serving.lambda_handler.handler
     ;;
 esac

@@ -23,12 +23,22 @@ def _serverless(config: Config) -> bool:
     return config.on_sagemaker and config.sagemaker_type == "serverless"
 
 
+def _holds(folder: str, other: str) -> bool:
+    """Whether a folder of S3 is another one, or has it in it."""
+    return f"{other.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
+
+
 ALL = (
     Combination(
         ("model_data", "model_id"),
         lambda config: config.model_data is not None and config.model_id is None,
         "given together with model_id, which both targets check it against; "
-        "`docker run IMAGE` with it as MODEL_DATA_URL logs it",
+        "`python -m ops package` prints it",
+    ),
+    Combination(
+        ("model_package_arn", "model_data"),
+        lambda config: config.model_package_arn is not None and config.model_data is not None,
+        "given without model_data: it names the artifact itself",
     ),
     Combination(
         ("url_auth", "lambda_reserved_concurrency"),
@@ -52,6 +62,28 @@ ALL = (
         ),
         f"at most {SYNCHRONOUS_TIMEOUT_SECONDS} beside a realtime or serverless endpoint, which "
         "gives up then: the same request would have two answers",
+    ),
+    Combination(
+        ("instance_type", "mode", "sagemaker_type"),
+        lambda config: (
+            config.on_instances
+            and config.instance_type.startswith(("ml.p2.", "ml.p3.", "ml.inf", "ml.trn"))
+        ),
+        "of a family that this image can use: with CPUs, or with a GPU of 2018 or later, such as "
+        "ml.g4dn.xlarge; CUDA 13 runs on no older one, and there is no Neuron in the image",
+    ),
+    Combination(
+        ("batch_input", "batch_output"),
+        lambda config: config.batch_input is not None and config.batch_output is None,
+        "given together with batch_output",
+    ),
+    Combination(
+        ("batch_output", "batch_input"),
+        lambda config: (
+            config.batch_output is not None
+            and (config.batch_input is None or _holds(config.batch_input, config.batch_output))
+        ),
+        "given together with batch_input, and outside of it: a job would take answers for records",
     ),
     Combination(
         ("min_instances", "max_instances"),
@@ -93,6 +125,11 @@ ALL = (
         ("subnet_ids", "mode", "sagemaker_type"),
         lambda config: _serverless(config) and bool(config.subnet_ids),
         "left out with sagemaker_type=serverless, which cannot join a VPC",
+    ),
+    Combination(
+        ("subnet_ids", "batch_input"),
+        lambda config: config.batch_input is not None and len(config.subnet_ids) == 1,
+        "two or more, in different Availability Zones, for SageMaker",
     ),
     Combination(
         ("subnet_ids", "mode"),

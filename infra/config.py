@@ -1,14 +1,18 @@
 """What a deployment may choose: every context key, with its default, its rule and its meaning."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
+from infra import zoo
 from infra.rules import (
     MAX_ENVIRONMENT_VALUE,
     Rule,
     boolean,
     list_of,
     matching,
+    name_of,
     one_number_of,
     one_of,
     whole,
@@ -26,6 +30,9 @@ _GROUP_LIMIT = 5
 _PORT = (  # 1 to 65535
     "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 )
+# Without *, ? and $, which would be wildcards in the role's policy.
+_FOLDER = r"(?=.{1,512}$)s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_!.()'=+@:-]+)*/?"
+_A_FOLDER = "s3://BUCKET or s3://BUCKET/FOLDER, in a bucket of this account"
 
 
 def _key(default: Any, rule: Rule[Any], doc: str, group: str) -> Any:
@@ -58,12 +65,9 @@ class Config:
         FIRST,
     )
     model_name: str = _key(
-        "efficientnet_lite0",
+        zoo.DEFAULT,
         # It also names a folder in the image.
-        matching(
-            "[A-Za-z0-9][A-Za-z0-9._-]{0,127}",
-            "1 to 128 letters, digits, '.', '_' or '-', a letter or digit first",
-        ),
+        name_of(zoo.NAMES, f"{zoo.DEFAULT}, or a name of docs/03-zoo-models.md"),
         "the model that is built into the image",
         FIRST,
     )
@@ -84,6 +88,16 @@ class Config:
         FIRST,
     )
 
+    model_folder: str | None = _key(
+        None,
+        # Its last part also names a folder in the image.
+        matching(
+            r"(?:[^\x00-\x1f]*/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}/?",
+            "a folder such as examples/iris, named by letters, digits, '.', '_' or '-'",
+        ),
+        "another kind of model, built into the image: inference.py, artifact/, requirements.txt",
+        MODEL,
+    )
     model_data: str | None = _key(
         None,
         matching(
@@ -98,6 +112,17 @@ class Config:
         None,
         matching("[0-9a-f]{64}", "a model id: 64 hexadecimal digits, lower case"),
         "the model id that both targets check before they answer",
+        MODEL,
+    )
+    model_package_arn: str | None = _key(
+        None,
+        # A package without a group, as the Marketplace has them, has no approval.
+        matching(
+            "arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:[0-9]{12}:model-package"
+            "/[A-Za-z0-9][A-Za-z0-9-]{0,62}/[1-9][0-9]{0,8}",
+            "the ARN of a version: arn:aws:sagemaker:REGION:ACCOUNT:model-package/GROUP/VERSION",
+        ),
+        "an approved package of SageMaker's Model Registry, whose artifact both targets serve",
         MODEL,
     )
 
@@ -168,6 +193,19 @@ class Config:
         10, whole(1, 200), "at most so many requests at once (serverless)", ON_SAGEMAKER
     )
 
+    batch_input: str | None = _key(
+        None,
+        matching(_FOLDER, _A_FOLDER),
+        "what batch transform jobs may read: it makes a model for them, in any mode",
+        ON_SAGEMAKER,
+    )
+    batch_output: str | None = _key(
+        None,
+        matching(_FOLDER, _A_FOLDER),
+        "where batch transform jobs write their answers",
+        ON_SAGEMAKER,
+    )
+
     url_auth: Literal["iam", "none"] = _key(
         "iam",
         one_of(("iam", "none")),
@@ -224,6 +262,11 @@ class Config:
     )
 
     @property
+    def built_in(self) -> str:
+        """The name of the model in the image."""
+        return Path(self.model_folder).name if self.model_folder else self.model_name
+
+    @property
     def on_lambda(self) -> bool:
         """Whether this deployment has the Lambda target."""
         return self.mode in ("lambda", "both")
@@ -232,3 +275,16 @@ class Config:
     def on_sagemaker(self) -> bool:
         """Whether this deployment has the SageMaker target."""
         return self.mode in ("sagemaker", "both")
+
+    @property
+    def on_instances(self) -> bool:
+        """Whether this deployment runs instances of `instance_type`."""
+        return self.on_sagemaker and self.sagemaker_type != "serverless"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether these have a GPU, for which the image is built."""
+        return self.on_instances and bool(re.match(r"ml\.[gp][0-9]", self.instance_type))
+
+
+RULES: dict[str, Rule[Any]] = {key.name: key.metadata["rule"] for key in fields(Config)}

@@ -47,7 +47,7 @@ def read_config(context: Mapping[str, object]) -> Config:
             text = ",".join(map(_text, given))
         value = rule.parse(text)
         if value is None:
-            mistakes[key.name] = rule.allowed
+            mistakes[key.name] = rule.allowed + rule.hint(text)
         else:
             values[key.name] = value
     config = Config(**values)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from aws_cdk.aws_ecr import IRepository
 from aws_cdk.aws_ecr_assets import (
@@ -11,9 +12,9 @@ from aws_cdk.aws_ecr_assets import (
 )
 from constructs import Construct
 
+from infra import build_context
+from infra.build_context import CONTAINER
 from infra.config import Config
-
-CONTAINER = Path(__file__).parent.parent / "container"
 
 # SageMaker's CreateModel refuses OCI manifests and Lambda refuses image indexes, so the image has
 # to be one Docker manifest (V2, schema 2).
@@ -39,7 +40,8 @@ class Image(Construct):
     """The image built from container/, and what every target tells it in its environment.
 
     It is one asset, published once: `uri`, and `tag` in `repository`, are the same reference. The
-    tag is the hash of what the image is built from, and so is IMAGE_ID.
+    tag is the hash of what the image is built from, and so is IMAGE_ID. Raises ConfigError for a
+    `model_folder` that is none.
     """
 
     def __init__(
@@ -51,23 +53,31 @@ class Image(Construct):
         docker_outputs: Sequence[str] | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        asset = DockerImageAsset(
-            self,
-            "Asset",
-            directory=str(CONTAINER),
-            build_args={"MODEL_NAME": config.model_name},
-            platform=Platform.LINUX_AMD64,  # whatever machine deploys
-            outputs=docker_outputs,
-            # Either builder makes the same image: it keeps its tag.
-            invalidation=DockerImageAssetInvalidationOptions(outputs=False),
-        )
+        with TemporaryDirectory() as temporary:  # the CDK copies it at once
+            context = CONTAINER
+            if config.model_folder:
+                context = Path(temporary, "context")
+                build_context.write(Path(config.model_folder), context)
+            asset = DockerImageAsset(
+                self,
+                "Asset",
+                directory=str(context),
+                build_args={
+                    "MODEL_NAME": config.built_in,
+                    **({"WITH_CUDA": "1"} if config.on_gpu else {}),
+                },
+                platform=Platform.LINUX_AMD64,  # whatever machine deploys
+                outputs=docker_outputs,
+                # Either builder makes the same image: it keeps its tag.
+                invalidation=DockerImageAssetInvalidationOptions(outputs=False),
+            )
         self.repository: IRepository = asset.repository
         self.tag = asset.image_tag
         self.uri = asset.image_uri
         # The container of a closed endpoint reaches nothing: the function refuses what it cannot.
         allowlist = ("none",) if config.network_isolation else config.uri_allowlist
         self.environment = {
-            "MODEL_NAME": config.model_name,
+            "MODEL_NAME": config.built_in,
             "IMAGE_ID": asset.asset_hash,
             "URI_ALLOWLIST": ",".join(allowlist),
             **({"MODEL_ID": config.model_id} if config.model_id else {}),

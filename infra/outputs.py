@@ -3,6 +3,7 @@
 from aws_cdk import CfnOutput, Stack
 from constructs import Construct
 
+from infra.batch import BatchJobs
 from infra.image import Image
 from infra.lambda_target import LambdaTarget
 from infra.monitoring import Monitoring
@@ -81,6 +82,14 @@ def _describe_sagemaker(scope: Construct, target: SageMakerTarget) -> None:
             f"--content-type image/jpeg --input-location {folder}/cat.jpg"
         )
     _output(scope, "InvokeEndpoint", command, "invoke the endpoint")
+
+
+def describe_jobs(scope: Construct, jobs: BatchJobs) -> None:
+    """Declare what starts a transform job."""
+    name = jobs.model.attr_model_name
+    _output(scope, "BatchModelName", name, "the model of transform jobs: python -m ops batch")
+    _output(scope, "BatchInput", f"{jobs.data_in}/", "what they may read")
+    _output(scope, "BatchOutput", f"{jobs.data_out}/", "where they may write")
 
 
 def _describe_monitoring(scope: Construct, monitoring: Monitoring) -> None:

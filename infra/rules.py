@@ -1,8 +1,9 @@
 """What the value of a context key may be: strict, and in words that complete "it must be ..."."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -22,10 +23,22 @@ class Rule(Generic[T]):
     """The value that a text means, or None where the text breaks the rule."""
     many: bool = False
     """Whether the value is a list: separated by commas, or a list of texts in cdk.json."""
+    hint: Callable[[str], str] = lambda _: ""
+    """What is added to `allowed` for a text that breaks the rule."""
 
 
 def one_of(choices: Iterable[str]) -> Rule[str]:
     return Rule(f"one of {', '.join(choices)}", lambda text: text if text in choices else None)
+
+
+def name_of(names: Sequence[str], allowed: str) -> Rule[str]:
+    """One of many names, too many to be listed: a misspelt one gets the nearest."""
+
+    def hint(text: str) -> str:
+        near = get_close_matches(text, names)
+        return f"; did you mean {' or '.join(near)}?" if near else ""
+
+    return Rule(allowed, lambda text: text if text in names else None, hint=hint)
 
 
 def one_number_of(choices: Iterable[int]) -> Rule[int]:

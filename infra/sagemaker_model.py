@@ -16,6 +16,15 @@ from infra.sagemaker_storage import AsyncWork, CapturedTraffic
 # A body of an asynchronous call comes from S3, where AWS's limit is 1 GB; it has to fit in memory.
 _ASYNC_MAX_BODY_BYTES = 64 * 1024 * 1024
 
+# With driver 580, for CUDA 13: the image's. The default AMI's driver is older.
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
+_GPU_AMI = "al2023-ami-sagemaker-inference-gpu-4-1"
+# What has the driver put into a container: the NVIDIA Container Toolkit reads them.
+_GPU_ENVIRONMENT = {
+    "NVIDIA_VISIBLE_DEVICES": "all",
+    "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
+}
+
 _START_TIMEOUT = Duration.minutes(5)  # of the container, until its first healthy /ping
 _DOWNLOAD_TIMEOUT = Duration.minutes(10)  # of model_data
 
@@ -44,7 +53,8 @@ def create_endpoint_config(
         capture = store.config(config.data_capture_percent)
         needs.append(store.policy)
     max_body = {"MAX_BODY_BYTES": str(_ASYNC_MAX_BODY_BYTES)} if work else {}
-    model = _model(scope, image, config, role, {**image.environment, **max_body})
+    gpu = _GPU_ENVIRONMENT if config.on_gpu else {}
+    model = create_model(scope, image, config, role, {**image.environment, **max_body, **gpu})
     # CreateModel pulls with the role at once, and naming the role does not wait for its policies.
     model.node.add_dependency(access.policy_of(role), *needs)
     return CfnEndpointConfig(
@@ -57,9 +67,10 @@ def create_endpoint_config(
     )
 
 
-def _model(
+def create_model(
     scope: Construct, image: Image, config: Config, role: IRole, environment: dict[str, str]
 ) -> CfnModel:
+    """The image and what it is told, as SageMaker runs them."""
     model = CfnModel(
         scope,
         "Model",
@@ -99,6 +110,7 @@ def _variant(
         initial_variant_weight=1,
         instance_type=config.instance_type,
         initial_instance_count=max(1, config.min_instances),
+        inference_ami_version=_GPU_AMI if config.on_gpu else None,
         container_startup_health_check_timeout_in_seconds=_START_TIMEOUT.to_seconds(),
         model_data_download_timeout_in_seconds=_DOWNLOAD_TIMEOUT.to_seconds()
         if config.model_data

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from ops import doctor, invoke, local, plan
+from ops import doctor, invoke, local, package, plan
+from ops.batch import command as batch
 from ops.cost import command as cost
 from ops.parity import command as parity
 
@@ -14,7 +15,9 @@ examples:
   python -m ops local --docker --json          both faces as containers, for a machine to read
   python -m ops plan                           what each mode would create on AWS
   python -m ops doctor                         what would stop a deployment, each with its fix
+  python -m ops package build/artifacts/cats   model.tar.gz of your model, checked, and its model id
   python -m ops invoke cat.jpg                 ask the deployed stack, on Lambda or SageMaker
+  python -m ops batch --dry-run                many records at once, by a job of the stack
   python -m ops cost --measure --requests 5M   where to run, by what it costs
   python -m ops parity                         whether its two targets are the same, and why not
 """
@@ -32,7 +35,9 @@ def main() -> int:
         ("local", local, "run both faces on this machine and compare their answers"),
         ("plan", plan, "synthesize every mode and list what it would create"),
         ("doctor", doctor, "check what a deployment needs, before and after it"),
+        ("package", package, "check an artifact, make model.tar.gz of it, store it in S3"),
         ("invoke", invoke, "ask the deployed stack, on whichever target it serves"),
+        ("batch", batch, "a transform job of the stack: many records from S3, into S3"),
         ("cost", cost, "where this model should run, by list prices and traffic"),
         ("parity", parity, "compare two targets: image, model, settings, every answer"),
     ):

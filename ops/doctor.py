@@ -64,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the most it may have: max_instances (default: %(default)s)",
     )
     parser.add_argument("--model-data", metavar="URI", help="the artifact: s3://BUCKET/KEY.tar.gz")
+    parser.add_argument(
+        "--model-package-arn", metavar="ARN", help="the registry's package that names the artifact"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
@@ -112,6 +115,12 @@ def checks(options: argparse.Namespace) -> Iterator[Check]:
         )
     if options.model_data:
         yield Check("model data", lambda: probes.model_data(options.model_data), "s3:GetObject")
+    if options.model_package_arn:
+        yield Check(
+            "model package",
+            lambda: probes.model_package(options.model_package_arn),
+            "sagemaker:DescribeModelPackage and s3:GetObject",
+        )
 
 
 def examine(check: Check) -> Finding:

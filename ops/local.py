@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     """Exit status 0: every picture got the same answer from both faces."""
     console = Console(stderr=options.json)
     try:
-        pictures = [read(place) for place in options.image or default_pictures()]
+        pictures = [read(place) for place in options.image or ()] or default_requests()
     except OSError as error:
         console.print(f"error: --image {error.filename}: {error.strerror}", style="red")
         return 2
@@ -133,17 +133,53 @@ def started(image: str | None) -> Iterator[tuple[Face, Face]]:
 
 
 def process_environment() -> dict[str, str]:
-    """What the image's ENV says, for a face that runs from this checkout."""
+    """What the image's ENV says, for a face that runs from this checkout.
+
+    MODEL_FOLDER is the folder of another kind of model, as `-c model_folder` is; `make` installs
+    what it requires.
+    """
+    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    if folder := os.environ.get("MODEL_FOLDER"):
+        return {**path, **of_model_folder(Path(folder))}
     return {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **path,
         "MODEL_NAME": os.environ.get("MODEL_NAME", "") or "efficientnet_lite0",
         "ARTIFACTS_DIR": str(ROOT / "build" / "artifacts"),
+    }
+
+
+def of_model_folder(folder: Path) -> dict[str, str]:
+    """What has a face of this checkout serve the model folder, as an image of it would."""
+    folder = folder.resolve()
+    return {
+        "INFERENCE": str(folder / "inference.py"),
+        "ARTIFACTS_DIR": str(folder),
+        "MODEL_NAME": "artifact",
+        "PYTHONPATH": str(ROOT / "build" / "packages" / folder.name),
     }
 
 
 def default_pictures() -> list[str]:
     photos = ROOT / "container" / "photos"
     return [str(path) for path in sorted(photos.iterdir()) if path.suffix in MEDIA_TYPES]
+
+
+def default_requests() -> list[Picture]:
+    """Our photographs, or what MODEL_FOLDER asks: `requests.jsonl`, else `pictures/`.
+
+    Raises OSError.
+    """
+    if not (folder := os.environ.get("MODEL_FOLDER")):
+        return [read(place) for place in default_pictures()]
+    lines = Path(folder, "requests.jsonl")
+    if not lines.exists():
+        files = sorted(Path(folder, "pictures").iterdir())
+        return [read(str(path)) for path in files if path.suffix in MEDIA_TYPES]
+    return [
+        Picture(f"line {number}", "application/json", line)
+        for number, line in enumerate(lines.read_bytes().splitlines(), start=1)
+        if line.strip()
+    ]
 
 
 def read(place: str) -> Picture:
@@ -189,9 +225,12 @@ def show(comparison: Comparison, console: Console) -> None:
             same_label = all(other["label"] == result["label"] for other in others)
             cells = [o["prob"] if same_label else f"{o['label']} {o['prob']}" for o in others]
             table.add_row(result["label"] if same_label else "", *cells)
-    else:
+    elif any("error" in answer for answer in answers.values()):
         for part in ("code", "message"):
             table.add_row(part, *(a.get("error", {}).get(part, "") for a in answers.values()))
+    else:
+        for part in first:
+            table.add_row(part, *(json.dumps(a.get(part)) for a in answers.values()))
     table.add_section()
     table.add_row("status", *(str(reply.status) for reply in comparison.replies.values()))
     table.add_row("median time", *(f"{ms} ms" for ms in comparison.milliseconds.values()))

@@ -1,15 +1,17 @@
-"""Whether the roles of the stack could read the object that `model_data` names."""
+"""The object that `model_data` names: storing it, and whether the stack's roles could read it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ops.aws import Aws, code_of, explain
+from ops.aws import Aws, CannotAsk, code_of, explain
 from ops.findings import Finding, State
 
+_STORED_AS = "model-id"  # in the object's metadata: an archive's bytes may vary with zlib's version
 _OTHER_ACCOUNT = "is in a bucket of another account, which the stack's roles may not read"
 
 
@@ -69,6 +71,40 @@ def probe(aws: Aws, uri: str, account: str, *, on_sagemaker: bool) -> Finding:
     key_arn = head.get("SSEKMSKeyId")
     stored = Stored(uri, _region_of(s3, match[1]), key_arn, _manager_of(aws, key_arn))
     return conclude(stored, aws.region, on_sagemaker=on_sagemaker)
+
+
+def store(aws: Aws, path: Path, uri: str, model_id: str, advance: Callable[[int], None]) -> bool:
+    """Put an archive where `uri` says, under its model id; False where it is there already.
+
+    `advance` is told of bytes as they are sent. Raises one of AWS_ERRORS or CannotAsk, also for
+    another object there and for a bucket of another account.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    place = {"Bucket": bucket, "Key": key}
+    account = aws.client("sts").get_caller_identity()["Account"]
+    s3 = aws.client("s3")
+    try:
+        head = s3.head_object(**place, ExpectedBucketOwner=account)
+        if head["Metadata"].get(_STORED_AS) == model_id:
+            return False
+        why = f"{uri} is there and was not stored by this command"
+        raise CannotAsk(why, "delete it, or name another prefix")
+    except ClientError as error:
+        if code_of(error) == "403" and _anybody_answers(s3, place):
+            raise CannotAsk(f"{uri} {_OTHER_ACCOUNT}", "name a bucket of this account") from None
+        if code_of(error) != "404":
+            action = f"s3:GetObject on {uri} and s3:ListBucket on its bucket"
+            raise explain(error, action) from error
+    extra = {"Metadata": {_STORED_AS: model_id}, "ExpectedBucketOwner": account}
+    try:
+        with path.open("rb") as file:
+            s3.upload_fileobj(file, bucket, key, ExtraArgs=extra, Callback=advance)
+    except ClientError as error:
+        if code_of(error) == "NoSuchBucket":
+            fix = f"aws s3 mb s3://{bucket} --region {aws.region}"
+            raise CannotAsk(f"there is no bucket {bucket}", fix) from None
+        raise explain(error, f"s3:PutObject on {uri}") from error
+    return True
 
 
 def _anybody_answers(s3: Any, place: Mapping[str, str]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ops import findings, manifests, model_data
+from ops import findings, manifests, model_data, model_package
 from ops.aws import Aws, NoStack, code_of, stack_outputs
 from ops.findings import Finding, State
 
@@ -96,6 +96,10 @@ class Probes:
     def model_data(self, uri: str) -> Finding:
         account = self._identity["Account"]
         return model_data.probe(self._aws, uri, account, on_sagemaker=self._on_sagemaker)
+
+    def model_package(self, arn: str) -> Finding:
+        account = self._identity["Account"]
+        return model_package.probe(self._aws, arn, account, on_sagemaker=self._on_sagemaker)
 
     @cached_property
     def _identity(self) -> Mapping[str, str]:

@@ -14,6 +14,7 @@ SETS = tuple(
     for path in (
         "container/requirements.txt",
         "container/requirements-mxnet.txt",
+        "container/requirements-cuda.txt",
         "container/requirements-build.txt",
         "container/requirements-emulator.txt",
         "requirements.txt",
@@ -21,6 +22,10 @@ SETS = tuple(
         "requirements-dev.txt",
         "tests/infra/requirements.txt",
         "tests/deploy/requirements.txt",
+        "tests/clients/requirements-sdk2.txt",
+        "tests/clients/requirements-sdk3.txt",
+        "examples/iris/requirements.txt",
+        "examples/iris/requirements-train.txt",
     )
 )
 

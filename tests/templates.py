@@ -15,6 +15,8 @@ MODEL_ID = "0123456789abcdef" * 4
 SUBNETS = "subnet-0123456789abcdef0,subnet-0123456789abcdef1"
 GROUPS = "sg-0123456789abcdef0"
 
+BATCH = {"batch_input": "s3://work-of-ours/in", "batch_output": "s3://work-of-ours/out/"}
+
 # One of each shape that the keys make; what holds for every template is asserted of these.
 CONFIGURATIONS = {
     "lambda": {"mode": "lambda"},
@@ -37,6 +39,7 @@ CONFIGURATIONS = {
         "url_cors_origins": "https://a.example,http://localhost:3000",
         "lambda_reserved_concurrency": "5",
     },
+    "batch": {"mode": "lambda", **BATCH},
     "everything": {
         "mode": "both",
         "alarm_email": "team@example.com",
@@ -64,6 +67,8 @@ class Synthesized:
         assets = json.loads((outdir / f"{stack_name}.assets.json").read_text())
         self.images: dict[str, Any] = assets["dockerImages"]
         self.outputs: dict[str, Any] = self.template["Outputs"]
+        # What the CLI is to look up before it runs the app again.
+        self.missing = json.loads((outdir / "manifest.json").read_text()).get("missing", [])
         metadata = json.loads((outdir / f"{stack_name}.metadata.json").read_text())
         self.warnings = [
             entry["data"]

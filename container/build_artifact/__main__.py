@@ -11,18 +11,30 @@ from pathlib import Path
 
 import numpy as np
 
+from build_artifact import own_network
 from build_artifact.optimise import optimise
+from build_artifact.own_network import OwnNetwork
 from serving import manifest
 from serving.classifier import Classifier
 from serving.errors import StartError
 
 # Past this the artifact is refused: the same model, on another engine, is another answer.
 LIMIT = 1e-5
+EXAMPLES = """\
+examples:
+  python -m build_artifact mobilenet1.0 build/artifacts/mobilenet1.0
+  python -m build_artifact cats build/artifacts/cats --network trained --input-size 160 \\
+      --exporter .venv-builder/bin/python
+"""
 _CONTAINER = Path(__file__).resolve().parent.parent
 
 
-def build(name: str, output: Path, exporter: str, photos: Path) -> str:
+def build(
+    name: str, output: Path, exporter: str, photos: Path, own: OwnNetwork | None = None
+) -> str:
     """Export `name`, compare both engines on the photographs, and put the artifact at `output`.
+
+    `own` is a network of the user's, which is given that name.
 
     Returns its model id. Raises StartError, and then leaves `output` as it was.
     """
@@ -32,6 +44,8 @@ def build(name: str, output: Path, exporter: str, photos: Path) -> str:
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".building-") as temporary:
         folder, reference = Path(temporary, "artifact"), Path(temporary, "reference.npz")
         folder.mkdir()
+        if own:
+            own.copy(name, folder)
         print(f"{name}: exporting with MXNet", flush=True)
         try:
             exported = subprocess.run(
@@ -86,9 +100,10 @@ def compare(folder: Path, reference: Path, photos: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="build_artifact",
-        description="Build the artifact of the default model (efficientnet_lite0) or of any "
-        "classification model of the GluonCV zoo.",
-        epilog="example: python -m build_artifact mobilenet1.0 build/artifacts/mobilenet1.0",
+        description="Build the artifact of the default model (efficientnet_lite0), of any "
+        "classification model of the GluonCV zoo, or of a Gluon network of yours.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("output", metavar="OUTPUT_DIR", type=Path)
@@ -105,9 +120,11 @@ def main() -> None:
         metavar="DIR",
         help="photographs on which the engines are compared (default: %(default)s)",
     )
+    own_network.add_arguments(parser)
     options = parser.parse_args()
     try:
-        model_id = build(options.name, options.output, options.exporter, options.photos)
+        own = own_network.of_arguments(options) if options.network else None
+        model_id = build(options.name, options.output, options.exporter, options.photos, own)
     except StartError as failure:
         sys.exit(f"error: {failure}")
     print(f"{options.output}: model id {model_id}")

@@ -18,7 +18,7 @@ with warnings.catch_warnings():
 import numpy as np
 import onnx
 
-from build_artifact import efficientnet_lite
+from build_artifact import efficientnet_lite, own_network
 from serving import manifest, zoo
 from serving.errors import StartError, reason
 
@@ -26,12 +26,17 @@ _onnx_make_tensor = onnx.helper.make_tensor
 
 
 def export(name: str, folder: Path) -> zoo.Authored:
-    """Write symbol, params, labels, manifest and the compiled graph. Raises StartError."""
-    if name == efficientnet_lite.NAME:
-        authored = efficientnet_lite.authored()
+    """Write symbol, params, labels, manifest and the compiled graph. Raises StartError.
+
+    A folder that has a network of its own gets what it lacks, the compiled graph.
+    """
+    if own_network.is_there(folder):
+        authored = own_network.load(name, folder)
     else:
-        authored = zoo.pretrained(name)
-    zoo.write(authored, folder)
+        authored = (
+            efficientnet_lite.authored() if name == efficientnet_lite.NAME else zoo.pretrained(name)
+        )
+        zoo.write(authored, folder)
     _compile(authored, folder)
     return authored
 

@@ -23,7 +23,8 @@ from serving.errors import (
 
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
-# The smallest record is two bytes, and each costs an answer: a body of them would cost minutes.
+# The smallest record is two bytes, and each costs an answer: a body of them would cost minutes,
+# which nobody but a Batch Transform job waits for.
 MAX_RECORDS = 1000
 # What Python's own parser takes depends on the stack that is left, so it would differ by face.
 MAX_DEPTH = 64
@@ -85,29 +86,38 @@ class Call:
     shape: Shape
 
 
-def parse(request: Request, *, payload_types: Collection[str], max_body_bytes: int) -> Call:
+def parse(
+    request: Request,
+    *,
+    payload_types: Collection[str],
+    max_body_bytes: int,
+    is_transform: bool = False,
+) -> Call:
     """Read a `POST /invocations`.
 
     Raises TooLarge, UnsupportedMediaType or MalformedRequest when the whole body is at fault. A
-    fault of one record among several is in `Call.records`, at that record's place.
+    fault of one record among several is in `Call.records`, at that record's place. With
+    `is_transform`, of a Batch Transform job, which fails as a whole when one request does, any
+    number of records is taken, and a blank line is a record at fault.
     """
+    max_records = max_body_bytes if is_transform else MAX_RECORDS
     if len(request.body) > max_body_bytes:
         raise TooLarge(f"the body is larger than {max_body_bytes} bytes")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower() or JSON
     if content_type == JSON:
         value = _loads(request.body)
         if isinstance(value, list):
-            _check_count(len(value))
+            _check_count(len(value), max_records)
             return Call([_record(item) for item in value], Shape.ARRAY)
         record = _record(value)
         if isinstance(record, ServingError):
             raise record
         return Call([record], Shape.ONE)
     if content_type == JSON_LINES:
-        if not request.body.strip():
+        if not request.body.strip() and not is_transform:
             raise MalformedRequest("the body holds no line")
         body = request.body.removesuffix(b"\n")
-        _check_count(body.count(b"\n") + 1)
+        _check_count(body.count(b"\n") + 1, max_records)
         lines = body.split(b"\n")
         return Call([_line(line) for line in lines], Shape.LINES)
     if content_type in payload_types:
@@ -163,9 +173,9 @@ def render_error(error: ServingError) -> Reply:
     return Reply(error.status, body, (("Content-Type", JSON), *error.headers))
 
 
-def _check_count(records: int) -> None:
-    if records > MAX_RECORDS:
-        raise TooLarge(f"{records} records are more than {MAX_RECORDS}")
+def _check_count(records: int, most: int) -> None:
+    if records > most:
+        raise TooLarge(f"{records} records are more than {most}")
 
 
 def _line(line: bytes) -> Record | ServingError:

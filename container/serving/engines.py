@@ -1,5 +1,6 @@
 """The engines that run an artifact's graph. The artifact decides which, so both targets agree."""
 
+import logging
 import os
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,16 @@ from serving.errors import StartError, reason
 # As numpy.typing would spell it, whose import a cold start would pay for.
 Tensor = np.ndarray[Any, np.dtype[np.float32]]
 Forward = Callable[[Tensor], Tensor]
+
+_log = logging.getLogger(__name__)
+
+# What the NVIDIA Container Toolkit puts into a container that has a GPU; nobody else does.
+NVIDIA = Path("/dev/nvidiactl")
+CUDA = 13  # that onnxruntime-gpu of requirements-cuda.txt was built for
+# For equal answers before fast ones: no convolution is chosen by a race, which two processes would
+# decide differently, and none is of 10 bits.
+# https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#configuration-options
+_ON_CUDA = {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
 
 
 def load(folder: Path, threads: int) -> Forward:
@@ -46,13 +57,31 @@ def _load_onnx(path: Path, threads: int) -> Forward:
 
 
 def open_session(path: Path, options: Any) -> Any:
-    """An `onnxruntime.InferenceSession` on the CPU. Raises StartError."""
+    """An `onnxruntime.InferenceSession`: on a GPU where there is one, else on the CPU.
+
+    What a GPU cannot do runs on the CPU, and all of it where the GPU cannot be used; the log says
+    so, for the CPU beside a GPU costs what the GPU does. Raises StartError.
+    """
     import onnxruntime
 
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if NVIDIA.exists():
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            onnxruntime.preload_dlls()  # of the packages nvidia-*, which no linker would look in
+            providers.insert(0, ("CUDAExecutionProvider", _ON_CUDA))
+        else:
+            _log.warning("a GPU is here, and idle: this image was built without CUDA (WITH_CUDA=0)")
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no public base class
         raise StartError(f"{path.name} cannot be loaded: {reason(error)}") from None
+    if len(providers) > 1 and "CUDAExecutionProvider" not in session.get_providers():
+        _log.error(
+            "a GPU is here, and idle: CUDA %d needs a driver of version 580 or later, and a GPU of "
+            "2018 or later",
+            CUDA,
+        )
+    return session
 
 
 def _load_mxnet(folder: Path) -> Forward:

@@ -21,7 +21,7 @@ from serving import logs
 from serving.artifact import resolve
 from serving.contract import JSON, MAX_DEPTH, Reply, Request
 from serving.errors import MalformedRequest, StartError
-from serving.service import Service
+from serving.service import Service, model_of
 from serving.settings import Settings, granted_cpus
 
 
@@ -36,7 +36,7 @@ def _start() -> Service:
         os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
-        service = Service(settings, resolve(settings))
+        service = Service(settings, resolve(settings), model_of(settings))
         service.start()
         gc.freeze()
         gc.enable()

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
@@ -27,7 +28,7 @@ from serving.artifact import Artifact, resolve
 from serving.balance import Balance
 from serving.contract import Reply, Request
 from serving.errors import ServingError, StartError
-from serving.service import METHODS, Service
+from serving.service import METHODS, Service, model_of
 from serving.settings import Settings
 from serving.worker import DrainingWorker
 
@@ -117,9 +118,12 @@ class JsonLogger(Logger):
 class Server(BaseApplication):
     """gunicorn with a worker process a CPU, each loading the model once it runs."""
 
-    def __init__(self, settings: Settings, artifact: Artifact, bind: str) -> None:
+    def __init__(
+        self, settings: Settings, artifact: Artifact, model: ModuleType, bind: str
+    ) -> None:
         self._settings = settings
         self._artifact = artifact
+        self._model = model
         self._bind = bind
         self._balance = Balance(settings.workers)
         self._failed = multiprocessing.Value("b", 0)  # shared with the workers
@@ -167,7 +171,7 @@ class Server(BaseApplication):
                 sys.exit(1)
 
     def load(self) -> Flask:
-        service = Service(self._settings, self._artifact)
+        service = Service(self._settings, self._artifact, self._model)
 
         def start() -> None:
             try:
@@ -226,12 +230,13 @@ def main(arguments: list[str]) -> None:
             options.model_path or DEFAULT_MODEL_PATH,
             required=options.model_path is not None,
         )
+        model = model_of(settings)
     except StartError as error:
         logs.configure("INFO")
         _log.error(str(error))
         sys.exit(1)
     host = f"[{options.host}]" if ":" in options.host else options.host
-    Server(settings, found, f"{host}:{options.port}").run()
+    Server(settings, found, model, f"{host}:{options.port}").run()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Container, Sequence
 from http import HTTPMethod
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +31,20 @@ METHODS = {
     "/invocations": ("POST",),
     "/execution-parameters": ("GET", "HEAD"),
 }
+
+# What a transform job has on its way at once may be 100 MB.
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html
+_TRANSFORM_MB = 100
+_TRANSFORMS = 8  # at once, a process
+
+
+def model_of(settings: Settings) -> ModuleType:
+    """`inference.py`, or the file that INFERENCE puts in its place. Raises StartError."""
+    if not settings.inference:
+        return inference
+    from serving import replaced
+
+    return replaced.load(Path(settings.inference))
 
 
 class Service:
@@ -158,12 +173,17 @@ class Service:
     def _execution_parameters(self) -> Reply:
         """What SageMaker Batch Transform asks before it starts.
 
+        A record a request: payloads are packed by size alone, so thousands of short lines would be
+        one request, to one process. Several requests a process, as some wait for what they fetch.
         https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
         """
+        workers = self._settings.workers
+        body_mb = self._settings.max_body_bytes // 1024**2
+        payload_mb = max(1, min(body_mb, _TRANSFORM_MB // workers))
         parameters = {
-            "MaxConcurrentTransforms": self._settings.workers,
-            "BatchStrategy": "MULTI_RECORD",
-            "MaxPayloadInMB": max(1, self._settings.max_body_bytes // 1024**2),
+            "MaxConcurrentTransforms": min(_TRANSFORMS * workers, _TRANSFORM_MB // payload_mb),
+            "BatchStrategy": "SINGLE_RECORD",
+            "MaxPayloadInMB": payload_mb,
         }
         text = contract.encode(parameters)
         return contract.render([text], contract.Shape.ONE, contract.JSON)
@@ -176,6 +196,7 @@ class Service:
             request,
             payload_types=getattr(self._model, "PAYLOAD_TYPES", ()),
             max_body_bytes=self._settings.max_body_bytes,
+            is_transform=self._settings.is_transform,
         )
         media_type = contract.reply_type(request.headers.get("accept", ""), call.shape)
         logs.spent(parse=time.perf_counter() - begun)
@@ -188,8 +209,12 @@ class Service:
                 answers = self._answers(call)
         finally:
             self._places.release()
-        if call.shape is contract.Shape.ONE and isinstance(answers[0], ServingError):
-            raise answers[0]
+        alone = answers[0] if call.shape is contract.Shape.ONE else None
+        if isinstance(alone, ServingError):
+            # A job of Batch Transform would fail by one bad picture. What may pass, it tries again.
+            is_in_place = self._settings.is_transform and not isinstance(alone, Fault)
+            if not is_in_place:
+                raise alone
         return contract.render(answers, call.shape, media_type)
 
     def _answers(self, call: Call) -> Sequence[Answer]:

@@ -106,6 +106,7 @@ class Settings:
     model_name: str = ""
     model_data_url: str = ""
     model_id: str = ""
+    inference: str = ""
     image_id: str = "local"
     artifacts_dir: Path = Path("/opt/artifacts")
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
@@ -117,6 +118,7 @@ class Settings:
     fetch_private_addresses: bool = False
     uri_allowlist: UriAllowlist = ANY_HOST
     log_level: str = "INFO"
+    is_transform: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -125,13 +127,18 @@ class Settings:
         Raises StartError that names the variable and what it may be.
         """
         text = environment.get
+        is_transform = text("SAGEMAKER_BATCH", "") == "true"
         return cls(
             model_name=text("MODEL_NAME", ""),
             model_data_url=text("MODEL_DATA_URL", ""),
             model_id=text("MODEL_ID", ""),
+            inference=text("INFERENCE", ""),
             image_id=_token(environment, "IMAGE_ID", cls.image_id),
             artifacts_dir=Path(text("ARTIFACTS_DIR", "") or cls.artifacts_dir),
-            max_body_bytes=_number(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
+            max_body_bytes=max(
+                _number(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
+                _transform_bytes(environment) if is_transform else 0,
+            ),
             max_waiting=_number(environment, "MAX_WAITING", cls.max_waiting),
             workers=_number(environment, "WORKERS", granted_cpus(environment)),
             threads=_number(environment, "OMP_NUM_THREADS", cls.threads),
@@ -142,6 +149,7 @@ class Settings:
             log_level=_choice(
                 environment, "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")
             ),
+            is_transform=is_transform,
         )
 
 
@@ -175,6 +183,15 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= 1):
         raise StartError(f"{name}={text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _transform_bytes(environment: Mapping[str, str]) -> int:
+    """The largest body that a Batch Transform job sends; 0 where it takes what is announced to it.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
+    """
+    text = environment.get("SAGEMAKER_MAX_PAYLOAD_IN_MB", "")
+    return int(text) * 1024**2 if text.isascii() and text.isdigit() else 0
 
 
 def _token(environment: Mapping[str, str], name: str, default: str) -> str:

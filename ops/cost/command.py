@@ -201,9 +201,8 @@ def _find(options: argparse.Namespace, aws: Aws) -> Found:
         if getattr(options, option) and not options.measure:
             raise FindingError(f"--{option.replace('_', '-')} goes with --measure")
     if options.measure:
-        places = options.image or local.default_pictures()
         return measure(
-            [local.read(place) for place in places],
+            [local.read(place) for place in options.image or ()] or local.default_requests(),
             options.docker,
             p95_ms=options.p95_ms,
             serverless_memory_mb=options.serverless_mb,

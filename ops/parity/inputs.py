@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from ops.answers import media_type
 from ops.aws import CannotAsk
-from ops.local import MEDIA_TYPES, Picture, default_pictures, read
+from ops.local import MEDIA_TYPES, Picture, default_pictures, default_requests, read
 
 JSON, JSON_LINES = "application/json", "application/jsonlines"
 # A red square of 8 x 8 pixels: less than the model's own input.
@@ -24,7 +25,12 @@ _ON_ITS_SIDE = (
 
 
 def shipped() -> list[Picture]:
-    """Our photographs as bytes and `data:`, batches, edge cases, mistakes. Nothing is fetched."""
+    """Our photographs as bytes and `data:`, batches, edge cases, mistakes. Nothing is fetched.
+
+    Of a model folder, its own requests. Raises OSError.
+    """
+    if os.environ.get("MODEL_FOLDER"):
+        return default_requests()
     photos = [read(path) for path in default_pictures()]
     by_name = {photo.name: photo for photo in photos}
     cat, coffee = by_name["cat.jpg"], by_name["coffee.png"]

@@ -54,7 +54,7 @@ def test_only_what_aws_does_not_scope_is_unscoped(every: Any) -> None:
         "VpcConfig" in function["Properties"]
         for function in every.resources("AWS::Lambda::Function").values()
     )
-    on_sagemaker = every.resources("AWS::SageMaker::Endpoint")
+    on_sagemaker = every.resources("AWS::SageMaker::Model")
     assert unscoped(every, "lambda") == (FUNCTION_IN_VPC if in_vpc else set())
     assert unscoped(every, "codedeploy") == set()
     assert unscoped(every, "sagemaker") == (
@@ -71,7 +71,7 @@ def test_roles_have_no_managed_policy_and_trust_one_service(every: Any) -> None:
     expected = set()
     if every.resources("AWS::Lambda::Function"):
         expected |= {"lambda.amazonaws.com", "codedeploy.amazonaws.com"}
-    if every.resources("AWS::SageMaker::Endpoint"):
+    if every.resources("AWS::SageMaker::Model"):
         expected |= {"sagemaker.amazonaws.com"}
     assert trusted == expected
 

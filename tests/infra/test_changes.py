@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.config import Config
-from templates import GROUPS, MODEL_DATA, MODEL_ID, SUBNETS
+from templates import BATCH, GROUPS, MODEL_DATA, MODEL_ID, SUBNETS
 
 Keys = dict[str, str]
 MODEL, CONFIG, ENDPOINT = (
@@ -129,6 +129,7 @@ def test_a_serverless_endpoint_has_no_instance_type_to_be_made_anew_for(synthesi
 IN_PLACE: dict[str, tuple[Keys, Keys]] = {
     "model_name": ({}, {"model_name": "mobilenetv3_large"}),
     "alarm_email": ({}, {"alarm_email": "team@example.com"}),
+    "model_folder": ({}, {"model_folder": "examples/iris"}),
     "model_data": (MODELS[2], MODELS[4]),
     "model_id": (MODELS[2], MODELS[3]),
     "lambda_memory_mb": ({}, {"lambda_memory_mb": "3008"}),
@@ -151,14 +152,20 @@ IN_PLACE: dict[str, tuple[Keys, Keys]] = {
     "network_isolation": ({}, {"network_isolation": "true"}),
     "subnet_ids": ({}, IN_VPC),
     "security_group_ids": (IN_VPC, {**IN_VPC, "security_group_ids": GROUPS[:-1] + "1"}),
+    "batch_input": (BATCH, {**BATCH, "batch_input": "s3://more-work"}),
+    "batch_output": (BATCH, {**BATCH, "batch_output": "s3://answers-of-ours"}),
     "log_retention_days": ({}, {"log_retention_days": "90"}),
     "mode": ({"mode": "lambda"}, BOTH),
 }
 
 
+# What is read changes with these, and so does the policy that lets it be read.
+READ = ("model_data", "uri_allowlist", "batch_input", "batch_output")
+
+
 def test_every_other_key_is_tested() -> None:
-    """Another stack_name is another stack."""
-    anew = {"stack_name", "sagemaker_type", "instance_type"}
+    """Another stack_name is another stack; a model_package_arn stands for model_data."""
+    anew = {"stack_name", "sagemaker_type", "instance_type", "model_package_arn"}
     assert IN_PLACE.keys() == {key.name for key in fields(Config)} - anew
 
 
@@ -170,9 +177,7 @@ def test_any_other_key_changes_in_place(synthesize: Any, key: str) -> None:
     gone = ids(before) - ids(after)
     kinds = {before.template["Resources"][name]["Type"] for name in gone}
     # These cannot change in place; and a policy of what may be read must not.
-    assert kinds <= {VERSION, MODEL, CONFIG} | (
-        {POLICY} if key in ("model_data", "uri_allowlist") else set()
-    )
+    assert kinds <= {VERSION, MODEL, CONFIG} | ({POLICY} if key in READ else set())
 
 
 def sized(kind: str, fewest: int, most: int) -> Keys:

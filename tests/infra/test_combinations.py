@@ -7,7 +7,7 @@ import pytest
 from infra import combinations
 from infra.config import Config
 from infra.context import ConfigError, read_config
-from templates import GROUPS, MODEL_DATA, MODEL_ID, SUBNETS
+from templates import BATCH, GROUPS, MODEL_DATA, MODEL_ID, SUBNETS
 
 
 class Case(NamedTuple):
@@ -20,11 +20,25 @@ class Case(NamedTuple):
 
 ONE_SUBNET = SUBNETS.partition(",")[0]
 
+PACKAGE = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/cats/1"
+
 # By the keys of the combination, of which the first is reported.
 CASES = {
     ("model_data", "model_id"): [
         Case({"model_data": MODEL_DATA}, MODEL_DATA, {"model_id": MODEL_ID}),
         Case({"model_data": MODEL_DATA}, MODEL_DATA, {"model_data": None}),
+    ],
+    ("model_package_arn", "model_data"): [
+        Case(
+            {"model_package_arn": PACKAGE, "model_data": MODEL_DATA, "model_id": MODEL_ID},
+            PACKAGE,
+            {"model_data": None},
+        ),
+        Case(
+            {"model_package_arn": PACKAGE, "model_data": MODEL_DATA, "model_id": MODEL_ID},
+            PACKAGE,
+            {"model_package_arn": None},
+        ),
     ],
     ("url_auth", "lambda_reserved_concurrency"): [
         Case({"url_auth": "none"}, "none", {"lambda_reserved_concurrency": "1"}),
@@ -53,6 +67,40 @@ CASES = {
             {"mode": "both", "lambda_timeout_seconds": "900", "sagemaker_type": "serverless"},
             "900",
             {"mode": "sagemaker"},
+        ),
+    ],
+    ("instance_type", "mode", "sagemaker_type"): [
+        Case(
+            {"mode": "sagemaker", "instance_type": "ml.p3.2xlarge"},
+            "ml.p3.2xlarge",
+            {"instance_type": "ml.g4dn.xlarge"},
+        ),
+        Case(
+            {"mode": "both", "instance_type": "ml.inf2.xlarge"},
+            "ml.inf2.xlarge",
+            {"sagemaker_type": "serverless"},
+        ),
+        Case(
+            {"mode": "sagemaker", "instance_type": "ml.trn1.2xlarge", "sagemaker_type": "async"},
+            "ml.trn1.2xlarge",
+            {"mode": "lambda"},
+        ),
+    ],
+    ("batch_input", "batch_output"): [
+        Case({"batch_input": "s3://work"}, "s3://work", {"batch_output": "s3://answers"}),
+        Case({"batch_input": "s3://work"}, "s3://work", {"batch_input": None}),
+    ],
+    ("batch_output", "batch_input"): [
+        Case({"batch_output": "s3://work"}, "s3://work", {"batch_input": "s3://work/in"}),
+        Case(
+            {"batch_input": "s3://work/a", "batch_output": "s3://work/a/"},
+            "s3://work/a/",
+            {"batch_output": "s3://work/ab"},
+        ),
+        Case(
+            {"batch_input": "s3://work/", "batch_output": "s3://work/out"},
+            "s3://work/out",
+            {"batch_input": "s3://work/in"},
         ),
     ],
     ("min_instances", "max_instances"): [
@@ -107,6 +155,14 @@ CASES = {
             {"subnet_ids": None, "security_group_ids": None},
             {"sagemaker_type": "realtime"},
         )
+    ],
+    ("subnet_ids", "batch_input"): [
+        Case(
+            {**BATCH, "subnet_ids": ONE_SUBNET, "security_group_ids": GROUPS},
+            ONE_SUBNET,
+            mended,
+        )
+        for mended in ({"subnet_ids": SUBNETS}, {"batch_input": None, "batch_output": None})
     ],
     ("subnet_ids", "mode"): [
         Case(

@@ -168,7 +168,7 @@ def test_the_cost_of_a_serverless_endpoint(configured: Any) -> None:
 
 
 def test_an_instance_without_a_known_price_has_no_cost(synthesize: Any) -> None:
-    stack = synthesize(mode="sagemaker", instance_type="ml.p3.2xlarge")
-    assert "ml.p3.2xlarge" not in prices.INSTANCE_HOUR
+    stack = synthesize(mode="sagemaker", instance_type="ml.g6.2xlarge")
+    assert "ml.g6.2xlarge" not in prices.INSTANCE_HOUR
     (note,) = rows(stack)[-1]
-    assert "ml.p3.2xlarge" in note["properties"]["markdown"]
+    assert "ml.g6.2xlarge" in note["properties"]["markdown"]

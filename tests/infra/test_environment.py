@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from infra import zoo
 from serving.settings import Settings
 from templates import MODEL_DATA, MODEL_ID
 
@@ -94,7 +95,7 @@ def test_the_longest_values_fit_the_limits_of_both_services(
     environments = synthesize(
         mode="both",
         sagemaker_type=sagemaker_type,
-        model_name="m" * 128,
+        model_name=max(zoo.NAMES, key=len),
         model_data="s3://bucket/" + longest("k", ".tar.gz", 1024 - len("s3://bucket/")),
         model_id=MODEL_ID,
         uri_allowlist=longest("images.example.com,", "example.org", 1024),

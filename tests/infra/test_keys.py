@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import pytest
 
+from infra import zoo
 from infra.config import Config
 from infra.context import ConfigError, read_config
 from serving.settings import UriAllowlist
@@ -15,17 +16,24 @@ def numbered(prefix: str, count: int) -> str:
     return ",".join(f"{prefix}{n:017x}" for n in range(count))
 
 
+PACKAGE = "arn:aws:sagemaker:eu-west-1:123456789012:model-package"
+PATH = ":model-package/cats-and-dogs/123"
 RULES = {key.name: key.metadata["rule"] for key in fields(Config)}
 
 # What is given, from the command line as text and from cdk.json as JSON; and what it means.
 GOOD: dict[str, list[tuple[object, object]]] = {
     "mode": [(mode, mode) for mode in ("lambda", "sagemaker", "both")],
     "stack_name": [(name, name) for name in ("c", "cats-in-production", "C" * 128)],
-    "model_name": [(n, n) for n in ("mobilenetv3_large", "resnet18_v1b_0.89", "m" * 128)],
+    "model_name": [(name, name) for name in zoo.NAMES],
     "instance_type": [(i, i) for i in ("ml.c7i.2xlarge", "ml.g5.xlarge", "ml.g4dn.xlarge")],
     "alarm_email": [(a, a) for a in ("team@example.com", "o'hara+ml@mail.example.co.uk")],
+    "model_folder": [(f, f) for f in ("examples/iris", "../my models/cats.v2/", "/cats")],
     "model_data": [(d, d) for d in (MODEL_DATA, "s3://b-1/a_b(1)/x=1/v1+2.tar.gz")],
     "model_id": [(MODEL_ID, MODEL_ID)],
+    "model_package_arn": [
+        (arn, arn)
+        for arn in (f"{PACKAGE}/cats/1", "arn:aws-cn:sagemaker:cn-north-1:1" + "0" * 11 + PATH)
+    ],
     "lambda_memory_mb": [("128", 128), ("10240", 10240), (3008, 3008)],
     "lambda_timeout_seconds": [("1", 1), ("900", 900)],
     "lambda_ephemeral_mb": [("512", 512), ("10240", 10240)],
@@ -38,6 +46,8 @@ GOOD: dict[str, list[tuple[object, object]]] = {
     "data_capture_percent": [("0", 0), ("100", 100)],
     "serverless_memory_mb": [("1024", 1024), (6144, 6144)],
     "serverless_max_concurrency": [("1", 1), ("200", 200)],
+    "batch_input": [(f, f) for f in ("s3://b-1", "s3://work/in/", "s3://work/a=1/b_(2)")],
+    "batch_output": [(f, f) for f in ("s3://b-1/out", "s3://work/out/")],
     "url_auth": [("iam", "iam")],
     "url_cors_origins": [
         ("*", ("*",)),
@@ -72,6 +82,8 @@ GOOD: dict[str, list[tuple[object, object]]] = {
 NEEDED: dict[str, dict[str, str]] = {
     "model_data": {"model_id": MODEL_ID},
     "min_instances": {"max_instances": "2"},
+    "batch_input": {"batch_output": "s3://answers"},
+    "batch_output": {"batch_input": "s3://work/in"},
     "max_instances": {"min_instances": "1"},
     "subnet_ids": {"security_group_ids": GROUPS},
     "security_group_ids": {"subnet_ids": SUBNETS},
@@ -80,7 +92,7 @@ NUMBER = ["", "1e3", " 512", "-512", "５１２", "1" * 5000, 512.5, True]  # no
 BAD: dict[str, list[object]] = {
     "mode": ["x", "", "Lambda", "false", False, ["lambda"]],
     "stack_name": ["2cats", "cats\n", "c" * 129, "cats_in_production", ""],
-    "model_name": ["../cats", "", ".cats", "m" * 129, "a/b"],
+    "model_name": ["../cats", "", ".cats", "m" * 129, "a/b", "resnet50_v1b_gn\n"],
     "instance_type": [
         "m5.large",
         "ml.m5",
@@ -98,6 +110,7 @@ BAD: dict[str, list[object]] = {
         "",
         True,
     ],
+    "model_folder": ["", ".", "..", "examples/..", "my cats", "cats\n", "c" * 129],
     "model_data": [
         "model.tar.gz",
         "https://models.s3.amazonaws.com/cats.tar.gz",
@@ -111,6 +124,15 @@ BAD: dict[str, list[object]] = {
         "s3://models/cats.tar.gz\n",
     ],
     "model_id": ["", "cats", MODEL_ID.upper(), MODEL_ID[1:], MODEL_ID + "0"],
+    "model_package_arn": [
+        "cats/1",
+        f"{PACKAGE}/cats",  # the group, or a package without one
+        f"{PACKAGE}/cats/0",
+        f"{PACKAGE}/cats/latest",
+        f"{PACKAGE}/cats/1\n",
+        f"{PACKAGE}/{'c' * 64}/1",
+        PACKAGE.replace("sagemaker", "s3") + "/cats/1",
+    ],
     "lambda_memory_mb": [*NUMBER, "127", "10241"],
     "lambda_timeout_seconds": [*NUMBER, "0", "901"],
     "lambda_ephemeral_mb": [*NUMBER[1:], "511", "10241"],
@@ -123,6 +145,8 @@ BAD: dict[str, list[object]] = {
     "data_capture_percent": ["-1", "101", "10%", "0.5", True],
     "serverless_memory_mb": ["1000", "7168", "512", "3GB", 3072.5],
     "serverless_max_concurrency": ["0", "201"],
+    "batch_input": ["work", "s3://", "s3://work/*", "s3://WORK/in", "s3://work//in", "s3://w/é"],
+    "batch_output": ["work/out", "https://work.s3.amazonaws.com/", "s3://work/${aws:username}", ""],
     "url_auth": ["aws_iam", "NONE", "", "None", False],
     "url_cors_origins": [
         "",
@@ -204,7 +228,8 @@ def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(key: str, give
         parse(**{key: given})
     (line,) = str(caught.value).splitlines()
     value = given if isinstance(given, str) else json.dumps(given)
-    assert line == f"{key}={value!r}: it must be {RULES[key].allowed}"
+    allowed = f"{key}={value!r}: it must be {RULES[key].allowed}"
+    assert line.partition("; did you mean ")[0] == allowed
 
 
 @pytest.mark.parametrize(
@@ -227,3 +252,29 @@ def test_what_is_allowed_is_said_in_words(key: str, named: str) -> None:
 @pytest.mark.parametrize("given", [given for given, _ in GOOD["uri_allowlist"]])
 def test_the_container_takes_every_entry_that_is_allowed(given: object) -> None:
     UriAllowlist.parse(",".join(parse(uri_allowlist=given).uri_allowlist))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("mobilenet_1.0", "; did you mean mobilenet1.0 or mobilenetv2_1.0 or mobilenet0.5?"),
+        ("efficientnet_lite1", "; did you mean efficientnet_lite0?"),
+        ("ResNet50_v1", "; did you mean resnet50_v1 or "),
+        ("resnet50_v1b_gn", "; did you mean resnet50_v1b or "),  # MXNet cannot export it
+        ("gpt", ""),
+    ],
+)
+def test_a_misspelt_model_gets_the_nearest_before_anything_is_built(name: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(model_name=name)
+    line = str(caught.value)
+    assert hint in line
+    assert ("did you mean" in line) == bool(hint)
+
+
+@pytest.mark.filterwarnings("ignore")  # what MXNet and GluonCV use is deprecated since
+def test_the_names_are_those_that_the_image_can_be_built_with() -> None:
+    from serving.zoo import classification_names
+
+    assert {*zoo.NAMES, "resnet50_v1b_gn"} == {*classification_names(), zoo.DEFAULT}
+    assert len(set(zoo.NAMES)) == len(zoo.NAMES)

@@ -30,9 +30,9 @@ def screenshot(page: str | Path, png: Path, width: int = 1000, height: int = 100
     assert png.is_file(), "the browser made no picture"
 
 
-def dump_dom(page: str | Path) -> str:
+def dump_dom(page: str | Path, *options: str) -> str:
     """The page's elements as text, after it has loaded."""
-    return _run(page, "--dump-dom")
+    return _run(page, "--dump-dom", *options)
 
 
 def _run(page: str | Path, *options: str) -> str:

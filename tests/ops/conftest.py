@@ -71,7 +71,7 @@ def script() -> Iterator[Script]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        do_GET = do_HEAD = do_POST = _answer  # noqa: N815 - http.server's names
+        do_GET = do_HEAD = do_POST = do_PUT = _answer  # noqa: N815 - http.server's names
 
         def log_message(self, *_: object) -> None:
             pass

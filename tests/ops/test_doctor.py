@@ -388,6 +388,59 @@ def test_model_data_of_another_account(
     assert "s3:GetObject on s3://private/model.tar.gz and s3:ListBucket" in found["model data"][1]
 
 
+def test_a_package_of_the_registry(
+    healthy: Any, report: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its approval as it is today, and then its artifact."""
+    sagemaker, s3 = healthy.client("sagemaker"), healthy.client("s3")
+    s3.create_bucket(
+        Bucket="models",
+        CreateBucketConfiguration={"LocationConstraint": sagemaker.meta.region_name},
+    )
+    s3.put_object(Bucket="models", Key="cats.tar.gz", Body=b"")
+    sagemaker.create_model_package_group(
+        ModelPackageGroupName="cats", ModelPackageGroupDescription="cats"
+    )
+
+    def registered(*uris: str) -> str:
+        containers = [{"Image": "an-image", "ModelDataUrl": uri} for uri in uris]
+        arn: str = sagemaker.create_model_package(
+            ModelPackageGroupName="cats",
+            ModelApprovalStatus="PendingManualApproval",
+            InferenceSpecification={"Containers": containers, "SupportedContentTypes": ["*/*"]},
+        )["ModelPackageArn"]
+        return arn
+
+    def approve(arn: str) -> None:
+        sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+
+    arn = registered("s3://models/cats.tar.gz")
+    status, found = report("--model-package-arn", arn)
+    assert (status, found["model package"][0]) == (1, "fails")
+    assert f"{arn} is PendingManualApproval, not Approved" in found["model package"][1]
+    assert "--model-approval-status Approved" in found["model package"][1]
+    approve(arn)
+    assert report("--model-package-arn", arn)[1]["model package"][0] == "ok"
+
+    for uris, says in (
+        (["s3://models/gone.tar.gz"], "there is no s3://models/gone.tar.gz"),
+        (["s3://models/cats.tar.gz"] * 2, "has 2 containers"),
+    ):
+        arn = registered(*uris)
+        approve(arn)
+        status, found = report("--model-package-arn", arn)
+        assert (status, found["model package"][0]) == (1, "fails")
+        assert says in found["model package"][1]
+    for absent, says in (
+        (f"{arn}9", "there is no "),
+        (arn.replace("eu-central-1", "us-east-1"), "is a package of us-east-1"),
+        ("cats", "is a package of no region"),
+    ):
+        status, found = report("--model-package-arn", absent)
+        assert (status, found["model package"][0]) == (1, "fails")
+        assert says in found["model package"][1]
+
+
 def test_the_tools_and_the_app_agree(tmp_path: Path) -> None:
     """They import nothing of each other, so what both know is compared here."""
     defaults = {key.name: key.default for key in fields(Config)}

@@ -6,33 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from cases import PHOTOS
 from ops import async_endpoint
 from ops.faces import HttpFace
+from tests.signature import verify
 
 CAT = str(PHOTOS / "cat.jpg")
 ENDPOINT = "/endpoints/the-endpoint/invocations"
-
-
-def verify_signature(request: Any, url: str, access_key: str) -> None:
-    """As Lambda does: the signature must be of this very method, URL, headers and body."""
-    scheme, _, rest = request.headers["authorization"].partition(" ")
-    parts = dict(part.strip().split("=", 1) for part in rest.split(","))
-    assert scheme == "AWS4-HMAC-SHA256"
-    assert parts["Credential"].split("/")[0] == access_key
-    assert parts["Credential"].split("/")[2:] == ["eu-central-1", "lambda", "aws4_request"]
-    names = parts["SignedHeaders"].split(";")
-    assert {"host", "x-amz-security-token", "content-type"} <= set(names)
-    signed = {name: request.headers[name] for name in names}
-    again = AWSRequest(request.method, url + request.path, signed, data=request.body)
-    again.context["timestamp"] = request.headers["x-amz-date"]
-    auth = SigV4Auth(Credentials(access_key, "secret"), "lambda", "eu-central-1")
-    text = auth.string_to_sign(again, auth.canonical_request(again))
-    assert parts["Signature"] == auth.signature(text, again)
 
 
 @pytest.fixture
@@ -44,7 +25,7 @@ def both(account: Any, script: Any, face: HttpFace) -> Any:
         return face.send("POST", "/invocations", content_type, request.body)
 
     def function_url(request: Any) -> tuple[int, dict[str, str], bytes]:
-        verify_signature(request, script.url, account.access_key)
+        assert "content-type" in verify(request, script.url, "lambda")
         reply = ask(request)
         return reply.status, {"Content-Type": "application/json"}, reply.body
 

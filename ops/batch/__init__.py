@@ -1,0 +1,1 @@
+"""`python -m ops batch`: many records at once, by SageMaker Batch Transform."""

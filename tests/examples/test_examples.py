@@ -1,0 +1,39 @@
+"""The golden cases of every model in examples/, or of the one that MODEL_FOLDER names.
+
+Each through the pipeline and both faces, and byte for byte the same from all three.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import cases
+from cases import Case
+from model_folders import Models
+from ops.faces import ROOT
+
+NAMED = os.environ.get("MODEL_FOLDER")
+FOLDERS = (
+    [Path(NAMED).resolve()]
+    if NAMED
+    else sorted(path.parent for path in (ROOT / "examples").glob("*/golden.json"))
+)
+CASES = [
+    pytest.param(folder, case, id=f"{folder.name}: {case.name.removeprefix('golden: ')}")
+    for folder in FOLDERS
+    for case in cases.read(folder / "golden.json", folder)
+]
+
+
+@pytest.mark.parametrize(("folder", "case"), CASES)
+def test_golden(folder: Path, case: Case, models: Models) -> None:
+    model = models[folder]
+    call = (case.method, case.path, case.headers, case.body({}))
+    first = model.pipeline.send(*call)
+    case.check(first, {})
+    for face in (model.http, model.function):
+        reply = face.send(*call)
+        assert (reply.status, reply.body) == (first.status, first.body), face.name
+    if case.is_json:
+        case.check_direct(model.function.invoke(case.event({})), {})

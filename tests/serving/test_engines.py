@@ -1,0 +1,98 @@
+"""Where a graph runs: on a GPU that is there, and never because of one that is not.
+
+No GPU is here: ONNX Runtime is told that it has CUDA, and which session it makes is looked at.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from serving import engines
+
+PICTURE = np.zeros((1, 3, 224, 224), np.float32)
+CPU = "CPUExecutionProvider"
+
+
+@pytest.fixture
+def with_cuda(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """ONNX Runtime built for CUDA; `asked` is what a session was to run on, `works` whether it
+    does, `preloaded` whether CUDA's libraries were."""
+    seen: dict[str, Any] = {"works": True, "preloaded": False}
+    session = onnxruntime.InferenceSession
+
+    class Session:
+        def __init__(self, path: Path, options: Any, providers: Any) -> None:
+            seen["asked"] = providers
+            self._on_cpu = session(path, options, providers=[CPU])
+
+        def get_providers(self) -> list[str]:
+            names = [p if isinstance(p, str) else p[0] for p in seen["asked"]]
+            return names if seen["works"] else [CPU]
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._on_cpu, name)
+
+    built_for = ["TensorrtExecutionProvider", "CUDAExecutionProvider", CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: built_for)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: seen.update(preloaded=True))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    return seen
+
+
+@pytest.fixture
+def with_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(engines, "NVIDIA", tmp_path / "nvidiactl")
+
+
+def test_an_image_for_gpus_needs_none(with_cuda: Any, artifact_folder: Path) -> None:
+    forward = engines.load(artifact_folder, 1)
+    assert with_cuda["asked"] == [CPU]
+    assert not with_cuda["preloaded"]  # it would take a gigabyte from Lambda's memory
+    assert forward(PICTURE).shape == (1, 1000)
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_a_gpu_comes_first_and_the_cpu_helps_out(with_cuda: Any, artifact_folder: Path) -> None:
+    forward = engines.load(artifact_folder, 1)
+    (first, options), second = with_cuda["asked"]
+    assert (first, second) == ("CUDAExecutionProvider", CPU)
+    # Every process chooses the same convolutions, at full precision.
+    assert options == {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
+    assert with_cuda["preloaded"]
+    assert forward(PICTURE).shape == (1, 1000)
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_a_gpu_that_cannot_be_used_is_told_of_and_not_needed(
+    with_cuda: Any, artifact_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_cuda["works"] = False
+    assert engines.load(artifact_folder, 1)(PICTURE).shape == (1, 1000)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "needs a driver of version 580" in record.getMessage()
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_a_gpu_beside_an_image_without_cuda_is_told_of(
+    artifact_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert engines.load(artifact_folder, 1)(PICTURE).shape == (1, 1000)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "WITH_CUDA" in record.getMessage()
+
+
+def test_the_cuda_that_is_named_is_the_one_that_is_locked() -> None:
+    folder = Path(engines.__file__).parents[1]
+    locked = (folder / "requirements-cuda.txt").read_text()
+    assert f"nvidia-cudnn-cu{engines.CUDA}==" in locked
+    assert f"nvidia-cuda-runtime=={engines.CUDA}." in locked
+    # On a CPU it has to answer as the image without it: the same release.
+    assert f"onnxruntime-gpu=={onnxruntime.__version__} " in locked
+    assert f"onnxruntime=={onnxruntime.__version__} " in (folder / "requirements.txt").read_text()
