@@ -1,6 +1,6 @@
-# `make` lists the commands. Three environments are made, since their pins exclude each other: .venv
-# runs everything, .venv-builder only exports models (container/requirements-build.in says why), and
-# .venv-aws is the control plane that the deploy test deploys to.
+# `make` lists the commands. Several environments are made, since their pins exclude each other: .venv
+# runs everything, .venv-builder only exports models (container/requirements-build.in says why),
+# .venv-aws is the control plane that the deploy test deploys to, .venv-sdk2 and -sdk3 are clients.
 
 MODEL_NAME ?= efficientnet_lite0
 WITH_MXNET ?= 1
