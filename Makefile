@@ -202,7 +202,7 @@ setup: .venv/installed $(ARTIFACT)/manifest.json
 .venv/installed: requirements-pip.txt requirements-dev.txt container/requirements.txt \
 		container/requirements-mxnet.txt container/requirements-emulator.txt \
 		tests/infra/requirements.txt
-	@echo 'making .venv'
+	@echo 'making .venv; once, and it takes minutes'
 	@$(call venv,.venv)
 	@.venv/bin/python $(LOCKED) -r requirements-pip.txt
 	@.venv/bin/python $(LOCKED) -r container/requirements.txt

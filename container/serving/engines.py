@@ -48,6 +48,11 @@ def _load_onnx(path: Path, threads: int) -> Forward:
     options.log_severity_level = 4  # it would say on stderr what it raises
     session = open_session(path, options)
     name = session.get_inputs()[0].name
+    outputs = [output.name for output in session.get_outputs()]
+    if len(outputs) != 1:
+        raise StartError(
+            f"{path.name} has {len(outputs)} outputs ({', '.join(outputs)[:200]}); it must have one"
+        )
 
     def forward(batch: Tensor) -> Tensor:
         logits: Tensor = session.run(None, {name: batch})[0]

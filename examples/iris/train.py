@@ -33,7 +33,7 @@ def main(artifact: Path) -> None:
         options={"zipmap": False},
         target_opset=17,
     )
-    del graph.graph.output[0]  # the class, which the probabilities say too
+    del graph.graph.output[0]  # the class: the server takes a graph of one output
     artifact.mkdir(exist_ok=True)
     (artifact / "model.onnx").write_bytes(graph.SerializeToString())
     (artifact / "labels.txt").write_text("".join(f"{name}\n" for name in iris.target_names))

@@ -5,6 +5,7 @@ No GPU is here: ONNX Runtime is told that it has CUDA, and which session it make
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import onnxruntime
 import pytest
 
 from serving import engines
+from serving.errors import StartError
 
 PICTURE = np.zeros((1, 3, 224, 224), np.float32)
 CPU = "CPUExecutionProvider"
@@ -96,3 +98,13 @@ def test_the_cuda_that_is_named_is_the_one_that_is_locked() -> None:
     # On a CPU it has to answer as the image without it: the same release.
     assert f"onnxruntime-gpu=={onnxruntime.__version__} " in locked
     assert f"onnxruntime=={onnxruntime.__version__} " in (folder / "requirements.txt").read_text()
+
+
+def test_a_graph_of_several_outputs_is_refused(
+    monkeypatch: pytest.MonkeyPatch, artifact_folder: Path
+) -> None:
+    """The first would be taken for the answer; that of scikit-learn's classifiers is the class."""
+    outputs = [SimpleNamespace(name=name) for name in ("label", "probabilities")]
+    monkeypatch.setattr(onnxruntime.InferenceSession, "get_outputs", lambda _: outputs)
+    with pytest.raises(StartError, match=r"has 2 outputs \(label, probabilities\)"):
+        engines.load(artifact_folder, 1)
