@@ -57,14 +57,19 @@ def test_versions_are_kept_to_go_back_to(both: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "key",
-    ["lambda_memory_mb", "lambda_timeout_seconds", "lambda_ephemeral_mb", "model_name"],
+    ("key", "value"),
+    [
+        ("lambda_memory_mb", "1024"),
+        ("lambda_timeout_seconds", "59"),
+        ("lambda_ephemeral_mb", "1024"),
+        ("model_name", "mobilenetv3_large"),
+    ],
 )
 def test_what_changes_the_function_is_a_new_version(
-    synthesize: Any, configured: Any, key: str
+    synthesize: Any, configured: Any, key: str, value: str
 ) -> None:
     before, _ = configured("lambda").only("AWS::Lambda::Version")
-    changed = synthesize(mode="lambda", **{key: "59" if key.endswith("seconds") else "1024"})
+    changed = synthesize(mode="lambda", **{key: value})
     assert changed.only("AWS::Lambda::Version")[0] != before
 
 
