@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,3 +83,12 @@ def _message_in(value: object) -> str:
     said = value.get("message") or value.get("Message") or value.get("errorMessage")
     reason = value.get("Reason")
     return " ".join(str(part) for part in (said, reason and f"({reason})") if part)
+
+
+def classes_of(value: object) -> Sequence[tuple[str, str]]:
+    """Each label with its probability; none where the answer is another model's."""
+    results = value.get("results") if isinstance(value, dict) else None
+    try:
+        return [(str(result["label"]), str(result["prob"])) for result in results or ()]
+    except (TypeError, KeyError):
+        return []

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
-from ops.answers import Answer, media_type
+from ops.answers import Answer, classes_of, media_type
 from ops.aws import (
     AWS_ERRORS,
     Aws,
@@ -123,12 +123,3 @@ def show(picture: Picture, answer: Answer, by: str, console: Console) -> None:
         console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
     else:
         console.out(json.dumps(answer.value, indent=2, ensure_ascii=False), highlight=False)
-
-
-def classes_of(value: object) -> Sequence[tuple[str, str]]:
-    """Each label with its probability; none where the answer is another model's."""
-    results = value.get("results") if isinstance(value, dict) else None
-    try:
-        return [(str(result["label"]), str(result["prob"])) for result in results or ()]
-    except (TypeError, KeyError):
-        return []

@@ -11,6 +11,7 @@ import selectors
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -114,7 +115,7 @@ class DrainingWorker(ThreadWorker):
                 time.sleep(_LOOK_AGAIN_SECONDS)
             return
         self.nr_conns += 1
-        self._wait(conn)
+        self._wait(conn, self.pending_conns, self.on_pending_socket_readable)
         self._publish()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
@@ -144,14 +145,17 @@ class DrainingWorker(ThreadWorker):
 
     # In the main loop: connections without a thread
 
-    def _wait(self, conn: Connection) -> None:
-        """For the first byte of a connection."""
-        seconds = self.cfg.keepalive if self.alive else _LINGER_SECONDS
+    def _wait(
+        self,
+        conn: Connection,
+        kind: deque[Connection],
+        ready: Callable[[Connection, socket.socket], None],
+    ) -> None:
+        """For the first byte of a connection, or of its next request."""
         conn.since = time.monotonic()
-        conn.timeout = conn.since + seconds
-        self.pending_conns.append(conn)
-        ready = partial(self.on_pending_socket_readable, conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, ready)
+        conn.timeout = conn.since + (self.cfg.keepalive if self.alive else _LINGER_SECONDS)
+        kind.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(ready, conn))
 
     def _finish_later(self, conn: Connection) -> None:
         """For the rest of a request; its first bytes are here."""
@@ -233,12 +237,7 @@ class DrainingWorker(ThreadWorker):
         elif conn.incoming.size:
             self._finish_later(conn)
         else:
-            seconds = self.cfg.keepalive if self.alive else _LINGER_SECONDS
-            conn.since = time.monotonic()
-            conn.timeout = conn.since + seconds
-            self.keepalived_conns.append(conn)
-            ready = partial(self.on_client_socket_readable, conn)
-            self.poller.register(conn.sock, selectors.EVENT_READ, ready)
+            self._wait(conn, self.keepalived_conns, self.on_client_socket_readable)
 
     def _linger(self, conn: Connection) -> None:
         """Close our end, and the connection when the peer has closed its own.

@@ -24,7 +24,7 @@ EXAMPLES = """\
 examples:
   python -m ops batch --dry-run                    the request, and nothing is started
   python -m ops batch                              all that is below the stack's batch_input
-  python -m ops batch s3://work/in/may s3://work/out --instances 4 --instance-type ml.c6i.xlarge
+  python -m ops batch s3://jobs/in/may s3://jobs/out --instances 4 --instance-type ml.c6i.xlarge
   python -m ops batch --content-type application/x-image    an object is a picture
 
 exit status: 0 every record has its answer, which may be an error; 1 the job failed, or one has

@@ -11,10 +11,11 @@ from itertools import zip_longest
 from string import Template
 from typing import Any
 
+from ops.answers import classes_of
 from ops.findings import Finding
 from ops.parity import inputs, plot
 from ops.parity.conclusions import Row
-from ops.parity.report import Report, classes
+from ops.parity.report import Report
 from ops.parity.style import STYLE
 
 # Larger ones have no thumbnail: a page that nobody can mail is of no use.
@@ -110,11 +111,11 @@ def _answer(value: Any, first: Any) -> str:
     if isinstance(error, dict):
         code, message = error.get("code", ""), error.get("message", "")
         return f"<p class='status'><b>{escape(str(code))}</b><br>{escape(str(message))}</p>"
-    if not (found := classes(value)):
+    if not (found := classes_of(value)):
         text = json.dumps(value, indent=1, ensure_ascii=False)
         return f"<pre>{escape(text[:_LONGEST])}</pre>"
     rows = []
-    for (label, prob), other in zip_longest(found, classes(first)[: len(found)]):
+    for (label, prob), other in zip_longest(found, classes_of(first)[: len(found)]):
         changed = "" if (label, prob) == other else ' class="changed"'
         rows.append(
             f"<tr{changed}><td>{escape(label)}</td><td class='number'>{escape(prob)}</td>"

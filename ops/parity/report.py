@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from ops.answers import classes_of
 from ops.findings import Finding, State, exit_status
 from ops.parity.comparing import Difference, Heard
 from ops.parity.conclusions import Row
@@ -117,17 +118,8 @@ def summary(heard: Heard) -> str:
         return f"{heard.status} {heard.error.get('code')}"
     if isinstance(value, list):
         return f"{heard.status}, {len(value)} answers"
-    best = classes(value)[:1]
+    best = classes_of(value)[:1]
     return f"{heard.status} {best[0][0]} {best[0][1][:6]}" if best else f"{heard.status} {value}"
-
-
-def classes(value: Any) -> list[tuple[str, str]]:
-    """Each label with its probability; none where the answer is another model's."""
-    results = value.get("results") if isinstance(value, dict) else None
-    try:
-        return [(str(result["label"]), str(result["prob"])) for result in results or ()]
-    except (TypeError, KeyError):
-        return []
 
 
 def _cells(row: Row) -> list[str]:

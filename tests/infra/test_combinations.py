@@ -87,20 +87,20 @@ CASES = {
         ),
     ],
     ("batch_input", "batch_output"): [
-        Case({"batch_input": "s3://work"}, "s3://work", {"batch_output": "s3://answers"}),
-        Case({"batch_input": "s3://work"}, "s3://work", {"batch_input": None}),
+        Case({"batch_input": "s3://jobs"}, "s3://jobs", {"batch_output": "s3://answers"}),
+        Case({"batch_input": "s3://jobs"}, "s3://jobs", {"batch_input": None}),
     ],
     ("batch_output", "batch_input"): [
-        Case({"batch_output": "s3://work"}, "s3://work", {"batch_input": "s3://work/in"}),
+        Case({"batch_output": "s3://jobs"}, "s3://jobs", {"batch_input": "s3://jobs/in"}),
         Case(
-            {"batch_input": "s3://work/a", "batch_output": "s3://work/a/"},
-            "s3://work/a/",
-            {"batch_output": "s3://work/ab"},
+            {"batch_input": "s3://jobs/a", "batch_output": "s3://jobs/a/"},
+            "s3://jobs/a/",
+            {"batch_output": "s3://jobs/ab"},
         ),
         Case(
-            {"batch_input": "s3://work/", "batch_output": "s3://work/out"},
-            "s3://work/out",
-            {"batch_input": "s3://work/in"},
+            {"batch_input": "s3://jobs/", "batch_output": "s3://jobs/out"},
+            "s3://jobs/out",
+            {"batch_input": "s3://jobs/in"},
         ),
     ],
     ("min_instances", "max_instances"): [

@@ -23,8 +23,8 @@ from ops.local import process_environment
 
 OUTPUTS = {
     "BatchModelName": "the-model",
-    "BatchInput": "s3://work/in/",
-    "BatchOutput": "s3://work/out/",
+    "BatchInput": "s3://jobs/in/",
+    "BatchOutput": "s3://jobs/out/",
 }
 
 
@@ -100,7 +100,7 @@ def sagemaker(
     account.deploy(OUTPUTS)
     s3 = account.client("s3")
     where = {"LocationConstraint": boto3.Session().region_name or "eu-central-1"}
-    s3.create_bucket(Bucket="work", CreateBucketConfiguration=where)
+    s3.create_bucket(Bucket="jobs", CreateBucketConfiguration=where)
     account.client("sagemaker").create_model(
         ModelName="the-model",
         PrimaryContainer={"Image": "an-image"},
@@ -121,7 +121,7 @@ def batch(account: Any, ops: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def put(sagemaker: SageMaker, key: str, body: bytes) -> None:
-    sagemaker.s3.put_object(Bucket="work", Key=key, Body=body)
+    sagemaker.s3.put_object(Bucket="jobs", Key=key, Body=body)
 
 
 @pytest.mark.parametrize("strategy", [(), ("--strategy", "MultiRecord", "--max-payload-mb", "1")])
@@ -134,7 +134,7 @@ def test_records_in_and_answers_out(
     put(sagemaker, "in/may/more/b.jsonl", broken)
     put(sagemaker, "in/june/c.jsonl", data)
     sagemaker.ends = [{"TransformJobStatus": "InProgress"}] * 2 + [{}]
-    done = batch("s3://work/in/may/", *strategy)
+    done = batch("s3://jobs/in/may/", *strategy)
     assert done.status == 0, done.err
     assert f"{40 + len(BROKEN)} records, {40 + len(BROKEN)} answers, 6 of them errors: " in done.out
     assert "malformed_request 4, undecodable_image 1, uri_not_allowed 1" in done.out
@@ -142,7 +142,7 @@ def test_records_in_and_answers_out(
     assert asked["ModelName"] == "the-model"
     assert asked["TransformOutput"]["S3OutputPath"] in done.out
     assert asked.get("BatchStrategy") == (strategy[1] if strategy else None)
-    described = batch("s3://work/in/may/", *strategy, "--json")
+    described = batch("s3://jobs/in/may/", *strategy, "--json")
     assert described.status == 0
     facts = json.loads(described.out)
     assert facts["records"] == facts["answers"] == 40 + len(BROKEN)
@@ -163,13 +163,13 @@ def test_a_folder_of_pictures(sagemaker: SageMaker, batch: Callable[..., Any]) -
 def test_the_request_is_shown_and_nothing_is_started(
     sagemaker: SageMaker, batch: Callable[..., Any]
 ) -> None:
-    done = batch("s3://work/in", "s3://work/out/x", "--dry-run", "--instances", "4")
+    done = batch("s3://jobs/in", "s3://jobs/out/x", "--dry-run", "--instances", "4")
     assert done.status == 0, done.err
     request = json.loads(done.out)
     source = request["TransformInput"]["DataSource"]["S3DataSource"]
-    assert source == {"S3DataType": "S3Prefix", "S3Uri": "s3://work/in/"}  # not s3://work/input
+    assert source == {"S3DataType": "S3Prefix", "S3Uri": "s3://jobs/in/"}  # not s3://jobs/input
     name = request["TransformJobName"]
-    assert request["TransformOutput"]["S3OutputPath"] == f"s3://work/out/x/{name}"
+    assert request["TransformOutput"]["S3OutputPath"] == f"s3://jobs/out/x/{name}"
     assert request["TransformResources"] == {"InstanceType": "ml.m5.large", "InstanceCount": 4}
     assert sagemaker.asked == []
 
@@ -189,7 +189,7 @@ def test_a_failure_is_told_with_what_sagemaker_logged(
 
     def loses_one(wanted: Any) -> None:
         work(wanted)
-        sagemaker.s3.delete_object(Bucket="work", Key="out/the-job/wrong.jsonl.out")
+        sagemaker.s3.delete_object(Bucket="jobs", Key="out/the-job/wrong.jsonl.out")
         logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
 
     monkeypatch.setattr(sagemaker, "_work", loses_one)
@@ -223,13 +223,13 @@ def test_a_lost_answer_is_found(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("s3://other/in",), "s3://other/in is not in s3://work/in/"),
-        (("s3://work/input",), "deploy with -c batch_input="),
-        (("s3://work/in", "s3://work/in/out"), "deploy with -c batch_output="),
+        (("s3://other/in",), "s3://other/in is not in s3://jobs/in/"),
+        (("s3://jobs/input",), "deploy with -c batch_input="),
+        (("s3://jobs/in", "s3://jobs/in/out"), "deploy with -c batch_output="),
         (("--instance-type", "ml.g4dn.xlarge"), "for a GPU, send the records to an endpoint"),
         (("--max-payload-mb", "20", "--concurrency", "8"), "is more than 100; lower either"),
         (("--content-type", "image/png", "--strategy", "MultiRecord"), "--strategy is about lines"),
-        ((), "there is no object below s3://work/in/"),
+        ((), "there is no object below s3://jobs/in/"),
     ],
 )
 def test_what_could_not_work_is_not_started(
@@ -248,7 +248,7 @@ def test_a_record_that_is_too_long_is_found_before_it_costs(
     put(sagemaker, "in/a.jsonl", b"{}\n" + b"x" * (4 * 1024**2 + 1) + b"\n{}")
     done = batch()
     assert done.status == 2
-    assert "line 2 of s3://work/in/a.jsonl has 4,194,305 bytes" in done.err
+    assert "line 2 of s3://jobs/in/a.jsonl has 4,194,305 bytes" in done.err
     assert sagemaker.asked == []
     assert batch("--max-payload-mb", "5").status == 0
 

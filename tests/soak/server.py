@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.measured import memory_mb, tree
+from live import workers_of
 from ops import faces
 from ops.faces import HttpFace, Process, Reply
 from ops.local import process_environment
@@ -35,8 +36,7 @@ class Server:
     temporary: Path
 
     def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(child) for child in children.split()]
+        return workers_of(self.process)
 
     def wait_for_ready(self, times: int) -> None:
         """Until so many workers have said that they have the model. Raises as `wait_for`."""
