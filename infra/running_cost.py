@@ -1,6 +1,7 @@
 """What 1,000 calls cost at each target right now: metric maths over list prices.
 
-An estimate: Lambda's free tier and data, storage and transfer are left out.
+An estimate: Lambda's free tier, storage and transfer are left out, and the data of requests, for
+which SageMaker has a price: CloudWatch does not count bytes.
 """
 
 from aws_cdk import Duration
@@ -12,7 +13,7 @@ from infra.lambda_target import LambdaTarget
 from infra.sagemaker_target import SageMakerTarget
 
 PERIOD = Duration.minutes(15)
-LABEL = f"USD per 1,000 calls, list prices of {prices.REGION}, {prices.DATE}"
+LABEL = f"USD per 1,000 calls without data, list prices of {prices.REGION}, {prices.DATE}"
 
 
 def on_lambda(target: LambdaTarget, config: Config) -> MathExpression:

@@ -6,6 +6,7 @@ since the host names of URLs are in no DNS here.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -216,6 +217,7 @@ def test_parity(plane: Cloud, tmp_path: Path) -> None:
 def both_are_the_same(stack: Stack) -> None:
     status, out = stack.parity("--function")
     assert (status, out.splitlines()[-1]) == (0, "The same: 16 inputs, Lambda and SageMaker.")
+    assert checks(out) == checks(readme_block())
     print(out)
     report = stack.report("--function")
     assert (report["status"], report["same"]) == (0, True), report["checks"]
@@ -233,6 +235,18 @@ def both_are_the_same(stack: Stack) -> None:
         "endpoint config": "ok",
     }
     stack.walk.done("mode=both: parity", running)
+
+
+def readme_block() -> str:
+    """What README says that this command prints."""
+    text = (ROOT / "README.md").read_text()
+    return text.partition("$ python -m ops parity --function\n")[2].partition("```")[0]
+
+
+def checks(out: str) -> list[str]:
+    """The list of what was compared, without digests."""
+    lines = [line for line in out.splitlines() if line.startswith("- ")]
+    return [re.sub(r"\b[0-9a-f]{8,}\b", "…", line) for line in lines]
 
 
 def is_found(stack: Stack, plant: Plant, name: str) -> None:

@@ -120,7 +120,7 @@ def cost(stack: Any, target: str, **measured: float) -> float:
         if widget["properties"].get("title") == f"{target}: running cost"
     )
     (expression,) = (metric[0] for metric in widget["properties"]["metrics"] if len(metric) == 1)
-    assert "USD per 1,000 calls" in expression["label"]
+    assert "USD per 1,000 calls without data" in expression["label"]
     assert prices.REGION in expression["label"]
     assert prices.DATE in expression["label"]
     values = {"PERIOD": 900.0}
