@@ -21,6 +21,7 @@ from ops.faces import ROOT, Reply
 GOLDEN = Path(__file__).parent / "golden"
 PHOTOS = ROOT / "container" / "photos"
 TOLERANCE = 1e-5  # of a probability, between CPUs; between faces not a byte may differ
+EXAMPLE = '{"name": "a flower", "request": {"body": {}}, "reply": {"status": 400, "json": {}}}'
 ROUNDED = 2e-4  # of one that a model rounds to four digits
 
 
@@ -68,10 +69,13 @@ class Case:
         return self._fill(body, places).encode()
 
     def check(self, reply: Reply, places: Mapping[str, str]) -> None:
-        """Assert that a reply is this case's."""
-        assert reply.status == self.reply["status"], reply.body
+        """Assert that a reply is this case's; the AssertionError says both."""
+        wanted = self.reply["status"]
+        answered = f"status {reply.status}, {reply.body.decode(errors='replace')}"
+        assert reply.status == wanted, f"answered: {answered}\nexpected: status {wanted}"
         for name, value in self.reply.get("headers", {}).items():
-            assert reply.headers[name] == value
+            given = reply.headers.get(name)
+            assert given == value, f"answered: {name}: {given}\nexpected: {name}: {value}"
         if "text" in self.reply:
             assert reply.body.decode() == self.reply["text"]
         elif "lines" in self.reply:
@@ -87,11 +91,12 @@ class Case:
 
     def _check_json(self, actual: Any, expected: Any, places: Mapping[str, str]) -> None:
         expected = json.loads(self._fill(json.dumps(expected), places))
+        both = f"answered: {json.dumps(actual)}\nexpected: {json.dumps(expected)}"
         probabilities, wanted = _take_probabilities(actual), _take_probabilities(expected)
-        assert actual == _nearly(expected)
+        assert actual == _nearly(expected), both
         assert [float(p) for p in probabilities] == [
             pytest.approx(float(p), rel=0, abs=TOLERANCE) for p in wanted
-        ]
+        ], both
 
     def _fill(self, text: str, places: Mapping[str, str]) -> str:
         def replace(match: re.Match[str]) -> str:
@@ -110,7 +115,23 @@ def load() -> list[Case]:
 
 
 def read(path: Path, files: Path) -> list[Case]:
-    """The cases of a file; `files` has those that they name."""
+    """The cases of a file; `files` has those that they name.
+
+    Raises CollectError, which pytest prints without a traceback.
+    """
+    try:
+        return _read(path, files)
+    except (ValueError, TypeError, KeyError) as error:
+        raise pytest.Collector.CollectError(
+            f"{path}: {error!r}; it holds an array of objects such as {EXAMPLE}"
+        ) from None
+
+
+def _read(path: Path, files: Path) -> list[Case]:
+    found = json.loads(path.read_text())
+    for case in found:
+        if "status" not in case["reply"] or not {"json", "lines", "text"} & case["reply"].keys():
+            raise ValueError(f"the reply of {case['name']!r} lacks status, json, lines or text")
     return [
         Case(
             f"{path.stem}: {case['name']}",
@@ -119,7 +140,7 @@ def read(path: Path, files: Path) -> list[Case]:
             case["reply"],
             files,
         )
-        for case in json.loads(path.read_text())
+        for case in found
     ]
 
 

@@ -31,9 +31,13 @@ def test_golden(folder: Path, case: Case, models: Models) -> None:
     model = models[folder]
     call = (case.method, case.path, case.headers, case.body({}))
     first = model.pipeline.send(*call)
-    case.check(first, {})
-    for face in (model.http, model.function):
-        reply = face.send(*call)
-        assert (reply.status, reply.body) == (first.status, first.body), face.name
-    if case.is_json:
-        case.check_direct(model.function.invoke(case.event({})), {})
+    try:
+        case.check(first, {})
+        for face in (model.http, model.function):
+            reply = face.send(*call)
+            same = (reply.status, reply.body) == (first.status, first.body)
+            assert same, f"{face.name}: {reply.body!r}\npipeline: {first.body!r}"
+        if case.is_json:
+            case.check_direct(model.function.invoke(case.event({})), {})
+    except AssertionError as wrong:  # whoever wrote the case has no use for our stack
+        raise pytest.fail.Exception(str(wrong), pytrace=False) from None
