@@ -4,6 +4,8 @@
 
 MODEL_NAME ?= efficientnet_lite0
 WITH_MXNET ?= 1
+WITH_CUDA ?= 0
+PARTS := --build-arg WITH_MXNET=$(WITH_MXNET) --build-arg WITH_CUDA=$(WITH_CUDA)
 PORT ?= $(if $(filter lambda,$(MAKECMDGOALS)),9000,8080)
 IMAGE ?= one-image
 export MODEL_NAME
@@ -141,12 +143,12 @@ lambda: $(SERVED)
 image:
 ifeq ($(MODEL_FOLDER),)
 	docker build --platform linux/amd64 --tag $(IMAGE) \
-		--build-arg MODEL_NAME=$(MODEL_NAME) --build-arg WITH_MXNET=$(WITH_MXNET) container
+		--build-arg MODEL_NAME=$(MODEL_NAME) $(PARTS) container
 else
 	@rm -rf build/context
 	@python3 -m infra.build_context $(MODEL_FOLDER) build/context
-	docker build --platform linux/amd64 --tag $(IMAGE) --build-arg WITH_MXNET=$(WITH_MXNET) \
-		--build-arg MODEL_NAME=$(notdir $(abspath $(MODEL_FOLDER))) build/context
+	docker build --platform linux/amd64 --tag $(IMAGE) \
+		--build-arg MODEL_NAME=$(notdir $(abspath $(MODEL_FOLDER))) $(PARTS) build/context
 endif
 
 # Both are about the model folder alone; no other artifact is made.

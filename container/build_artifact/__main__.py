@@ -6,13 +6,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from build_artifact import own_network
-from build_artifact.optimise import optimise
+from build_artifact.optimise import ENGINE, optimise
 from build_artifact.own_network import OwnNetwork
 from serving import manifest
 from serving.classifier import Classifier
@@ -68,7 +67,7 @@ def build(
                 f"probability, and {LIMIT:.0e} is the limit"
             )
         facts = manifest.read(folder)
-        facts["engine"] = f"onnxruntime {version('onnxruntime')}"
+        facts["engine"] = ENGINE
         # What was held, and not what was measured: that depends on the CPU, the model id may not.
         facts["max_probability_difference"] = LIMIT
         manifest.write(folder, facts)

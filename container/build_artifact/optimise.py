@@ -6,6 +6,8 @@ from serving import engines
 
 import onnxruntime as ort  # isort: skip - after the line that switches its telemetry off
 
+# Not what importlib.metadata says: with CUDA, the package has another name.
+ENGINE = f"onnxruntime {ort.__version__}"
 _INLINE_BYTES = 1024  # a smaller weight stays in the graph's file
 
 
