@@ -62,7 +62,7 @@ def sweep_point(concurrency: int, rounds: Sequence[Round]) -> dict[str, Any]:
 def show(title: str, runs: Sequence[dict[str, Any]], console: Console) -> None:
     console.print(f"ours against {title}:", soft_wrap=True, markup=False)
     for run in runs:
-        hung = f"; the peer hung {run['hangs']} times" if run["hangs"] else ""
+        hung = f"; the peer's hangs: {run['hangs']}" if run["hangs"] else ""
         if "medians" not in run:
             console.print(f"  {run['concurrency']:>3} connections: nothing{hung}")
             continue

@@ -128,7 +128,7 @@ def _row(
 def _rate(what: str, run: Mapping[str, Any] | None, goal: float, least: float) -> Row:
     if not run:
         return Row(what, "it hung", f"{goal}", f"{least}", "-")
-    hangs = f"; it hung {run['hangs']} times" if run["hangs"] else ""
+    hangs = f"; hangs: {run['hangs']}" if run["hangs"] else ""
     return _row(what, run["ratios"]["requests_per_second"], goal, least, note=hangs)
 
 
