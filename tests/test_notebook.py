@@ -81,4 +81,4 @@ def test_it_is_small_and_says_nothing_of_where_it_ran() -> None:
     text = NOTEBOOK.read_text()
     assert len(text) < LARGEST_BYTES
     assert str(ROOT) not in text
-    assert not re.search(r"/home/|/root/|/Users/|/tmp/", text)
+    assert not re.search(r"/(home|root|Users|tmp)/", text)

@@ -19,7 +19,7 @@ _WARM_UP = 5000
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30, help="of load (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=30, help="of load; 0: none (%(default)s)")
     parser.add_argument("--times", type=float, default=10, help="the capacity (%(default)s)")
     parser.add_argument(
         "--requests", type=int, default=50_000, help="to look for leaks; 0: none (%(default)s)"
@@ -27,9 +27,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a file for the figures, as JSON")
     options = parser.parse_args()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # S3's stand-in tells every request
-    run = asyncio.run(overload(Setting(options.minutes * 60, options.times, progress=True)))
-    print(table(run))
-    figures, problems = {"overload": run.as_json()}, [*run.problems]
+    figures: dict[str, object] = {}
+    problems: list[str] = []
+    if options.minutes:
+        run = asyncio.run(overload(Setting(options.minutes * 60, options.times, progress=True)))
+        print(table(run))
+        figures["overload"] = run.as_json()
+        problems += run.problems
     if options.requests:
         left = asyncio.run(leaks(options.requests, _WARM_UP))
         print(f"{left.requests:,} requests\n  before: {left.before}\n  after:  {left.after}")
