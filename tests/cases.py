@@ -21,8 +21,8 @@ from ops.faces import ROOT, Reply
 GOLDEN = Path(__file__).parent / "golden"
 PHOTOS = ROOT / "container" / "photos"
 TOLERANCE = 1e-5  # of a probability, between CPUs; between faces not a byte may differ
-EXAMPLE = '{"name": "a flower", "request": {"body": {}}, "reply": {"status": 400, "json": {}}}'
 ROUNDED = 2e-4  # of one that a model rounds to four digits
+EXAMPLE = '{"name": "a flower", "request": {"body": {}}, "reply": {"status": 400, "json": {}}}'
 
 
 @dataclass(frozen=True)
