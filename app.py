@@ -5,8 +5,8 @@ import sys
 
 from aws_cdk import App
 
-from infra.context import ConfigError, read_config
-from infra.image import docker_outputs
+from infra.config.context import ConfigError, read_config
+from infra.image.asset import docker_outputs
 from infra.stack import DualInferenceStack
 
 

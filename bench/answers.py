@@ -1,63 +1,79 @@
-"""Which answers count: the classes of one picture, whatever a server wraps them in.
-
-A server that answers fast and wrongly, or with a fast 404, has not been measured but found out.
-"""
+"""The request of every benchmark, and the check that a server answered it rightly."""
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from bench.measured import WrongAnswer
+import cv2
+import numpy as np
+
+from bench.load import WrongAnswer
+from ops.local_servers import ROOT
+from serving import inference
+from serving.artifact.resolve import resolve
+from serving.core.contract import Payload
+from serving.core.settings import Settings
 
 TOLERANCE = 1e-5  # of a probability; the artifact's builder holds two engines to the same
 
-Classes = list[tuple[str, float]]  # label and probability, most probable first
-Envelope = Callable[[Any], Classes]
+Classes = Sequence[tuple[str, float]]  # label and probability, most probable first
 
 
-def results(document: Any) -> Classes:
-    """Of our own wire format, `{"results": [{"label": ..., "prob": ...}, ...]}`."""
+def photograph() -> bytes:
+    """Return the picture of every request: a JPEG of 640x480."""
+    pixels = cv2.imread(str(ROOT / "container" / "photos" / "coffee.png"))
+    small = cv2.resize(pixels, (640, 480), interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
+
+
+def expected_answer(settings: Settings, photo: bytes) -> bytes:
+    """Return the right answer about a picture, found without a server. Raise StartError."""
+    net = inference.load_model(resolve(settings).folder)
+    return json.dumps(inference.infer(Payload(photo, "image/jpeg"), net)).encode()
+
+
+def expected_classes(settings: Settings, photo: bytes) -> Classes:
+    """Return the classes of the right answer. Raise StartError."""
+    return classes(json.loads(expected_answer(settings, photo)))
+
+
+def classes(document: Any) -> Classes:
+    """Return the classes in `{"results": [{"label": ..., "prob": ...}, ...]}`."""
     return [(one["label"], float(one["prob"])) for one in document["results"]]
 
 
 class Gate:
-    """Lets the right answers pass. A body that passed once is compared by its bytes from then on.
+    """Let right answers pass, whatever a server wraps them in.
 
-    So the load generator, which shares the CPUs with what it measures, parses nothing twice.
+    A body that passed once is compared by its bytes from then on: the load generator shares the
+    CPUs with the server, and parses nothing twice.
     """
 
-    def __init__(
-        self, expected: Sequence[tuple[str, float]], tolerance: float, envelope: Envelope = results
-    ) -> None:
-        """`tolerance`: how far a probability may be off; the labels must be the same."""
-        self._expected = list(expected)
-        self._tolerance = tolerance
-        self._envelope = envelope
+    def __init__(self, expected: Classes, tolerance: float = TOLERANCE) -> None:
+        """Take the expected classes, and how far a probability may differ from them."""
+        self._expected, self._tolerance = expected, tolerance
         self._passed: set[bytes] = set()
-        self.largest_difference = 0.0  # of a probability, in the answers so far
 
     def check(self, status: int, body: bytes) -> None:
-        """Raises WrongAnswer."""
+        """Raise WrongAnswer for anything but a 200 with the expected classes."""
         if status == 200 and body in self._passed:
             return
-        if status != 200 or (difference := self._difference(body)) > self._tolerance:
+        difference = self._difference(body) if status == 200 else math.inf
+        if not difference <= self._tolerance:  # so written, it holds for NaN
             raise WrongAnswer(
-                f"wrong answer: {status} {body[:300]!r} where 200 and {self._expected}, each "
-                f"within {self._tolerance:g}, are expected"
+                f"wrong answer: {status} {body[:300]!r}; expected 200 and {self._expected}, each "
+                f"within {self._tolerance:g}"
             )
-        self.largest_difference = max(self.largest_difference, difference)
-        if len(self._passed) < 1000:
-            self._passed.add(body)
+        self._passed.add(body)
 
     def _difference(self, body: bytes) -> float:
-        """Infinite where the classes are others, or there are none."""
+        """Return the largest difference of a probability; infinity if the labels differ."""
         try:
-            classes = self._envelope(json.loads(body))
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            labels, found = zip(*classes(json.loads(body)))
+        except (ValueError, KeyError, TypeError):
             return math.inf
-        if [label for label, _ in classes] != [label for label, _ in self._expected]:
+        expected_labels, expected = zip(*self._expected)
+        if labels != expected_labels:
             return math.inf
-        pairs = zip(classes, self._expected)
-        difference = max((abs(a - b) for (_, a), (_, b) in pairs), default=math.inf)
-        return math.inf if math.isnan(difference) else difference
+        return float(np.max(np.abs(np.subtract(found, expected))))

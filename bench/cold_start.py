@@ -1,14 +1,9 @@
-"""Cold start: from an event to its answer, when no process of the function exists yet.
+"""Measure a Lambda cold start: from an event to its answer, when no process exists yet.
 
-AWS's Runtime Interface Emulator starts the function when the first event comes, so that its answer
-takes what a cold start takes within an environment that is there. Ours and the proof of concept's
-handler by turns, three stages of each:
-
-    imports   until the handler begins to load the model: emulator, interpreter, packages
-    load      the model; ours answers a first picture here too
-    answer    the event: decode, infer, encode
-
-Files are in the page cache for both. Ends with status 1 at a wrong answer.
+AWS's emulator starts the function when the first event comes. Our handler and the proof of
+concept's alternate; with --doorman, a function that forwards to an endpoint and our handler.
+`imports` lasts until the handler loads the model, `load` until it is ready (ours has then answered
+a picture), `answer` is the rest. The exit status is 1 after a wrong answer.
 """
 
 import argparse
@@ -18,161 +13,113 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
-from bench import pipeline  # noqa: E402 - found by the line above
-from bench.answers import TOLERANCE, Gate, results  # noqa: E402
-from bench.environments import PEERS  # noqa: E402
-from bench.measured import WrongAnswer, memory_mb, tree  # noqa: E402
-from bench.ours import CHOICES, data_uri, obey_image_settings, photograph  # noqa: E402
-from bench.report import ratio, write  # noqa: E402
-from ops import faces  # noqa: E402
-from serving.artifact import resolve  # noqa: E402
-from serving.errors import StartError  # noqa: E402
-from serving.settings import Settings  # noqa: E402
+from bench import command, stats  # noqa: E402 - found by the line above
+from bench.answers import Gate, expected_answer, expected_classes, photograph  # noqa: E402
+from bench.load import memory_mb, tree  # noqa: E402
+from bench.servers import endpoint, use_image_environment  # noqa: E402
+from ops import local_servers  # noqa: E402
+from ops.inputs import Input, data_uri  # noqa: E402
+from serving.artifact.resolve import resolve  # noqa: E402
 
-# The proof of concept's handler under the emulator alone: our entry.sh would give it what ours sets
-# for the libraries.
+# The proof of concept's handler runs without entry.sh, which sets variables of libraries.
 SIDES = {
-    "ours": (str(faces.ENTRY),),
-    "proof_of_concept": ("aws-lambda-rie", "python", "-m", "awslambdaric", "handler.handler"),
+    "ours": f"exec {local_servers.ENTRY}",
+    "proof_of_concept": "exec aws-lambda-rie $RIE_OPTIONS python -m awslambdaric handler.handler",
+    "doorman": f"exec {local_servers.ENTRY}",
 }
-STAGES = ("imports", "load", "answer")
+
+# Milliseconds of each stage and of all, and the function's memory (10^6 bytes) after its answer.
+ColdStart = dict[str, float]
 
 
-@dataclass(frozen=True)
-class ColdStart:
-    """Milliseconds of each stage, and the function's memory (10^6 bytes) after its answer."""
-
-    imports: float
-    load: float
-    answer: float
-    rss_mb: float
-    pss_mb: float
-
-    @property
-    def total(self) -> float:
-        return self.imports + self.load + self.answer
-
-
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="bench/cold_start.py", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--pairs", type=int, default=12, help="(%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="3 pairs")
-    parser.add_argument("--out", type=Path, help="write what was measured to this file")
-    options = parser.parse_args(arguments)
-    obey_image_settings()
-    for name in ("OMP_NUM_THREADS", *CHOICES):
-        os.environ.pop(name)  # entry.sh and each handler choose, as they do on Lambda
-    console, printed, photo = Console(highlight=False), sys.stdout, photograph()
-    try:
-        expected = results(json.loads(pipeline.expected_answer(photo)))
-        sys.stdout = printed
-        artifact = resolve(Settings.from_environment(os.environ)).folder
-        gate, pairs = Gate(expected, TOLERANCE), []
-        for number in range((3 if options.quick else options.pairs) + 1):
-            order = list(SIDES)[:: -1 if number % 2 else 1]
-            pair = {side: measure(side, photo, gate, artifact) for side in order}
+def measure(options: argparse.Namespace) -> None:
+    settings, photo = use_image_environment(), photograph()
+    artifact, gate = resolve(settings).folder, Gate(expected_classes(settings, photo))
+    del os.environ["OMP_NUM_THREADS"]  # entry.sh and each handler choose, as they do on Lambda
+    sides = ("doorman", "ours") if options.doorman else ("ours", "proof_of_concept")
+    pairs = []
+    with endpoint(expected_answer(settings, photo)) as forwarding:
+        for number in range(options.pairs + 1):
+            pair = {}
+            for side in sides[:: -1 if number % 2 else 1]:
+                more = forwarding if side == "doorman" else {}
+                pair[side] = cold_start(side, photo, gate, artifact, more)
             if number:  # the first of each read its files from the disk
                 pairs.append(pair)
-                console.print(
-                    f"pair {number}:", *(f"{side} {pair[side].total:.0f} ms" for side in SIDES)
-                )
-    except (WrongAnswer, StartError, faces.FaceError, OSError) as error:
-        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        return 1
-    found = summary(pairs)
-    _show(found, console)
+                times = (f"{side} {pair[side]['total']:.0f} ms" for side in sides)
+                print(f"pair {number}:", *times, flush=True)
+    found = summary(pairs, sides)
+    for side in sides:
+        figures = (f"{key} {value:.0f}" for key, value in found[side]["medians"].items())
+        print(f"{side}: {', '.join(figures)} (ms and MB)")
+    for name in ("times_sooner", "memory"):
+        low, high = found[name]["interval"]
+        print(f"{name}: {found[name]['ratio']:.2f} ({low:.2f} to {high:.2f})")
     if options.out:
-        write(options.out, found, console)
-    return 0
+        stats.write(options.out, found)
 
 
-def measure(side: str, photo: bytes, gate: Gate, artifact: Path) -> ColdStart:
-    """One cold start. Raises WrongAnswer or FaceError."""
-    port = faces.free_port()
-    addresses = [
-        *("--runtime-interface-emulator-address", f"127.0.0.1:{port}"),
-        *("--runtime-api-address", f"127.0.0.1:{faces.free_port()}"),
-    ]
-    program, *handler = SIDES[side]
-    command = [program, *addresses, *handler] if handler else [program]
+def cold_start(
+    side: str, photo: bytes, gate: Gate, artifact: Path, more: Mapping[str, str]
+) -> ColdStart:
+    """Measure one cold start. Raise WrongAnswer or FaceError."""
+    port = local_servers.free_port()
+    addresses = f"--runtime-interface-emulator-address 127.0.0.1:{port} "
+    addresses += f"--runtime-api-address 127.0.0.1:{local_servers.free_port()}"
     environment = {
-        **faces.lambda_settings(),
-        "RIE_OPTIONS": " ".join(addresses),
-        "PYTHONPATH": str(PEERS / "proof_of_concept"),
+        **local_servers.lambda_settings(),
+        "RIE_OPTIONS": addresses,
+        "PYTHONPATH": str(ROOT / "bench" / "peers" / "proof_of_concept"),
         "BENCH_ARTIFACT": str(artifact),
+        **more,
     }
-    event = {"uri": data_uri(photo)}
-    with faces.running(command, environment) as process:
-        faces.wait_until_open(port, process)
-        face = faces.EmulatedLambda(f"http://127.0.0.1:{port}")
+    with local_servers.running(["sh", "-c", SIDES[side]], environment) as process:
+        local_servers.wait_until_open(port, process)
+        face = local_servers.EmulatedLambda(f"http://127.0.0.1:{port}")
         asked = time.time()
-        answer = face.invoke(event)
+        answer = face.invoke({"uri": data_uri(Input("photo", "image/jpeg", photo))})
         answered = time.time()
         gate.check(200, json.dumps(answer).encode())
         ready, load = _ready(process.output)
-        rss, pss = max(memory_mb(tree(process.pid)[1:]).values())
-    return ColdStart(
-        imports=(ready - load - asked) * 1000,
-        load=load * 1000,
-        answer=(answered - ready) * 1000,
-        rss_mb=rss,
-        pss_mb=pss,
-    )
+        rss, pss = max(memory_mb(tree(process.pid)))
+    seconds = {"imports": ready - load - asked, "load": load, "answer": answered - ready}
+    stages = {stage: each * 1000 for stage, each in seconds.items()}
+    return {**stages, "total": sum(stages.values()), "rss_mb": rss, "pss_mb": pss}
 
 
 def _ready(output: str) -> tuple[float, float]:
-    """When the model was loaded, in seconds of the epoch, and how long that took."""
+    """Return when the model was loaded, in seconds of the epoch, and how long that took."""
     for line in output.splitlines():
         if '"message": "ready"' in line:
             record = json.loads(line[line.index("{") :])
             return datetime.fromisoformat(record["timestamp"]).timestamp(), record["seconds"]
-    raise faces.FaceError(f"the handler does not say that it is ready: {output[-500:]}")
+    raise local_servers.FaceError(f"the handler did not log that it is ready: {output[-500:]}")
 
 
-def summary(pairs: Sequence[Mapping[str, ColdStart]]) -> dict[str, Any]:
-    """Medians of each side, and how many times ours is sooner and smaller, with intervals."""
-    ratios = {
-        "times_sooner": [pair["proof_of_concept"].total / pair["ours"].total for pair in pairs],
-        "memory": [pair["ours"].rss_mb / pair["proof_of_concept"].rss_mb for pair in pairs],
+def summary(
+    pairs: Sequence[Mapping[str, ColdStart]], sides: tuple[str, str] = ("ours", "proof_of_concept")
+) -> dict[str, Any]:
+    """Return each handler's medians, and the ratios of time and memory with their intervals."""
+    both = [(pair[sides[0]], pair[sides[1]]) for pair in pairs]
+    found: dict[str, Any] = {
+        "pairs": len(pairs),
+        "times_sooner": stats.interval([peer["total"] / ours["total"] for ours, peer in both]),
+        "memory": stats.interval([ours["rss_mb"] / peer["rss_mb"] for ours, peer in both]),
     }
-    found: dict[str, Any] = {"pairs": len(pairs)}
-    for name, values in ratios.items():
-        found[name] = ratio(values)
-    for side in SIDES:
-        rounds = [pair[side] for pair in pairs]
-        keys = (*STAGES, "total", "rss_mb", "pss_mb")
-        found[side] = {
-            "medians": {k: statistics.median(getattr(one, k) for one in rounds) for k in keys},
-            "rounds": [asdict(one) for one in rounds],
-        }
+    for side, rounds in zip(sides, zip(*both)):
+        medians = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+        found[side] = {"medians": medians, "rounds": list(rounds)}
     return found
 
 
-def _show(found: Mapping[str, Any], console: Console) -> None:
-    for side in SIDES:
-        of = found[side]["medians"]
-        stages = ", ".join(f"{stage} {of[stage]:.0f}" for stage in STAGES)
-        console.print(
-            f"{side}: {of['total']:.0f} ms ({stages}); {of['rss_mb']:.0f} MB resident, "
-            f"{of['pss_mb']:.0f} MB proportional",
-            soft_wrap=True,
-        )
-    for name in ("times_sooner", "memory"):
-        low, high = found[name]["interval"]
-        label = name.replace("_", " ")
-        console.print(f"{label}: {found[name]['ratio']:.2f} ({low:.2f} to {high:.2f})")
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    parser = command.parser_of(__doc__, pairs=12)
+    parser.add_argument("--doorman", action="store_true", help="compare a doorman with ours")
+    sys.exit(command.run(measure, parser))

@@ -1,140 +1,158 @@
-"""The HTTP side: a load generator that is lean enough to share the CPUs with what it measures.
+"""A closed-loop load generator: each connection asks again as soon as it is answered."""
 
-One thread, a selector and raw sockets: each connection asks again as soon as it is answered. One
-that is refused with 503 asks again when it was told to: a client that did not wait would measure
-how fast a server refuses.
-"""
-
-import heapq
-import selectors
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+from urllib.parse import urlsplit
 
-from bench.connection import SILENCE_SECONDS, Broken, Connection, Target
-from bench.measured import Round, WrongAnswer, cpu_seconds, own_cpu_seconds, tree
+import numpy as np
+import psutil
 
 REFUSED = 503
-_WAIT_SECONDS = 1.0  # after a 503 that does not say how long, or a connection that broke
+SILENCE_SECONDS = 30
+PAUSE_SECONDS = 1.0  # after a 503 without Retry-After, or a broken connection
 
 Check = Callable[[int, bytes], None]  # of status and body; raises WrongAnswer
 
 
+class WrongAnswer(Exception):
+    """A benchmark that meets a wrong answer has measured nothing."""
+
+
 class NoAnswer(WrongAnswer):
-    """Silence, or nothing but refusals and connections that ended."""
+    """The server was silent, or only refused requests and broke connections."""
 
 
-class ClosedLoop:
-    """`concurrency` connections, each with one request on its way or waiting after a refusal."""
+@dataclass(frozen=True)
+class Round:
+    """One round of one server. CPU is user and system time of the server's processes."""
 
-    def __init__(
-        self, target: Target, request: bytes, check: Check, concurrency: int, seconds: float
-    ) -> None:
-        self._target, self._request, self._check = target, request, check
-        self._concurrency, self._seconds = concurrency, seconds
-        self._waiting: list[tuple[float, int, Connection]] = []  # a heap, by when to ask again
-        self._on_their_way = 0
-        self.taken: list[float] = []  # seconds of each answer
-        self.refused = self.broken = 0
-        self.rate = 0.0  # answers a second, of those that came within `seconds`
+    requests: int  # answered
+    requests_per_second: float
+    cpu_ms_per_request: float
+    p50_ms: float
+    p99_ms: float
+    client_cpus: float = 0.0  # used by the load generator: 1.0 is a whole CPU
+    other_cpus: float = 0.0  # used by anything else on the machine: noise
+    refused: int = 0  # 503 responses; they count in no other figure
+    broken: int = 0  # connections that ended without an answer; they count in no other figure
 
-    def run(self) -> None:
-        """Raises WrongAnswer, OSError when a connection is refused, ValueError for a bad URL."""
-        with ExitStack() as stack:
-            self._selector = stack.enter_context(selectors.DefaultSelector())
-            connections = [
-                stack.enter_context(closing(Connection(self._target, self._selector)))
-                for _ in range(self._concurrency)
-            ]
-            self._started = self._last = time.perf_counter()
-            self._in_time = 0
-            for connection in connections:
-                self._send(connection)
-            while self._on_their_way or (self._waiting and self._going_on()):
-                self._step()
-        if not self.taken:
-            raise NoAnswer(f"no answer: {self.refused} refusals, {self.broken} broken connections")
-        self.rate = self._in_time / (self._last - self._started)
+    @classmethod
+    def of(
+        cls, requests_per_second: float, cpu_seconds: float, latencies: Sequence[float], **more: Any
+    ) -> "Round":
+        """Build a round from the seconds that each answer took and all CPU seconds together."""
+        p50, p99 = (np.percentile(latencies, (50, 99)) * 1000).tolist()
+        cpu_ms = cpu_seconds / len(latencies) * 1000
+        return cls(len(latencies), requests_per_second, cpu_ms, p50, p99, **more)
 
-    def _going_on(self) -> bool:
-        return time.perf_counter() - self._started < self._seconds
 
-    def _step(self) -> None:
-        pause = float(SILENCE_SECONDS)
-        if self._waiting:
-            pause = max(0.0, self._waiting[0][0] - time.perf_counter())
-        ready = self._selector.select(pause)
-        if not ready and not self._waiting:
-            raise NoAnswer(f"no answer came for {SILENCE_SECONDS} s")
-        for key, _ in ready:
-            self._receive(key.data)
-        while self._waiting and self._waiting[0][0] <= time.perf_counter():
-            connection = heapq.heappop(self._waiting)[2]
-            if self._going_on():
-                self._send(connection)
+@dataclass(frozen=True)
+class Server:
+    """A running server, and what it is asked. Its processes are `pid` and its descendants."""
 
-    def _send(self, connection: Connection) -> None:
+    url: str
+    pid: int
+    body: bytes
+    check: Check
+
+    def round(self, connections: int, seconds: float) -> Round:
+        """Measure a round over new connections. The rate counts the answers within `seconds`.
+
+        Raise WrongAnswer, and OSError if nothing listens.
+        """
+        processes, client = tree(self.pid), psutil.Process()
+        before, client_before = _cpu_seconds(processes), sum(client.cpu_times()[:2])
+        started = time.perf_counter()
+        until = started + seconds
+        with ThreadPoolExecutor(connections) as pool:
+            found = [*pool.map(lambda _: _client(self, until), range(connections))]
+        elapsed = time.perf_counter() - started
+        used = sum(now - before[each] for each, now in _cpu_seconds(processes).items())
+        answers = sorted(answer for each, _, _ in found for answer in each)
+        refused, broken = sum(each for _, each, _ in found), sum(each for _, _, each in found)
+        if not answers:
+            raise NoAnswer(f"no answer: {refused} refusals, {broken} broken connections")
+        in_time = [when for when, _ in answers if when < until] or [answers[0][0]]
+        return Round.of(
+            len(in_time) / (in_time[-1] - started),
+            used,
+            [latency for _, latency in answers],
+            client_cpus=(sum(client.cpu_times()[:2]) - client_before) / elapsed,
+            refused=refused,
+            broken=broken,
+        )
+
+    def faultless(self, connections: int, seconds: float) -> Round:
+        """Measure a round. Raise WrongAnswer for refusals, broken connections and silence, too."""
         try:
-            connection.send(self._request)
-            self._on_their_way += 1
-        except Broken:
-            self.broken += 1
-            self._pause(connection, "")
-
-    def _receive(self, connection: Connection) -> None:
-        try:
-            reply = connection.receive()
-        except Broken:
-            self._on_their_way -= 1
-            self.broken += 1
-            self._pause(connection, "")
-            return
-        if reply is None:
-            return
-        self._on_their_way -= 1
-        if reply.status == REFUSED:
-            self.refused += 1
-            self._pause(connection, reply.retry_after)
-            return
-        self._check(reply.status, reply.body)
-        now = time.perf_counter()
-        self.taken.append(now - connection.sent)
-        if now - self._started < self._seconds or not self._in_time:
-            self._in_time, self._last = len(self.taken), now
-        if now - self._started < self._seconds:
-            self._send(connection)
-
-    def _pause(self, connection: Connection, retry_after: str) -> None:
-        seconds = float(retry_after) if retry_after.isdigit() else _WAIT_SECONDS
-        heapq.heappush(self._waiting, (time.perf_counter() + seconds, id(connection), connection))
+            found = self.round(connections, seconds)
+        except NoAnswer as error:
+            raise WrongAnswer(str(error)) from None
+        if found.broken or found.refused:
+            raise WrongAnswer(f"{found.refused} refused, {found.broken} broken connections")
+        return found
 
 
-def drive(
-    target: Target,
-    request: bytes,
-    check: Check,
-    concurrency: int,
-    seconds: float,
-    *,
-    root: int | None = None,
-) -> Round:
-    """A round over new connections. The rate counts the answers within `seconds`.
+def _client(server: Server, until: float) -> tuple[list[tuple[float, float]], int, int]:
+    """Ask over one connection, which is kept alive while the server does, until the time is over.
 
-    `root`: the process whose tree is the server, where it runs here, for its CPU time. Raises what
-    `ClosedLoop.run` raises.
+    Return when each answer came with its latency, and the numbers of refusals and of broken
+    connections. Raise WrongAnswer, and OSError for no connection.
     """
-    loop = ClosedLoop(target, request, check, concurrency, seconds)
-    pids = tree(root) if root else []
-    server, client, started = cpu_seconds(pids), own_cpu_seconds(), time.perf_counter()
-    loop.run()
-    client_cpus = (own_cpu_seconds() - client) / (time.perf_counter() - started)
-    used = [after - server[pid] for pid, after in cpu_seconds(pids).items()]
-    return Round.of(
-        loop.rate,
-        sum(used),
-        loop.taken,
-        client_cpus=client_cpus,
-        busiest_worker=max(used, default=0.0) / (sum(used) or 1.0),
-        refused=loop.refused,
-        broken=loop.broken,
-    )
+    url, headers = urlsplit(server.url), {"Content-Type": "image/jpeg"}
+    answers, refused, broken = [], 0, 0
+    with closing(HTTPConnection(url.netloc, timeout=SILENCE_SECONDS)) as connection:
+        while (sent := time.perf_counter()) < until:
+            if connection.sock is None:
+                connection.connect()
+            pause = PAUSE_SECONDS
+            try:
+                connection.request("POST", url.path, server.body, headers)
+                reply = connection.getresponse()
+                body = reply.read()
+            except TimeoutError:
+                raise NoAnswer(f"no answer came for {SILENCE_SECONDS} s") from None
+            except (HTTPException, OSError):
+                broken += 1
+                connection.close()
+            else:
+                if reply.status != REFUSED:
+                    server.check(reply.status, body)
+                    now = time.perf_counter()
+                    answers.append((now, now - sent))
+                    continue
+                refused += 1
+                pause = float(reply.headers.get("Retry-After", pause))
+            # A client that did not wait would measure how fast a server refuses.
+            time.sleep(max(0.0, min(pause, until - time.perf_counter())))
+    return answers, refused, broken
+
+
+def tree(root: int) -> list[psutil.Process]:
+    """Return a process and all its descendants, whatever session or group they are in."""
+    process = psutil.Process(root)
+    return [process, *process.children(recursive=True)]
+
+
+def _cpu_seconds(processes: Iterable[psutil.Process]) -> dict[psutil.Process, float]:
+    """Return the user and system time of each process that still exists."""
+    found = {}
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            found[process] = sum(process.cpu_times()[:2])
+    return found
+
+
+def memory_mb(processes: Iterable[psutil.Process]) -> list[tuple[float, float]]:
+    """Return RSS and PSS of each process that still exists, in 10^6 bytes."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            sizes = process.memory_full_info()
+            found.append((sizes.rss / 1e6, sizes.pss / 1e6))
+    return found

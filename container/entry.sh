@@ -1,25 +1,31 @@
 #!/bin/sh
-# The fork. `serve` starts the HTTP server (SageMaker starts a container so); anything else names a
-# handler for Lambda's runtime, under the emulator where no Lambda is around it.
-# Every branch ends in exec: the server has to receive SIGTERM itself.
+# Entry point. `serve` starts the HTTP server, as SageMaker does. No argument, or the name of another
+# Lambda handler, starts the function, outside Lambda under the emulator. Any other word is refused:
+# SageMaker would pay for a `train` that never ends.
+# Every server is started by exec, so that it receives SIGTERM itself.
 set -eu
 
 here=$(dirname -- "$(readlink -f -- "$0")")
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
-# On Lambda the function's own settings say how to log; here the same as there.
+# Outside Lambda, log in the format that the function is deployed with.
 export AWS_LAMBDA_LOG_FORMAT="${AWS_LAMBDA_LOG_FORMAT:-JSON}"
 
-# One heap for all threads: those of their own give freed pictures back to the kernel at every request.
+# Use one heap for all threads: per-thread heaps return each picture's memory to the kernel.
 export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-1}"
 
 # numpy's BLAS, which nothing here calls, would start a thread a CPU, and those spin for 0.1 s of CPU
 # time: at half a CPU, a cold start would be throttled for them.
 export OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-1}"
 
+usage="usage: serve [OPTIONS], or the name of a Lambda handler (default: serving.lambda_handler.handler)"
 case "${1:-}" in
 serve)
     shift
     exec python -m serving.serve "$@"
+    ;;
+-h | --help)
+    echo "$usage"
+    exit
     ;;
 "" | lambda.handler) # the proof of concept's name for it
     set -- serving.lambda_handler.handler
@@ -27,6 +33,14 @@ serve)
 esac
 if [ -n "${AWS_LAMBDA_RUNTIME_API:-}" ]; then
     exec python -m awslambdaric "$@"
+fi
+if [ "$1" != serving.lambda_handler.handler ] && ! python - "$1" >/dev/null 2>&1 <<'END'; then
+import importlib, sys
+module, dot, function = sys.argv[1].replace("/", ".").rpartition(".")
+sys.exit(not callable(getattr(importlib.import_module(module), function)))
+END
+    echo "'$1' is not \"serve\", and no Lambda handler of that name can be imported; $usage" >&2
+    exit 2
 fi
 # RIE_OPTIONS: the emulator's own flags, such as its address; split into words on purpose.
 # shellcheck disable=SC2086

@@ -1,13 +1,15 @@
-"""What an operator pastes: names, and one call of each target."""
+"""Outputs of the stack: names, and a command that calls each target."""
 
-from aws_cdk import CfnOutput, Stack
-from constructs import Construct
+import json
+from collections.abc import Iterator, Mapping
 
-from infra.batch import BatchJobs
-from infra.image import Image
-from infra.lambda_target import LambdaTarget
-from infra.monitoring import Monitoring
-from infra.sagemaker_target import SageMakerTarget
+from aws_cdk import Aws, CfnMapping, CfnOutput, Stack
+
+from infra.image.asset import Image
+from infra.lambda_target.target import LambdaTarget
+from infra.monitoring.monitoring import Monitoring
+from infra.sagemaker_target.batch import BatchJobs
+from infra.sagemaker_target.target import SageMakerTarget
 
 # A red square, small enough to paste; the others send a photograph of this repository.
 SQUARE = (
@@ -16,92 +18,97 @@ SQUARE = (
 )
 PHOTO = "container/photos/cat.jpg"
 
+Outputs = Iterator[tuple[str, str, str]]  # name, value, description
+
 
 def describe(
-    scope: Construct,
+    stack: Stack,
     image: Image,
+    *,
+    keys: Mapping[str, str],
     on_lambda: LambdaTarget | None,
     on_sagemaker: SageMakerTarget | None,
+    jobs: BatchJobs | None,
     monitoring: Monitoring,
 ) -> None:
-    """Declare the outputs of what there is."""
-    _output(scope, "ImageUri", image.uri, "the image that every target runs")
-    if on_lambda:
-        _describe_lambda(scope, on_lambda)
-    if on_sagemaker:
-        _describe_sagemaker(scope, on_sagemaker)
-    _describe_monitoring(scope, monitoring)
+    """Declare the outputs of what exists."""
+
+    def outputs() -> Outputs:
+        yield "ContextKeys", json.dumps(keys), "what was deployed, without defaults: ops plan"
+        yield "ImageUri", image.asset.image_uri, "the image that every target runs"
+        if on_lambda:
+            yield from _of_lambda(on_lambda, stack.region)
+        if on_sagemaker:
+            yield from _of_sagemaker(on_sagemaker, stack.region)
+        if jobs:
+            model = jobs.model.attr_model_name
+            yield "BatchModelName", model, "the model of transform jobs: python -m ops batch"
+            yield "BatchInput", f"{jobs.data_in}/", "what they may read"
+            yield "BatchOutput", f"{jobs.data_out}/", "where they may write"
+        console = f"https://{stack.region}.{_console(stack)}/cloudwatch/home"
+        name = f"#dashboards/dashboard/{monitoring.dashboard.dashboard_name}"
+        yield "Dashboard", f"{console}?region={stack.region}{name}", "both targets side by side"
+
+    for name, value, description in outputs():
+        CfnOutput(stack, name, value=value, description=description)
 
 
-def _describe_lambda(scope: Construct, target: LambdaTarget) -> None:
-    region = Stack.of(scope).region
+def _console(stack: Stack) -> str:
+    """Return the domain of the console in the partition that the stack is deployed to."""
+    domains = {
+        "aws": "console.aws.amazon.com",
+        "aws-cn": "console.amazonaws.cn",
+        "aws-us-gov": "console.amazonaws-us-gov.com",
+        "aws-eusc": "console.amazonaws-eusc.eu",
+    }
+    mapping = {partition: {"Domain": domain} for partition, domain in domains.items()}
+    return CfnMapping(stack, "Console", mapping=mapping).find_in_map(Aws.PARTITION, "Domain")
+
+
+def _of_lambda(target: LambdaTarget, region: str) -> Outputs:
     name = target.alias.function_arn
-    _output(scope, "FunctionUrl", target.url.url, "POST invocations, signed for lambda")
-    _output(scope, "FunctionName", name, "the live alias, as --function-name takes it")
-    _output(
-        scope,
-        "InvokeUrl",
-        # In a subshell, which forgets the credentials again. Only temporary ones have a token:
-        # curl would sign an empty header and not send it. One word, for zsh does not split.
-        '(eval "$(aws configure export-credentials --format env)"; '
-        f"curl -sS {target.url.url}invocations --aws-sigv4 aws:amz:{region}:lambda "
-        '--user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" '
-        "${AWS_SESSION_TOKEN:+-Hx-amz-security-token:$AWS_SESSION_TOKEN} "
-        f"-H 'content-type: image/jpeg' --data-binary @{PHOTO})",
-        "call the function's URL",
-    )
-    _output(
-        scope,
-        "InvokeLambda",
+    yield "FunctionName", name, "the live alias, as --function-name takes it"
+    if target.url:
+        yield from _of_url(target.url.url, region)
+    command = (
         f"aws lambda invoke --region {region} --function-name {name} "
         "--cli-binary-format raw-in-base64-out "
-        f'--payload \'{{"uri": "{SQUARE}"}}\' /dev/stdout',
-        "invoke the function",
+        f'--payload \'{{"uri": "{SQUARE}"}}\' /dev/stdout'
     )
+    yield "InvokeLambda", command, "invoke the function"
 
 
-def _describe_sagemaker(scope: Construct, target: SageMakerTarget) -> None:
-    region = Stack.of(scope).region
+def _of_url(url: str, region: str) -> Outputs:
+    yield "FunctionUrl", url, "POST invocations, signed for lambda"
+    # In a subshell, which forgets the credentials again. Only temporary ones have a token: curl
+    # would sign an empty header and not send it. One word, for zsh does not split.
+    command = (
+        '(eval "$(aws configure export-credentials --format env)"; '
+        f"curl -sS {url}invocations --aws-sigv4 aws:amz:{region}:lambda "
+        '--user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" '
+        "${AWS_SESSION_TOKEN:+-Hx-amz-security-token:$AWS_SESSION_TOKEN} "
+        f"-H 'content-type: image/jpeg' --data-binary @{PHOTO})"
+    )
+    yield "InvokeUrl", command, "call the function's URL"
+
+
+def _of_sagemaker(target: SageMakerTarget, region: str) -> Outputs:
     # The resource's own attribute: as an output it waits for the endpoint.
     name = target.endpoint.attr_endpoint_name
+    yield "EndpointName", name, "the endpoint, as --endpoint-name takes it"
     runtime = f"aws sagemaker-runtime --region {region}"
-    _output(scope, "EndpointName", name, "the endpoint, as --endpoint-name takes it")
-    if target.work is None:
-        command = (
-            f"{runtime} invoke-endpoint --endpoint-name {name} "
-            f"--content-type image/jpeg --body fileb://{PHOTO} /dev/stdout"
-        )
-    else:
+    command = (
+        f"{runtime} invoke-endpoint --endpoint-name {name} "
+        f"--content-type image/jpeg --body fileb://{PHOTO} /dev/stdout"
+    )
+    if target.work:
         folder = target.work.bucket.s3_url_for_object("input")
-        _output(scope, "AsyncInput", f"{folder}/", "where requests of the endpoint are put")
-        _output(scope, "AsyncAnswered", target.work.answered.topic_arn, "hears of every answer")
-        _output(scope, "AsyncFailed", target.work.failed.topic_arn, "hears of every failure")
+        yield "AsyncInput", f"{folder}/", "where requests of the endpoint are put"
+        yield "AsyncAnswered", target.work.answered.topic_arn, "hears of every answer"
+        yield "AsyncFailed", target.work.failed.topic_arn, "hears of every failure"
         command = (
             f"aws s3 cp --region {region} {PHOTO} {folder}/cat.jpg && "
             f"{runtime} invoke-endpoint-async --endpoint-name {name} "
             f"--content-type image/jpeg --input-location {folder}/cat.jpg"
         )
-    _output(scope, "InvokeEndpoint", command, "invoke the endpoint")
-
-
-def describe_jobs(scope: Construct, jobs: BatchJobs) -> None:
-    """Declare what starts a transform job."""
-    name = jobs.model.attr_model_name
-    _output(scope, "BatchModelName", name, "the model of transform jobs: python -m ops batch")
-    _output(scope, "BatchInput", f"{jobs.data_in}/", "what they may read")
-    _output(scope, "BatchOutput", f"{jobs.data_out}/", "where they may write")
-
-
-def _describe_monitoring(scope: Construct, monitoring: Monitoring) -> None:
-    region = Stack.of(scope).region
-    _output(
-        scope,
-        "Dashboard",
-        f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}"
-        f"#dashboards/dashboard/{monitoring.dashboard.dashboard_name}",
-        "both targets side by side",
-    )
-
-
-def _output(scope: Construct, name: str, value: str, description: str) -> None:
-    CfnOutput(scope, name, value=value, description=description)
+    yield "InvokeEndpoint", command, "invoke the endpoint"

@@ -1,4 +1,4 @@
-"""What a target said, the same whichever target said it. Nothing here does I/O."""
+"""The answer of a target, in one form whichever target gave it. Nothing here does I/O."""
 
 import json
 import re
@@ -6,89 +6,82 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Not the container's own codes: nothing of ours ran, or it ended before it could answer.
+# Codes of the tools, not of the container: it did not run, or it ended before it could answer.
 THROTTLED = "throttled"
 TARGET_FAILED = "target_failed"
-
-_SIGNATURES = (
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-)
+_CODES = {429: THROTTLED, 413: "too_large"}  # the container's own code for 413
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One JSON text of one line, and the HTTP status that the container gave, or the platform."""
+    """JSON of one line and its value, and the HTTP status of the container or of the platform."""
 
     status: int
     text: str
+    value: Any
 
     @property
     def ok(self) -> bool:
         return self.status == 200
 
     @property
-    def value(self) -> Any:
-        return json.loads(self.text)
-
-    @property
-    def error(self) -> Mapping[str, Any] | None:
-        """The contract's error object, if that is what this answer is."""
-        value = self.value
-        error = value.get("error") if isinstance(value, dict) else None
-        return error if isinstance(error, dict) and {"code", "message"} <= error.keys() else None
+    def error(self) -> Mapping[str, Any]:
+        """Return the contract's error object, empty where the answer is none."""
+        return error_of(self.value)
 
 
-def media_type(data: bytes) -> str:
-    """By content, as names lie; `application/x-image` leaves what is unknown to the container."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next(
-        (kind for start, kind in _SIGNATURES if data.startswith(start)), "application/x-image"
-    )
+def error_of(value: object) -> Mapping[str, Any]:
+    """Return the error object of an answer's value, empty where there is none."""
+    error = value.get("error") if isinstance(value, dict) else None
+    return error if isinstance(error, dict) and {"code", "message"} <= error.keys() else {}
 
 
 def from_body(status: int, body: bytes) -> Answer:
-    """The answer in a body that the container sent, or the platform in its place."""
+    """Return the answer in a body that the container, or the platform in its place, sent.
+
+    JSON lines are an array.
+    """
     text = body.decode(errors="replace").strip()
     try:
         value = json.loads(text)
     except ValueError:
-        return platform_error(status, text[:500])
-    answer = Answer(status, text if "\n" not in text else json.dumps(value))
-    if status == 200 or answer.error:
+        try:
+            value = [json.loads(line) for line in text.split("\n")]
+        except ValueError:
+            return platform_error(status, text[:500])
+    answer = Answer(status, json.dumps(value) if "\n" in text else text, value)
+    if answer.ok or answer.error:
         return answer
     return platform_error(status, _message_in(value) or text[:500])
 
 
 def from_failure(text: str) -> Answer:
-    """What an asynchronous endpoint wrote to its failure location: a sentence about a response."""
+    """Return the answer in the sentence that an asynchronous endpoint writes about a failure."""
     match = re.search(r'\((\d{3})\) from \S+ with message "(.*?)"(?:\. See |\s*$)', text, re.DOTALL)
     return from_body(int(match[1]), match[2].encode()) if match else from_body(0, text.encode())
 
 
 def platform_error(status: int, message: str) -> Answer:
-    """The contract's error object for what the platform says; it must not look like success."""
-    throttled = status == 429
+    """Return the contract's error object for a message of the platform, never as a success."""
     message = " ".join(message.split()) or f"status {status} and an empty body"
-    code = THROTTLED if throttled else TARGET_FAILED
-    text = json.dumps({"error": {"code": code, "message": message}})
-    return Answer(502 if status in (0, 200) else status, text)
-
-
-def _message_in(value: object) -> str:
-    """AWS's services say it as `message`, `Message` or, with a `Reason`, both."""
-    if not isinstance(value, dict):
-        return ""
-    said = value.get("message") or value.get("Message") or value.get("errorMessage")
-    reason = value.get("Reason")
-    return " ".join(str(part) for part in (said, reason and f"({reason})") if part)
+    code = _CODES.get(status, TARGET_FAILED)
+    value = {"error": {"code": code, "message": message}}
+    return Answer(502 if status in (0, 200) else status, json.dumps(value), value)
 
 
 def classes_of(value: object) -> Sequence[tuple[str, str]]:
-    """Each label with its probability; none where the answer is another model's."""
+    """Return each label with its probability; none where another kind of model answered."""
     results = value.get("results") if isinstance(value, dict) else None
     try:
         return [(str(result["label"]), str(result["prob"])) for result in results or ()]
     except (TypeError, KeyError):
         return []
+
+
+def _message_in(value: object) -> str:
+    """AWS's services name it `message`, `Message` or `errorMessage`; some add a `Reason`."""
+    if not isinstance(value, dict):
+        return ""
+    message = value.get("message") or value.get("Message") or value.get("errorMessage")
+    reason = value.get("Reason")
+    return " ".join(str(part) for part in (message, reason and f"({reason})") if part)

@@ -1,98 +1,91 @@
-"""An asynchronous endpoint: the request goes through S3, and so does the answer, minutes later."""
+"""An asynchronous endpoint: request and answer go through S3, and the answer may take minutes."""
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ops.answers import Answer, from_body, from_failure
-from ops.aws import AWS_ERRORS, Aws, CannotAsk, code_of, explain
-from ops.local import Picture
+from ops.answers import from_failure
+from ops.aws import Aws, CannotAsk, code_of, explained, split_s3
+from ops.inputs import JSON, Input
+from ops.local_servers import HttpReply
 
 POLL_SECONDS = 2
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpointAsync.html
+INLINE_BYTES = 128_000
+DEFAULT_SECONDS, LONGEST_SECONDS = 900, 3600  # for one request in the container
 
 
+@dataclass(frozen=True)
 class AsyncEndpoint:
-    """Uploads, asks and waits, at most `wait_seconds`: from no instance it takes minutes."""
+    """Send the request, then poll for at most `wait_seconds`; `tell` gets the progress.
 
-    def __init__(
-        self,
-        aws: Aws,
-        endpoint_name: str,
-        input_location: str,
-        *,
-        wait_seconds: int,
-        tell: Callable[[str], None],
-    ) -> None:
-        self._aws, self._endpoint_name = aws, endpoint_name
-        self._input, self._wait_seconds, self._tell = input_location, wait_seconds, tell
-        self.name = f"asynchronous endpoint {endpoint_name}"
+    A request that is too large for the call itself goes through S3.
+    """
 
-    def send(self, picture: Picture) -> Answer:
-        location = self._upload(picture)
-        try:
-            reply = self._runtime.invoke_endpoint_async(
-                EndpointName=self._endpoint_name,
-                InputLocation=location,
-                ContentType=picture.content_type,
-                Accept="application/json",
+    aws: Aws
+    endpoint_name: str
+    input_location: str
+    wait_seconds: int
+    tell: Callable[[str], None]
+
+    @property
+    def name(self) -> str:
+        return f"asynchronous endpoint {self.endpoint_name}"
+
+    def post(self, item: Input, accept: str = JSON) -> HttpReply:
+        """Return the reply once it is in S3. Raises CannotAsk."""
+        started = time.perf_counter()
+        s3 = self.aws.client("s3")
+        if len(item.body) <= INLINE_BYTES:
+            request: dict[str, Any] = {"Body": item.body}
+        else:
+            request = {"InputLocation": self._upload(s3, item)}
+        limit = min(max(self.wait_seconds, DEFAULT_SECONDS), LONGEST_SECONDS)
+        with explained("sagemaker:InvokeEndpointAsync"):
+            reply = self.aws.client("sagemaker-runtime").invoke_endpoint_async(
+                EndpointName=self.endpoint_name,
+                ContentType=item.content_type,
+                Accept=accept,
+                InvocationTimeoutSeconds=limit,
+                **request,
             )
-        except AWS_ERRORS as error:
-            raise explain(error, "sagemaker:InvokeEndpointAsync") from error
         output, failure = reply["OutputLocation"], reply.get("FailureLocation")
-        for waited in self._ticks():
-            if (body := self._read(output)) is not None:
-                return from_body(200, body)
-            if failure and (body := self._read(failure)) is not None:
-                return from_failure(body.decode(errors="replace"))
-            self._tell(f"queued at {self.name} for {waited} s")
+        for waited in range(0, self.wait_seconds + 1, POLL_SECONDS):
+            seconds = time.perf_counter() - started
+            if (body := _read(s3, output)) is not None:
+                return HttpReply(200, {}, body, seconds)
+            if failure and (body := _read(s3, failure)) is not None:
+                failed = from_failure(body.decode(errors="replace"))
+                return HttpReply(failed.status, {}, failed.text.encode(), seconds)
+            self.tell(f"queued at {self.name} for {waited} s")
+            time.sleep(POLL_SECONDS)
         raise CannotAsk(
-            f"no answer after {self._wait_seconds} s",
+            f"no answer after {self.wait_seconds} s",
             f"it will be at {output}; --wait SECONDS waits longer, the endpoint's log says why",
         )
 
-    def _upload(self, picture: Picture) -> str:
-        bucket, prefix = split(self._input)
-        key = f"{prefix.rstrip('/')}/{uuid.uuid4()}".lstrip("/")
-        try:
-            self._s3.put_object(
-                Bucket=bucket, Key=key, Body=picture.body, ContentType=picture.content_type
-            )
-        except AWS_ERRORS as error:
-            raise explain(error, f"s3:PutObject on {self._input}*") from error
-        return f"s3://{bucket}/{key}"
+    def _upload(self, s3: Any, item: Input) -> str:
+        """Upload the request and return its location. Raises CannotAsk."""
+        location = f"{self.input_location.rstrip('/')}/{uuid.uuid4()}"
+        bucket, key = split_s3(location)
+        with explained(f"s3:PutObject on {self.input_location}*"):
+            s3.put_object(Bucket=bucket, Key=key, Body=item.body, ContentType=item.content_type)
+        return location
 
-    def _read(self, location: str) -> bytes | None:
-        """The object's bytes, None while it is not there. Raises CannotAsk."""
-        bucket, key = split(location)
+
+def _read(s3: Any, location: str) -> bytes | None:
+    """Return the object's bytes, None while it is not there. Raises CannotAsk."""
+    bucket, key = split_s3(location)
+    # Without s3:ListBucket, S3 refuses an object that is not there yet.
+    with explained(f"s3:GetObject on {location} and s3:ListBucket on its bucket"):
         try:
-            body: bytes = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        except AWS_ERRORS as error:
-            if isinstance(error, ClientError) and code_of(error) == "NoSuchKey":
+            body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if code_of(error) == "NoSuchKey":
                 return None
-            # Without s3:ListBucket, S3 refuses an object that is not there yet.
-            action = f"s3:GetObject on {location} and s3:ListBucket on its bucket"
-            raise explain(error, action) from error
-        return body
-
-    def _ticks(self) -> Iterator[int]:
-        for waited in range(0, self._wait_seconds + 1, POLL_SECONDS):
-            yield waited
-            time.sleep(POLL_SECONDS)
-
-    @cached_property
-    def _s3(self) -> Any:
-        return self._aws.client("s3")
-
-    @cached_property
-    def _runtime(self) -> Any:
-        return self._aws.client("sagemaker-runtime")
-
-
-def split(location: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// URI, a key of any characters too."""
-    bucket, _, key = location.removeprefix("s3://").partition("/")
-    return bucket, key
+            raise
+    return body

@@ -1,9 +1,11 @@
-"""This account and region as boto3 clients, and what AWS's refusals mean to an operator."""
+"""Clients of one account and region, and what to do about AWS's errors."""
 
-import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from copy import copy
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -25,22 +27,26 @@ from botocore.parsers import ResponseParserError
 
 STACK_NAME = "DualInferenceStack"  # the default of the context key `stack_name`
 FALLBACK_REGION = "us-east-1"  # what the CDK CLI takes where none is set
-# The last is a page where an answer should be: something between here and AWS sent it.
+# A ResponseParserError is a web page instead of an answer: a proxy sent it.
 UNREACHABLE = (HTTPClientError, NotConnected, ResponseParserError)
 AWS_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
-# An operator waits: the default is a minute for a connection.
-_CONFIG = {"connect_timeout": 5, "retries": {"mode": "standard", "total_max_attempts": 3}}
+_RETRIES = {"mode": "standard", "total_max_attempts": 3}
 _LOGIN = "log in again (`aws sso login`, `aws configure`), or set AWS_PROFILE"
 _LOGIN_ERRORS = (CredentialRetrievalError, PartialCredentialsError, SSOError, TokenRetrievalError)
-_MOST_SAID = 300  # characters; a page is longer
+_MOST_CHARACTERS = 300  # of a message; a web page is longer
 _AGAIN = "correct that, or try again"
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
-_STALE = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
-_UNKNOWN_KEY = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"}
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
+_STALE = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
+_REJECTED = (
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+)
 
 
 class CannotAsk(Exception):
-    """AWS could not be asked: why, in one line, and what to do next."""
+    """A target or AWS could not be asked: the reason in one line, and what to do next."""
 
     def __init__(self, why: str, fix: str) -> None:
         super().__init__(f"{why}; {fix}")
@@ -48,81 +54,115 @@ class CannotAsk(Exception):
 
 
 class NoStack(CannotAsk):
-    """There is no such stack, or it has no outputs yet."""
+    """The stack does not exist, or has no outputs yet."""
 
 
 class Aws:
     """One region of the account that the environment's credentials belong to.
 
-    The region is found in the CDK CLI's order, so that the tools ask where it deploys to:
-    AWS_REGION, which boto3 alone does not read, comes first and us-east-1 last.
+    The region is the one that the CDK CLI deploys to: AWS_REGION, which boto3 does not read, comes
+    first, and us-east-1 last.
     """
 
     def __init__(self, region: str | None = None) -> None:
+        self._core = botocore.session.get_session()
         self._given = region or os.environ.get("AWS_REGION") or None
+        if self._given:
+            self._core.set_config_variable("region", self._given)
 
     @property
     def chosen_region(self) -> str | None:
-        """The region that an option, the environment or the profile names."""
+        """Return the region that an option, the environment or the profile names."""
         return self._given or self.session.region_name
 
     @property
     def region(self) -> str:
         return self.chosen_region or FALLBACK_REGION
 
-    @cached_property
-    def _core(self) -> Any:
-        return botocore.session.get_session()
+    def at(self, region: str) -> "Aws":
+        """Return another region of the same account."""
+        other = copy(self)
+        other._given = region or self._given
+        return other
 
     @cached_property
     def session(self) -> Any:
-        """boto3's. Raises ProfileNotFound."""
-        return boto3.Session(botocore_session=self._core, region_name=self._given)
+        """Return the boto3 session. Raises ProfileNotFound."""
+        return boto3.Session(botocore_session=self._core)
 
     @property
     def ca_bundle(self) -> str | bool:
-        """Whose certificates are trusted, for a request that no client makes: as clients do it."""
+        """Return what `verify` takes in requests that no boto3 client makes."""
         bundle = self._core.get_config_variable("ca_bundle")
         return bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True
 
     def credentials(self) -> Any:
-        """botocore's, frozen. Raises NoCredentialsError or another of AWS_ERRORS."""
+        """Return frozen credentials; boto3 asks for a code if the profile names an MFA device.
+
+        Raises NoCredentialsError or another of AWS_ERRORS, and CannotAsk without a terminal.
+        """
         if self._credentials is None:
             raise NoCredentialsError
-        return self._credentials.get_frozen_credentials()
+        if self._credentials.method == "assume-role" and self._mfa_device:
+            try:
+                Path("/dev/tty").open("rb").close()
+            except OSError:
+                raise _no_code(self._mfa_device) from None
+        try:
+            return self._credentials.get_frozen_credentials()
+        except EOFError:
+            raise _no_code(self._mfa_device) from None
+
+    def sign_in(self) -> None:
+        """Let boto3 ask for an MFA code now: a spinner would hide the question."""
+        with suppress(ProfileNotFound):  # the first call says so
+            if self._mfa_device:
+                with explained("sts:AssumeRole"):
+                    self.credentials()
+
+    @property
+    def _mfa_device(self) -> str:
+        return str(self._core.get_scoped_config().get("mfa_serial", ""))
 
     @cached_property
     def _credentials(self) -> Any:
         return self.session.get_credentials()
 
     def client(self, service: str, **config: Any) -> Any:
-        """A client, with botocore's Config of `config`. Raises one of AWS_ERRORS."""
-        self.credentials()  # where there are none, each client would look for them again
-        settings = Config(**{**_CONFIG, **config})
-        return self.session.client(service, region_name=self.region, config=settings)
+        """Return a client with botocore's Config of `config`. Raises one of AWS_ERRORS."""
+        self.credentials()  # without any, each client would look for them again
+        # An operator waits for it; the default is a minute for a connection.
+        config = {"connect_timeout": 5, "retries": _RETRIES, **config}
+        return self.session.client(service, region_name=self.region, config=Config(**config))
 
 
-def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which stack, and where: the same for every tool that asks AWS."""
-    parser.add_argument("--stack", default=STACK_NAME, help="the stack (default: %(default)s)")
-    parser.add_argument("--region", help="default: AWS_REGION, the profile's, or us-east-1")
+def _no_code(device: str) -> CannotAsk:
+    why = f"the profile asks for the code of {device or 'an MFA device'}, and there is no terminal"
+    return CannotAsk(why, "run it in one, or export temporary credentials of the role")
+
+
+def split_s3(location: str) -> tuple[str, str]:
+    """Return bucket and key of an s3:// URI, whatever characters the key has."""
+    bucket, _, key = location.removeprefix("s3://").partition("/")
+    return bucket, key
 
 
 def explain(error: Exception, action: str) -> CannotAsk:
-    """What to do about one of AWS_ERRORS; `action` is the IAM action that the call needs."""
+    """Explain one of AWS_ERRORS; `action` is the IAM action that the call needs."""
     if isinstance(error, NoCredentialsError):
         return CannotAsk("no AWS credentials were found", "run `aws configure`, or set AWS_PROFILE")
     if isinstance(error, ProfileNotFound):
         return CannotAsk(_one_line(error), "`aws configure list-profiles` names those there are")
     if isinstance(error, ClientError):
         code, message = code_of(error), error.response.get("Error", {}).get("Message", "")
+        if "MultiFactorAuthentication failed" in message:
+            return CannotAsk("AWS refused the MFA code", "type the code that the device shows now")
         if code in _DENIED:
-            return CannotAsk(
-                f"these credentials may not {action}", f"ask for a policy that allows {action}"
-            )
+            fix = f"ask for a policy that allows {action}"
+            return CannotAsk(f"these credentials may not {action}", fix)
         if code in _STALE:
             return CannotAsk("the AWS credentials have expired", _LOGIN)
-        if code in _UNKNOWN_KEY or code == "SignatureDoesNotMatch":
+        if code in _REJECTED:
             return CannotAsk("AWS does not accept these credentials", _LOGIN)
         return CannotAsk(f"AWS refused {action}: {code}: {_one_line(message)}", _AGAIN)
     if isinstance(error, UNREACHABLE):
@@ -133,23 +173,32 @@ def explain(error: Exception, action: str) -> CannotAsk:
     return CannotAsk(_one_line(error), _LOGIN if isinstance(error, _LOGIN_ERRORS) else _AGAIN)
 
 
+@contextmanager
+def explained(action: str) -> Iterator[None]:
+    """Raise CannotAsk for one of AWS_ERRORS; `action` is the IAM action that the call needs."""
+    try:
+        yield
+    except AWS_ERRORS as error:
+        raise explain(error, action) from error
+
+
 def code_of(error: ClientError) -> str:
-    """The error's code; for a HEAD, which has no body, its HTTP status."""
+    """Return the error's code; for a HEAD request, which has no body, its HTTP status."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def stack_outputs(aws: Aws, stack_name: str) -> Mapping[str, str]:
-    """The stack's outputs. Raises CannotAsk, and NoStack for one that is not there or has none."""
-    action = "cloudformation:DescribeStacks"
-    try:
-        found = aws.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
-    except AWS_ERRORS as error:
-        if isinstance(error, ClientError) and "does not exist" in str(error):
+    """Return the stack's outputs. Raises CannotAsk; NoStack where there is none, or no outputs."""
+    with explained("cloudformation:DescribeStacks"):
+        try:
+            found = aws.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
+        except ClientError as error:
+            if "does not exist" not in str(error):
+                raise
             raise NoStack(
                 f"there is no stack {stack_name} in {aws.region}",
                 "`cdk deploy` makes it; --stack and --region name another",
             ) from None
-        raise explain(error, action) from error
     outputs = {item["OutputKey"]: item["OutputValue"] for item in found.get("Outputs", [])}
     if not outputs:
         raise NoStack(
@@ -159,5 +208,5 @@ def stack_outputs(aws: Aws, stack_name: str) -> Mapping[str, str]:
     return outputs
 
 
-def _one_line(said: object) -> str:
-    return " ".join(str(said).split())[:_MOST_SAID].rstrip(".")
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())[:_MOST_CHARACTERS].rstrip(".")

@@ -1,9 +1,9 @@
-"""The targets of a deployed stack, each asked as AWS wants it, all giving the same answer."""
+"""The deployed targets: a function, by URL or by Invoke, and an endpoint. Each posts one input."""
 
+import json
+import re
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import Any, Protocol
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -11,49 +11,144 @@ from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
-from ops.answers import (
-    TARGET_FAILED,
-    Answer,
-    from_body,
-    platform_error,
-)
+from ops.answers import TARGET_FAILED, Answer, from_body, platform_error
 from ops.async_endpoint import AsyncEndpoint
-from ops.aws import AWS_ERRORS, Aws, CannotAsk, code_of, explain
-from ops.faces import Reply
-from ops.local import Picture
+from ops.aws import AWS_ERRORS, Aws, CannotAsk, code_of, explain, explained
+from ops.inputs import JSON, Input
+from ops.local_servers import FaceError, HttpReply, url_event, url_reply
 
-JSON = "application/json"
-# Every answer of the container has it: which image and which model gave it.
+# The container's header that names the image and the model of every answer.
 IDENTITY = "x-amzn-sagemaker-custom-attributes"
-# The stack's outputs, by target.
-OUTPUTS = {"sagemaker": "EndpointName", "lambda": "FunctionUrl"}
+SERVED_BY = "x-served-by"  # the header of a function that may forward calls to an endpoint
+# The first that the stack has names the target; with url_auth=off, a function has no URL.
+OUTPUTS = {"sagemaker": ("EndpointName",), "lambda": ("FunctionUrl", "FunctionName")}
 ASYNC_OUTPUT = "AsyncInput"
+# What Lambda says of a function that nobody has called for weeks: the first call wakes it up, which
+# takes up to 90 s. https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
+_WAKING = re.compile("initializing your function|function is inactive|following state: Pending")
+_WAKING_PAUSES = (5, 10, 15, 30, 30)  # s
+_LONGEST_SECONDS = 910  # a function may take 900
 
 
-class Target(Protocol):
-    @property
-    def name(self) -> str: ...
+class FunctionUrl:
+    """A function by its URL, always signed: that does no harm where no signature is needed."""
 
-    def send(self, picture: Picture) -> Answer:
-        """The answer, an error too. Raises CannotAsk where nobody could be asked."""
-        ...
-
-
-def choose(outputs: Mapping[str, str], wanted: str | None) -> str:
-    """Which target to ask: the endpoint if there is one, as it is paid for either way.
-
-    Raises CannotAsk where the stack has no target, or not the wanted one.
-    """
-    there = [target for target, output in OUTPUTS.items() if output in outputs]
-    if not there:
-        named = " or ".join(OUTPUTS.values())
-        raise CannotAsk(f"the stack has no output {named}", "--stack names one that this app made")
-    if wanted and wanted not in there:
-        raise CannotAsk(
-            f"the stack has no {wanted} target, but {there[0]}",
-            f"leave --target out, or run `cdk deploy -c mode={wanted}`",
+    def __init__(self, aws: Aws, url: str) -> None:
+        self._aws, self.url = aws, url.rstrip("/") + "/invocations"
+        self.region = aws.region
+        self.name = f"function URL {url}"
+        self._http = URLLib3Session(
+            verify=aws.ca_bundle,
+            proxies=get_environ_proxies(self.url),
+            timeout=(10, _LONGEST_SECONDS),
         )
-    return wanted or there[0]
+
+    def post(self, item: Input, accept: str = JSON) -> HttpReply:
+        """Return the reply as it came. Raises CannotAsk."""
+        headers = {"Content-Type": item.content_type, "Accept": accept}
+        request = AWSRequest("POST", self.url, headers, data=item.body)
+        for pause in (*_WAKING_PAUSES, None):
+            started = time.perf_counter()
+            with explained("lambda:InvokeFunctionUrl"):
+                SigV4Auth(self._aws.credentials(), "lambda", self._aws.region).add_auth(request)
+                reply = self._http.send(request.prepare())
+                body = reply.content
+            seconds = time.perf_counter() - started
+            found = from_body(reply.status_code, body).error
+            if pause is None or not _WAKING.search(found.get("message", "")):
+                break
+            time.sleep(pause)
+        if reply.status_code in (403, 404) and found.get("code") == TARGET_FAILED:
+            raise CannotAsk(
+                f"the function URL answered {reply.status_code}: {found['message']}",
+                "ask for a policy that allows lambda:InvokeFunctionUrl and lambda:InvokeFunction"
+                if reply.status_code == 403
+                else "run `cdk deploy`, which makes the URL again",
+            )
+        lower = {name.lower(): value for name, value in reply.headers.items()}
+        if IDENTITY not in lower and "x-image-id" in lower and "x-model-id" in lower:
+            lower[IDENTITY] = f"image={lower['x-image-id']};model={lower['x-model-id']}"
+        return HttpReply(reply.status_code, lower, body, seconds)
+
+
+class InvokedFunction:
+    """A function by lambda:InvokeFunction; its name may be an ARN, or have an alias.
+
+    It gets the event that its URL would make (payload format 2.0): a direct event would carry JSON
+    only, and its answer no status.
+    """
+
+    def __init__(self, aws: Aws, function_name: str) -> None:
+        self.function_name = function_name
+        self.name = f"function {function_name}"
+        self.region = aws.region
+        self._lambda = aws.client("lambda", read_timeout=_LONGEST_SECONDS)
+        self.service_url = str(self._lambda.meta.endpoint_url)
+
+    def post(self, item: Input, accept: str = JSON) -> HttpReply:
+        """Return the reply that its URL would give. Raises CannotAsk."""
+        headers = {"content-type": item.content_type, "accept": accept}
+        event = json.dumps(url_event("POST", "/invocations", headers, item.body))
+        for pause in (*_WAKING_PAUSES, None):
+            started = time.perf_counter()
+            try:
+                reply = self._lambda.invoke(FunctionName=self.function_name, Payload=event)
+                payload = reply["Payload"].read()
+                break
+            except AWS_ERRORS as error:
+                if pause is None or not _WAKING.search(str(error)):
+                    return self._failure(error, started)
+            time.sleep(pause)
+        failure = payload.decode(errors="replace")
+        if "FunctionError" not in reply:
+            try:
+                return url_reply(json.loads(payload), time.perf_counter() - started)
+            except (FaceError, ValueError, KeyError):
+                failure = f"the function returned no HTTP reply, but {payload[:200]!r}"
+        return _platform_reply(platform_error(502, failure), started)
+
+    def _failure(self, error: Exception, started: float) -> HttpReply:
+        """Return what Lambda says instead of the function. Raises CannotAsk."""
+        if isinstance(error, ClientError):
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status in (413, 429):  # an event above 6 MB, or throttled
+                return _platform_reply(platform_error(status, str(error)), started)
+        raise explain(error, "lambda:InvokeFunction") from error
+
+
+class Endpoint:
+    """A real-time or serverless endpoint."""
+
+    def __init__(self, aws: Aws, endpoint_name: str) -> None:
+        self.endpoint_name = endpoint_name
+        self.name = f"endpoint {endpoint_name}"
+        self.region = aws.region
+        # A model may take 60 s; after that SageMaker itself answers.
+        self._runtime = aws.client("sagemaker-runtime", read_timeout=75)
+        self.service_url = str(self._runtime.meta.endpoint_url)
+
+    def post(self, item: Input, accept: str = JSON) -> HttpReply:
+        """Return the container's reply; an error has no headers. Raises CannotAsk."""
+        started = time.perf_counter()
+        try:
+            reply = self._runtime.invoke_endpoint(
+                EndpointName=self.endpoint_name,
+                ContentType=item.content_type,
+                Accept=accept,
+                Body=item.body,
+            )
+            body = reply["Body"].read()
+        except AWS_ERRORS as error:
+            if answer := _endpoint_error(error):
+                return _platform_reply(answer, started)
+            raise explain(error, "sagemaker:InvokeEndpoint") from error
+        headers = {IDENTITY: reply.get("CustomAttributes", "")}
+        return HttpReply(200, headers, body, time.perf_counter() - started)
+
+
+def targets_of(outputs: Mapping[str, str]) -> list[str]:
+    """Return the kinds of targets that a stack with these outputs has, the endpoint first."""
+    return [kind for kind, names in OUTPUTS.items() if any(name in outputs for name in names)]
 
 
 def connect(
@@ -63,117 +158,52 @@ def connect(
     *,
     wait_seconds: int,
     tell: Callable[[str], None],
-) -> Target:
-    """The target that `choose` chooses. Raises CannotAsk.
+) -> FunctionUrl | InvokedFunction | Endpoint | AsyncEndpoint:
+    """Return the wanted target of a stack; by default the endpoint, as it is paid for either way.
 
-    Where an answer takes minutes, `tell` hears of it; `wait_seconds` is the most that it may take.
+    Raises CannotAsk where the stack does not have it. `wait_seconds` and `tell` are for an
+    asynchronous endpoint.
     """
-    target = choose(outputs, wanted)
-    name = outputs[OUTPUTS[target]]
+    present = targets_of(outputs)
+    if not present:
+        names = " or ".join(names[0] for names in OUTPUTS.values())
+        raise CannotAsk(f"the stack has no output {names}", "--stack names one that this app made")
+    if wanted and wanted not in present:
+        raise CannotAsk(
+            f"the stack has no {wanted} target, but {present[0]}",
+            f"leave --target out, or run `cdk deploy -c mode={wanted}`",
+        )
+    target = wanted or present[0]
     if target == "lambda":
-        return FunctionUrl(aws, name)
+        if url := outputs.get("FunctionUrl"):
+            return FunctionUrl(aws, url)
+        return InvokedFunction(aws, outputs["FunctionName"])
+    name = outputs["EndpointName"]
     if ASYNC_OUTPUT in outputs:
         return AsyncEndpoint(aws, name, outputs[ASYNC_OUTPUT], wait_seconds=wait_seconds, tell=tell)
     return Endpoint(aws, name)
 
 
-class FunctionUrl:
-    """The Lambda function by its URL. It is signed even where none is asked: that does no harm."""
-
-    def __init__(self, aws: Aws, url: str) -> None:
-        self._aws, self._url = aws, url.rstrip("/") + "/invocations"
-        self.name = f"function URL {url}"
-
-    def send(self, picture: Picture) -> Answer:
-        reply = self.post(picture)
-        return from_body(reply.status, reply.body)
-
-    def post(self, picture: Picture, accept: str = JSON) -> Reply:
-        """The HTTP reply as it came. Raises CannotAsk."""
-        headers = {"Content-Type": picture.content_type, "Accept": accept}
-        request = AWSRequest("POST", self._url, headers, data=picture.body)
-        started = time.perf_counter()
-        try:
-            SigV4Auth(self._aws.credentials(), "lambda", self._aws.region).add_auth(request)
-            reply = self._http.send(request.prepare())
-            body = reply.content
-        except AWS_ERRORS as error:
-            raise explain(error, "lambda:InvokeFunctionUrl") from error
-        seconds = time.perf_counter() - started
-        said = from_body(reply.status_code, body).error or {}
-        if reply.status_code in (403, 404) and said.get("code") == TARGET_FAILED:
-            raise CannotAsk(
-                f"the function URL answered {reply.status_code}: {said['message']}",
-                "ask for a policy that allows lambda:InvokeFunctionUrl and lambda:InvokeFunction"
-                if reply.status_code == 403
-                else "run `cdk deploy`, which makes the URL again",
-            )
-        lower = {name.lower(): value for name, value in reply.headers.items()}
-        return Reply(reply.status_code, lower, body, seconds)
-
-    @cached_property
-    def _http(self) -> Any:
-        # A function may take 900 s, and then says so itself.
-        return URLLib3Session(
-            verify=self._aws.ca_bundle,
-            proxies=get_environ_proxies(self._url),
-            timeout=(10, 910),
-        )
+def _platform_reply(answer: Answer, started: float) -> HttpReply:
+    return HttpReply(answer.status, {}, answer.text.encode(), time.perf_counter() - started)
 
 
-class Endpoint:
-    """A real-time or serverless endpoint."""
-
-    def __init__(self, aws: Aws, endpoint_name: str) -> None:
-        self._aws, self._endpoint_name = aws, endpoint_name
-        self.name = f"endpoint {endpoint_name}"
-
-    def send(self, picture: Picture) -> Answer:
-        reply = self.post(picture)
-        return from_body(reply.status, reply.body)
-
-    def post(self, picture: Picture, accept: str = JSON) -> Reply:
-        """The container's reply; one that is an error has no headers. Raises CannotAsk."""
-        started = time.perf_counter()
-        try:
-            reply = self._runtime.invoke_endpoint(
-                EndpointName=self._endpoint_name,
-                ContentType=picture.content_type,
-                Accept=accept,
-                Body=picture.body,
-            )
-            body = reply["Body"].read()
-        except AWS_ERRORS as error:
-            seconds = time.perf_counter() - started
-            if isinstance(error, ClientError) and code_of(error) == "ModelError":
-                said = error.response
-                status, text = said.get("OriginalStatusCode"), said.get("OriginalMessage", "")
-                return Reply(int(status or 0), {}, str(text).encode(), seconds)
-            if answer := endpoint_answer(error):
-                return Reply(answer.status, {}, answer.text.encode(), seconds)
-            raise explain(error, "sagemaker:InvokeEndpoint") from error
-        headers = {IDENTITY: reply.get("CustomAttributes", "")}
-        return Reply(200, headers, body, time.perf_counter() - started)
-
-    @cached_property
-    def _runtime(self) -> Any:
-        # A model may take 60 s, and then SageMaker says so itself.
-        return self._aws.client("sagemaker-runtime", read_timeout=75)
-
-
-def endpoint_answer(error: Exception) -> Answer | None:
-    """What SageMaker itself says in an exception; None where nobody was asked.
+def _endpoint_error(error: Exception) -> Answer | None:
+    """Return what SageMaker or its container says in an exception; None where nobody was asked.
 
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
     """
     if not isinstance(error, ClientError):
         return None
-    code = code_of(error)
-    message = error.response["Error"].get("Message", "")
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    code, reply = code_of(error), error.response
+    message = reply["Error"].get("Message", "")
+    status = reply["ResponseMetadata"]["HTTPStatusCode"]
+    if code == "ModelError":
+        body = str(reply.get("OriginalMessage", ""))
+        return from_body(int(reply.get("OriginalStatusCode") or 0), body.encode())
     if code == "ThrottlingException":  # comes as 400
         return platform_error(429, message)
-    if code == "ValidationError" and "'body' failed" in message:
+    if status == 413 or (code == "ValidationError" and "'body' failed" in message):
         return platform_error(413, message)
     if status >= 500 or code == "ModelNotReadyException":
         return platform_error(status, message)

@@ -1,4 +1,4 @@
-"""`python -m build_artifact NAME OUTPUT_DIR`: an artifact, compared first."""
+"""`python -m build_artifact NAME OUTPUT_DIR`: make a model's artifact, and check it."""
 
 import argparse
 import os
@@ -12,64 +12,53 @@ import numpy as np
 
 from build_artifact import own_network
 from build_artifact.optimise import ENGINE, optimise
-from build_artifact.own_network import OwnNetwork
-from serving import manifest
-from serving.classifier import Classifier
-from serving.errors import StartError
+from serving.artifact import manifest
+from serving.core.errors import StartError
+from serving.model.classifier import Classifier
 
-# Past this the artifact is refused: the same model, on another engine, is another answer.
+# An artifact beyond it is refused: the same model on another engine would give another answer.
 LIMIT = 1e-5
 EXAMPLES = """\
 examples:
   python -m build_artifact mobilenet1.0 build/artifacts/mobilenet1.0
   python -m build_artifact cats build/artifacts/cats --network trained --input-size 160 \\
       --exporter .venv-builder/bin/python
+  python -m build_artifact dogs build/artifacts/dogs --onnx dogs.onnx --labels dogs.txt \\
+      --input-size 224 --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5
 """
 _CONTAINER = Path(__file__).resolve().parent.parent
 
 
-def build(
-    name: str, output: Path, exporter: str, photos: Path, own: OwnNetwork | None = None
-) -> str:
-    """Export `name`, compare both engines on the photographs, and put the artifact at `output`.
+def build(options: argparse.Namespace) -> str:
+    """Make the artifact, check it, and return the model id.
 
-    `own` is a network of the user's, which is given that name.
-
-    Returns its model id. Raises StartError, and then leaves `output` as it was.
+    Raises StartError, and then leaves the output folder as it was.
     """
-    if output.exists() and not _may_be_replaced(output):
+    name, output = options.name, options.output
+    is_empty = output.is_dir() and not any(output.iterdir())
+    if output.exists() and not is_empty and not (output / manifest.MANIFEST).is_file():
         raise StartError(f"{output} holds something that is no artifact; name another folder")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".building-") as temporary:
         folder, reference = Path(temporary, "artifact"), Path(temporary, "reference.npz")
         folder.mkdir()
-        if own:
-            own.copy(name, folder)
-        print(f"{name}: exporting with MXNet", flush=True)
-        try:
-            exported = subprocess.run(
-                [exporter, "-m", "build_artifact.export", name, folder, photos, reference],
-                env={**os.environ, "PYTHONPATH": str(_CONTAINER)},
-                check=False,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        except OSError as error:
-            raise StartError(f"--exporter {exporter} cannot be run: {error.strerror}") from None
-        if exported.returncode:
-            lines = exported.stderr.strip().splitlines()
-            raise StartError(lines[-1].removeprefix("error: ") if lines else "the exporter failed")
-        optimise(folder / "model.onnx")
-        difference = compare(folder, reference, photos)
-        if not difference <= LIMIT:  # which not-a-number is not, either
-            raise StartError(
-                f"{name} is refused: MXNet and ONNX Runtime differ by {difference:.1e} in a "
-                f"probability, and {LIMIT:.0e} is the limit"
-            )
+        if options.network or options.onnx:
+            own_network.copy(options, folder)
+        if options.onnx:
+            Classifier.load(folder)  # checks it
+        else:
+            if not [*options.photos.glob("*.jpg"), *options.photos.glob("*.png")]:
+                photos = f"{options.photos} holds no .jpg or .png photograph"
+                raise StartError(f"{photos} to compare the engines on")
+            print(f"{name}: exporting with MXNet", flush=True)
+            _export(options, folder, reference)
+            optimise(folder / "model.onnx", folder)
+            _compare(name, folder, reference, options.photos)
         facts = manifest.read(folder)
         facts["engine"] = ENGINE
-        # What was held, and not what was measured: that depends on the CPU, the model id may not.
-        facts["max_probability_difference"] = LIMIT
+        if not options.onnx:
+            # Not the measured value: that depends on the CPU, and the model id must not.
+            facts["max_probability_difference"] = LIMIT
         manifest.write(folder, facts)
         if output.exists():
             shutil.rmtree(output)
@@ -77,12 +66,26 @@ def build(
     return manifest.model_id(manifest.digests(output))
 
 
-def _may_be_replaced(output: Path) -> bool:
-    return output.is_dir() and (not any(output.iterdir()) or (output / manifest.MANIFEST).is_file())
+def _export(options: argparse.Namespace, folder: Path, reference: Path) -> None:
+    """Run `build_artifact.export` in the environment that has MXNet. Raises StartError."""
+    command = [options.exporter, "-m", "build_artifact.export", options.name]
+    try:
+        exported = subprocess.run(
+            [*command, folder, options.photos, reference],
+            env={**os.environ, "PYTHONPATH": str(_CONTAINER)},
+            check=False,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    except OSError as error:
+        raise StartError(f"--exporter {options.exporter} cannot be run: {error.strerror}") from None
+    if exported.returncode:
+        lines = exported.stderr.strip().splitlines()
+        raise StartError(lines[-1].removeprefix("error: ") if lines else "the exporter failed")
 
 
-def compare(folder: Path, reference: Path, photos: Path) -> float:
-    """The largest difference of a probability between MXNet and the serving pipeline."""
+def _compare(name: str, folder: Path, reference: Path, photos: Path) -> None:
+    """Compare MXNet's probabilities with the serving pipeline's. Raises StartError."""
     classifier = Classifier.load(folder)
     differences = []
     for photo, expected in np.load(reference).items():
@@ -91,39 +94,35 @@ def compare(folder: Path, reference: Path, photos: Path) -> float:
         label = classifier.labels[int(expected.argmax())]
         print(f"  {photo:<16} {label}: differs by at most {difference:.1e}", flush=True)
         differences.append(difference)
-    if not differences:
-        raise StartError(f"{photos} holds no .jpg or .png photograph to compare the engines on")
-    return float(np.max(differences))
+    difference = float(np.max(differences))
+    if not difference <= LIMIT:  # also if it is not a number
+        raise StartError(
+            f"{name} is refused: MXNet and ONNX Runtime differ by {difference:.1e} in a "
+            f"probability, and {LIMIT:.0e} is the limit"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="build_artifact",
         description="Build the artifact of the default model (efficientnet_lite0), of any "
-        "classification model of the GluonCV zoo, or of a Gluon network of yours.",
+        "classification model of the GluonCV zoo, or of your own Gluon network or ONNX classifier.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME")
-    parser.add_argument("output", metavar="OUTPUT_DIR", type=Path)
-    parser.add_argument(
-        "--exporter",
-        default=os.environ.get("EXPORTER_PYTHON", sys.executable),
-        metavar="PYTHON",
-        help="the Python with requirements-build.txt installed (default: EXPORTER_PYTHON)",
-    )
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        default=_CONTAINER / "photos",
-        metavar="DIR",
-        help="photographs on which the engines are compared (default: %(default)s)",
-    )
+    add = parser.add_argument
+    add("name", metavar="NAME")
+    add("output", metavar="OUTPUT_DIR", type=Path)
+    python = os.environ.get("EXPORTER_PYTHON", sys.executable)
+    needed = "the Python with requirements-build.txt installed (default: EXPORTER_PYTHON)"
+    add("--exporter", default=python, metavar="PYTHON", help=needed)
+    compared = "photographs on which the engines are compared (default: %(default)s)"
+    add("--photos", type=Path, default=_CONTAINER / "photos", metavar="DIR", help=compared)
     own_network.add_arguments(parser)
     options = parser.parse_args()
+    own_network.check_arguments(parser, options)
     try:
-        own = own_network.of_arguments(options) if options.network else None
-        model_id = build(options.name, options.output, options.exporter, options.photos, own)
+        model_id = build(options)
     except StartError as failure:
         sys.exit(f"error: {failure}")
     print(f"{options.output}: model id {model_id}")

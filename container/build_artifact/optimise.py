@@ -1,35 +1,35 @@
-"""What an engine would do to the graph at every start, done once."""
+"""Optimise the graph once, as the engine would do at every start."""
 
 from pathlib import Path
 
-from serving import engines
+from serving.model import engines
 
 import onnxruntime as ort  # isort: skip - after the line that switches its telemetry off
 
-# Not what importlib.metadata says: with CUDA, the package has another name.
+# Not from importlib.metadata: with CUDA, the package has another name.
 ENGINE = f"onnxruntime {ort.__version__}"
 _INLINE_BYTES = 1024  # a smaller weight stays in the graph's file
 
 
-def optimise(path: Path) -> None:
-    """Fold constants and batch norms of an ONNX file; put its weights beside it, in `<name>.data`.
+def optimise(path: Path, target: Path) -> str:
+    """Fold constants and batch norms of an ONNX file. Return the name of its input.
 
-    Only rewrites that hold on every CPU: a graph laid out for this one would be wrong on another.
-    Weights in a file of their own are mapped and not read, parsed and copied: for the default model
-    that is 40 % less of the session's load time and 20 MB less memory. Raises StartError.
+    Writes `model.onnx` and its weights, `model.onnx.data`, into the folder `target`.
+
+    Applies only rewrites that are valid on every CPU. Weights in a file of their own are mapped,
+    not read, parsed and copied: the default model's session loads in 40 % less time, with 20 MB
+    less memory. Raises StartError.
     """
-    folder = path.parent / "optimised"
+    folder = target / "optimised"
     folder.mkdir()
-    data = f"{path.name}.data"
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(folder / path.name)
-    for key, value in {
-        "external_initializers_file_name": data,
-        "external_initializers_min_size_in_bytes": str(_INLINE_BYTES),
-    }.items():
-        options.add_session_config_entry(f"session.optimized_model_{key}", value)
-    engines.open_session(path, options)
+    options.optimized_model_filepath = str(folder / "model.onnx")
+    entry = "session.optimized_model_external_initializers"
+    options.add_session_config_entry(f"{entry}_file_name", "model.onnx.data")
+    options.add_session_config_entry(f"{entry}_min_size_in_bytes", str(_INLINE_BYTES))
+    session = engines.open_session(path, options)
     for file in folder.iterdir():
-        file.replace(path.with_name(file.name))
+        file.replace(target / file.name)
     folder.rmdir()
+    return str(session.get_inputs()[0].name)

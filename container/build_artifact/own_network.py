@@ -1,170 +1,98 @@
-"""A network of yours: what `HybridBlock.export` wrote of it, and how its pictures are prepared.
-
-These two files are all that leaves the place of its training, so it needs nothing of ours there.
-They are also the artifact of those who have served symbol and params so far.
-"""
+"""Make an artifact of a user's own network: what `HybridBlock.export` wrote, or an ONNX file."""
 
 import argparse
-import math
 import shutil
-import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from serving import labels, manifest
-from serving.errors import StartError, reason
-
-if TYPE_CHECKING:
-    from serving.zoo import Authored
-
-# GluonCV's evaluation on ImageNet.
-_MEAN, _STD, _CROP_RATIO = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0.875
-SYMBOL, PARAMS = "model-symbol.json", "model-0000.params"
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """Of a picture: its short side resized, the centre cut out, (x / 255 - mean) / std."""
-
-    resize_short: int
-    crop: int
-    mean: Sequence[float]
-    std: Sequence[float]
-
-
-@dataclass(frozen=True)
-class OwnNetwork:
-    """A folder with one `*symbol.json` and one `*.params`; `labels`, a file, a class a line."""
-
-    folder: Path
-    labels: Path
-    preprocessing: Preprocessing
-
-    def copy(self, name: str, target: Path) -> None:
-        """Make `target` an artifact without a graph that is compiled. Raises StartError."""
-        found = {}
-        for pattern, kept in (("*symbol.json", SYMBOL), ("*.params", PARAMS)):
-            files = sorted(self.folder.glob(pattern))
-            if len(files) != 1:
-                raise StartError(
-                    f"{self.folder} holds {len(files)} {pattern}, and one is needed: "
-                    f"`net.hybridize()`, one forward, `net.export(PATH)` write it"
-                )
-            found[kept] = files[0]
-        try:
-            for kept, file in {**found, "labels.txt": self.labels}.items():
-                shutil.copyfile(file, target / kept)
-        except OSError as error:
-            raise StartError(f"{error.filename} cannot be read: {error.strerror}") from None
-        side = self.preprocessing.crop
-        manifest.write(
-            target,
-            {
-                "name": name,
-                "input": {"name": "data", "shape": [1, 3, side, side], "layout": "NCHW, RGB"},
-                "preprocessing": asdict(self.preprocessing),
-                "source": {"network": found[SYMBOL].name},
-            },
-        )
-        manifest.preprocessing(target)  # which judges it
-        if not labels.read(target):
-            raise StartError(f"{self.labels} is empty; it must have a line for each class")
+from build_artifact.optimise import optimise
+from serving.artifact import labels, manifest, symbol
+from serving.artifact.manifest import PROBABILITIES
+from serving.artifact.preprocessing import Preprocessing
+from serving.artifact.symbol import PARAMS, SYMBOL
+from serving.core.errors import StartError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("a network of yours, which NAME becomes the name of")
-    group.add_argument(
-        "--network",
-        type=Path,
-        metavar="FOLDER",
-        help="what `net.export` wrote: one *symbol.json and one *.params, logits for answers",
-    )
-    group.add_argument(
-        "--labels",
-        type=Path,
-        metavar="FILE",
-        help="its classes, one a line (default: labels.txt in FOLDER)",
-    )
-    group.add_argument(
-        "--input-size",
-        type=int,
-        default=224,
-        metavar="PIXELS",
-        help="the side of the picture that it takes (default: %(default)s)",
-    )
-    group.add_argument(
-        "--resize-short",
-        type=int,
-        metavar="PIXELS",
-        help="the short side before the centre is cut out (default: the input size / 0.875)",
-    )
-    for name, default, what in (("mean", _MEAN, "subtracted"), ("std", _STD, "divided by")):
-        group.add_argument(
-            f"--{name}",
-            type=_numbers,
-            default=default,
-            metavar="R,G,B",
-            help=f"of values from 0 to 1, what is {what} (default: ImageNet's)",
-        )
+    """Add the options that describe a network."""
+    group = parser.add_argument_group("your own network, which gets the name NAME")
+    add, either = group.add_argument, group.add_mutually_exclusive_group().add_argument
+    wrote = "what `net.export` wrote: one *symbol.json and one *.params, with logits as output"
+    either("--network", type=Path, metavar="FOLDER", help=wrote)
+    graph = "its graph, which takes [1, 3, PIXELS, PIXELS] and answers with logits"
+    either("--onnx", type=Path, metavar="FILE", help=graph)
+    classes = "its classes, one per line (default: labels.txt in FOLDER, or beside the ONNX file)"
+    add("--labels", type=Path, metavar="FILE", help=classes)
+    side = "the side of its input picture (default: %(default)s)"
+    add("--input-size", type=int, default=224, metavar="PIXELS", help=side)
+    short = "the short side before the centre is cropped (default: the input size / 0.875)"
+    add("--resize-short", type=int, metavar="PIXELS", help=short)
+    for name, default, use in (
+        ("--mean", Preprocessing.mean, "subtracted"),
+        ("--std", Preprocessing.std, "divided by"),
+    ):
+        what = f"what is {use}, for values from 0 to 1 (default: ImageNet's)"
+        add(name, type=_numbers, default=default, metavar="R,G,B", help=what)
+    softmax = "it answers with probabilities, as it ends in a softmax"
+    add("--probabilities", action="store_true", help=softmax)
 
 
-def of_arguments(options: argparse.Namespace) -> OwnNetwork:
-    size = options.input_size
-    short = options.resize_short or math.ceil(size / _CROP_RATIO)
-    return OwnNetwork(
-        options.network,
-        options.labels or options.network / "labels.txt",
-        Preprocessing(short, size, options.mean, options.std),
-    )
+def check_arguments(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the command if these options are given without a network that they could describe."""
+    for name in ("labels", "input_size", "resize_short", "mean", "std", "probabilities"):
+        is_given = vars(options)[name] != parser.get_default(name)
+        if is_given and not options.network and not options.onnx:
+            parser.error(f"--{name.replace('_', '-')} describes your own --network or --onnx")
 
 
-def _numbers(text: str) -> list[float]:
+def _numbers(text: str) -> tuple[float, float, float]:
     try:
         red, green, blue = map(float, text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not R,G,B") from None
-    return [red, green, blue]
+    return red, green, blue
 
 
-def is_there(folder: Path) -> bool:
-    """Whether `OwnNetwork.copy` has been in an artifact's folder."""
-    return (folder / SYMBOL).exists()
+def copy(options: argparse.Namespace, target: Path) -> None:
+    """Make `target` an artifact from the command line's options. Raises StartError.
 
-
-def load(name: str, folder: Path) -> "Authored":
-    """The network that `OwnNetwork.copy` has left there, ready to run. Raises StartError.
-
-    Imports MXNet and GluonCV.
+    A network's graph is still to be compiled to `model.onnx`.
     """
-    from serving.zoo import Authored
-    from serving.zoo import Preprocessing as Made
+    made = Preprocessing.for_size(options.input_size, mean=options.mean, std=options.std)
+    if options.resize_short:
+        made = replace(made, resize_short=options.resize_short)
+    facts = {"name": options.name, **made.facts()}
+    Preprocessing.check(facts, "--input-size, --resize-short, --mean, --std")
+    if options.probabilities:
+        facts["output"] = PROBABILITIES
+    if options.onnx:
+        facts["input"]["name"] = optimise(options.onnx, target)
+        facts["source"] = {"onnx": options.onnx.name}
+        files = {}
+    else:
+        files = {name: _only(options.network, pattern) for name, pattern in _PATTERNS.items()}
+        facts["source"] = {"network": files[SYMBOL].name}
+        symbol.check(files[SYMBOL])
+    files["labels.txt"] = options.labels or (options.network or options.onnx.parent) / "labels.txt"
+    try:
+        for name, file in files.items():
+            shutil.copyfile(file, target / name)
+    except OSError as error:
+        raise StartError(f"{error.filename} cannot be read: {error.strerror}") from None
+    manifest.write(target, facts)
+    if not labels.read(target):
+        raise StartError(f"{files['labels.txt']} is empty; it must have a line for each class")
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # types that it guesses rightly
-        import mxnet as mx
 
-        try:
-            net = mx.gluon.SymbolBlock.imports(str(folder / SYMBOL), ["data"], str(folder / PARAMS))
-            authored = Authored(
-                name, net, labels.read(folder), Made(**manifest.preprocessing(folder))
-            )
-            answer = net(mx.nd.ones(authored.input_shape))
-            shape = answer.shape
-        except Exception as error:  # mxnet raises MXNetError, AssertionError, ValueError and others
-            raise StartError(
-                f"MXNet cannot run {name!r} on one input called data, "
-                f"{'x'.join(map(str, authored.input_shape))}: {reason(error)}"
-            ) from None
-    if shape != (1, len(authored.labels)):
+_PATTERNS = {SYMBOL: "*symbol.json", PARAMS: "*.params"}
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    """Return the one file that matches. Raises StartError."""
+    found = symbol.find(folder, pattern)
+    if len(found) != 1:
         raise StartError(
-            f"{name!r} answers with shape {shape}, and its labels are {len(authored.labels)}: "
-            f"it must be (1, {len(authored.labels)})"
+            f"{folder} holds {len(found)} {pattern}, and one is needed: `net.hybridize()`, one "
+            "forward, `net.export(PATH)` write it"
         )
-    if (answer >= 0).min() and abs(answer.sum().asscalar() - 1) < 1e-3:
-        raise StartError(
-            f"{name!r} ends in a softmax, and the server takes the softmax of what it answers; "
-            "export it without"
-        )
-    return authored
+    return found[0]

@@ -1,12 +1,13 @@
-"""The model: an ImageNet-style image classifier. Replace this file to serve another one.
+"""The model: an ImageNet-style image classifier. Replace this file to serve another model.
 
-The rest of the package needs two functions of it, and uses three more names where it finds them:
+The service needs two functions of this file and uses the other three names if they are there
+(`serving.model.protocol` describes them):
 
-    load_model(model_path)      -> net      once a process, before the first request
+    load_model(model_path)      -> net      called once in each process, before the first request
     infer(request, net)         -> answer   a mapping that is JSON; raise a ServingError to refuse
     PAYLOAD_TYPES                           media types that arrive as `Payload`
-    infer_batch(requests, net)  -> answers  in order, of two or more; where `infer` would raise an
-                                            exception, that exception
+    infer_batch(requests, net)  -> answers  of two or more, in order; an exception in place of an
+                                            answer where `infer` would raise it
     warm_up(net)                            one inference, at start and to prove health
 """
 
@@ -21,74 +22,65 @@ from typing import Any, NamedTuple
 import numpy as np
 import simplejpeg
 
-from serving import logs
-from serving.ahead import Ahead
-from serving.artifact import resolve
-from serving.classifier import Classifier
-from serving.contract import Payload, Record
-from serving.errors import MalformedRequest, ServingError, StartError, reason, without_locals
-from serving.fetch import Fetcher
-from serving.images import Tensor
-from serving.labels import default_labels
-from serving.settings import Settings
+from serving.artifact.resolve import resolve
+from serving.core import logs
+from serving.core.contract import X_IMAGE, Payload, Record
+from serving.core.errors import MalformedRequest, ServingError, StartError, reason, without_locals
+from serving.core.settings import Settings
+from serving.fetch.client import Fetcher
+from serving.fetch.prefetch import Prefetcher
+from serving.model.classifier import Classifier
 
-PAYLOAD_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "application/x-image"})
+PAYLOAD_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", X_IMAGE})
 TOP = 5
 
 
 class Net(NamedTuple):
-    """A loaded model, and how to get what a `uri` points to, or what many of them do."""
+    """A loaded model, and what gets the pictures that requests point to."""
 
     classifier: Classifier
-    fetch: Fetcher
-    ahead: Ahead
+    fetcher: Fetcher
+    prefetcher: Prefetcher
 
 
 def load_model(model_path: str | Path | None = None) -> Net:
-    """Load the artifact in the folder `model_path`, by default the one that the settings lead to.
-
-    Raises StartError.
-    """
+    """Load the artifact in `model_path`, or the one that the settings name. Raises StartError."""
     settings = Settings.from_environment(environ)
     folder = Path(model_path) if model_path else resolve(settings).folder
-    classifier = Classifier.load(folder, settings.threads, logs.spent)
-    return Net(classifier, Fetcher.from_settings(settings), Ahead())
+    classifier = Classifier.load(folder, settings.threads)
+    return Net(classifier, Fetcher.from_settings(settings), Prefetcher())
 
 
 def infer(request: Record | str, net: Net) -> dict[str, Any]:
-    """The five most probable classes of one image.
+    """Return the five most probable classes of one image.
 
     `request` is `{"uri": ...}`, a `Payload` of image bytes, or a bare URI. The answer is
     `{"uri": ..., "results": [{"label": ..., "prob": ...}, ...]}`, most probable first, `prob` as
     the shortest text that reads back as the same float32. Raises a ServingError.
     """
-    return _classify(*_image(request, net.fetch), net.classifier)
+    return _classify(*_image(request, net.fetcher), net.classifier)
 
 
 def infer_batch(requests: Sequence[Record | str], net: Net) -> list[dict[str, Any] | Exception]:
-    """What `infer` answers to each, or raises.
+    """Return what `infer` answers to each request, or the exception that it raises.
 
-    Several are fetched at once, and each is inferred when it is there, whatever hangs before it. A
-    forward still takes one picture, in its own turn: several in one are no faster, since their
-    activations leave the CPU's cache, and other callers' pictures get their turns in between.
+    Several pictures are fetched at once, and each is inferred when it arrives. A forward takes one
+    picture: larger batches are no faster, since their activations leave the CPU's cache.
     """
     answers: list[dict[str, Any] | Exception] = [{} for _ in requests]
-    jobs = [partial(_prepare, request, net) for request in requests]
-    # Where nothing waits and one core does it all, another thread would cost 2 %.
-    several = net.classifier.threads > 1 or any(map(_is_elsewhere, requests))
-    for number, prepared in net.ahead(jobs) if several else enumerate(jobs):
+    jobs = [partial(_image, request, net.fetcher) for request in requests]
+    # Where nothing is fetched, another thread would cost 2 %.
+    is_fetched = any(uri and not _is_data(uri) for uri in map(_uri, requests))
+    for number, image in net.prefetcher(jobs) if is_fetched else enumerate(jobs):
         try:
-            answers[number] = _classify(*prepared(), net.classifier)
+            answers[number] = _classify(*image(), net.classifier)
         except Exception as error:
             answers[number] = without_locals(error)
     return answers
 
 
 def warm_up(net: Net) -> None:
-    """Answer about a small black image, so that no request pays for a first time.
-
-    Raises StartError where the model cannot.
-    """
+    """Classify a small black image. Raises StartError if the model fails on it."""
     black = Payload(simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8)), "image/jpeg")
     try:
         infer(black, net)
@@ -98,46 +90,38 @@ def warm_up(net: Net) -> None:
         raise StartError(f"the model fails on a small black image: {reason(error)}") from error
 
 
-def _classify(uri: str, image: bytes | Tensor, classifier: Classifier) -> dict[str, Any]:
+def _classify(uri: str, image: bytes, classifier: Classifier) -> dict[str, Any]:
     found = classifier.probabilities(image)
-    labels = classifier.labels or default_labels(len(found))
-    if len(labels) != len(found):
-        raise StartError(f"{len(labels)} labels for a model of {len(found)} classes")
+    labels = classifier.labels
     best = np.argsort(-found, kind="stable")[:TOP]
     return {"uri": uri, "results": [{"label": labels[i], "prob": str(found[i])} for i in best]}
 
 
-def _prepare(request: Record | str, net: Net) -> tuple[str, bytes | Tensor]:
-    uri, data = _image(request, net.fetch)
-    return uri, net.classifier.prepare(data)
-
-
-def _image(request: Record | str, fetch: Fetcher) -> tuple[str, bytes]:
-    """The image's name in the answer, and its bytes."""
+def _image(request: Record | str, fetcher: Fetcher) -> tuple[str, bytes]:
+    """Return the image's name in the answer, and its bytes."""
     if isinstance(request, Payload):
         return _digest(request.data), request.data
     uri = _uri(request)
     if not uri:
         raise MalformedRequest('a request must have "uri", a string')
-    begun = perf_counter()
+    started = perf_counter()
     try:
-        data = fetch(uri)
+        data = fetcher(uri)
     finally:
-        logs.spent(fetch=perf_counter() - begun)
-    return (uri if _is_elsewhere(request) else _digest(data)), data
-
-
-def _is_elsewhere(request: Record | str) -> bool:
-    uri = _uri(request)
-    return bool(uri) and uri[:5].lower() != "data:"
+        logs.spent(fetch=perf_counter() - started)
+    return (_digest(data) if _is_data(uri) else uri), data
 
 
 def _uri(request: Record | str) -> str:
-    """Empty where there is none."""
+    """Return the request's `uri`, or an empty string."""
     if isinstance(request, Payload):
         return ""
     uri = request if isinstance(request, str) else request.get("uri")
     return uri if isinstance(uri, str) else ""
+
+
+def _is_data(uri: str) -> bool:
+    return uri.lstrip()[:5].lower() == "data:"
 
 
 def _digest(data: bytes) -> str:

@@ -1,42 +1,50 @@
-"""The Lambda face: AWS's events become the pipeline's requests, its replies AWS's answers.
+"""The Lambda face: turn AWS's events into requests, and the service's replies into AWS's answers.
 
-Nothing of the HTTP face is imported here; a cold start pays for what it uses.
+It imports nothing of the HTTP face, for a short cold start.
 """
 
 import gc
 
-# Nothing that a start makes is garbage, and looking for some would be 6 % of a cold start.
+# A start makes no garbage, and looking for some would be 6 % of a cold start.
 gc.disable()
 
 import base64
 import json
 import logging
 import os
+from collections.abc import Callable
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from awslambdaric.lambda_runtime_exception import FaultException
 
-from serving import logs
-from serving.artifact import resolve
-from serving.contract import JSON, MAX_DEPTH, Reply, Request
-from serving.errors import MalformedRequest, StartError
+from serving.artifact.resolve import Artifact, resolve
+from serving.core import logs
+from serving.core.contract import JSON, Reply, Request
+from serving.core.errors import MalformedRequest, StartError
+from serving.core.settings import Settings, granted_cpus
+from serving.core.strict_json import MAX_DEPTH
 from serving.service import Service, model_of
-from serving.settings import Settings, granted_cpus
+
+_remaining_ms: ContextVar[Callable[[], int]] = ContextVar("remaining_ms")
 
 
 def _start() -> Service:
-    """Lambda imports this module in its init phase, so the model is loaded there.
+    """Load the model in Lambda's init phase, in which Lambda imports this module.
 
-    A StartError becomes awslambdaric's own kind of failure: one line in the log, and an init error
-    with that message, instead of a traceback.
+    A function that only forwards loads none.
+
+    A StartError becomes awslambdaric's own exception: one line in the log, and an init error with
+    that message instead of a traceback.
     """
     try:
-        # One request at a time, so one forward may have every CPU. MXNet reads the variable itself.
+        # One request at a time, so a forward may use every CPU. MXNet reads the variable itself.
         os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
         settings = Settings.from_environment(os.environ)
-        logs.configure(settings.log_level)
-        service = Service(settings, resolve(settings), model_of(settings))
+        logs.configure(settings.log_level, os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", ""))
+        service = _service_of(settings)
         service.start()
         gc.freeze()
         gc.enable()
@@ -46,26 +54,52 @@ def _start() -> Service:
     return service
 
 
+def _service_of(settings: Settings) -> Service:
+    forward = None
+    if settings.forward_endpoint and settings.forward_percent:
+        from serving.forward import Endpoint, Forwarder, NoModel
+
+        endpoint = Endpoint(settings.forward_endpoint, os.environ)
+        forward = Forwarder(settings, endpoint, lambda: _remaining_ms.get()() / 1000)
+        if settings.forward_percent == 100 and not settings.forward_spill:
+            artifact = Artifact(Path(), settings.model_id)
+            return Service(settings, artifact, NoModel(), forward=forward)
+    return Service(settings, resolve(settings), model_of(settings), forward=forward)
+
+
 _service = _start()
+_SCHEDULERS = ("aws.events", "aws.scheduler")  # a rule of EventBridge, and EventBridge Scheduler
 
 
 def handler(event: Any, context: Any) -> Any:
-    """Answer a direct invocation, a function URL or HTTP API (payload 2.0), or an ALB.
+    """Answer a direct invocation, a function URL, API Gateway or an ALB.
 
-    A direct event is the JSON request itself. It gets the JSON answer, an error object if it is at
-    fault; when we are, this raises, so that Lambda's Errors metric counts it.
+    A direct event is the JSON request itself. It gets the JSON answer, or an error object for a
+    client error. A failure of ours raises, so that Lambda's Errors metric counts it. An event of a
+    service that takes any result as success raises too, so that the service keeps it.
     """
-    logs.request_id.set(getattr(context, "aws_request_id", ""))
-    if isinstance(event, dict) and isinstance(origin := event.get("requestContext"), dict):
-        http = origin.get("http")
-        if event.get("version") == "2.0" and isinstance(http, dict) and "method" in http:
-            return _respond_url(event)
-        if "elb" in origin and "httpMethod" in event:
-            return _respond_alb(event)
+    if context:
+        logs.request_id.set(context.aws_request_id)
+        _remaining_ms.set(context.get_remaining_time_in_millis)
+    if isinstance(event, dict):
+        if isinstance(origin := event.get("requestContext"), dict):
+            http = origin.get("http")
+            if event.get("version") == "2.0" and isinstance(http, dict) and "method" in http:
+                return _respond_2(event, origin, http)
+            if "httpMethod" in event and "path" in event:
+                return _respond_1(event, origin)
+        if event.get("detail-type") == "Scheduled Event" and event.get("source") in _SCHEDULERS:
+            return None
+    if service := _sender(event):
+        raise FaultException(
+            "UnsupportedEvent",
+            f"the function answers requests, and this is an event of {service}; "
+            "call the function from one that reads such events",
+        )
     body, problem = b"", None
     try:
         text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-        body = text.encode(errors="backslashreplace")  # a lone surrogate is its JSON escape again
+        body = text.encode(errors="backslashreplace")  # a lone surrogate becomes its JSON escape
     except RecursionError:
         problem = MalformedRequest(f"the JSON is nested more than {MAX_DEPTH} deep")
     reply = _service.respond(Request("POST", "/invocations", {"content-type": JSON}, body, problem))
@@ -75,22 +109,42 @@ def handler(event: Any, context: Any) -> Any:
     return answer
 
 
-def _respond_url(event: dict[str, Any]) -> dict[str, Any]:
-    """Payload format 2.0.
+def _sender(event: Any) -> str:
+    """Return the service that sent an event of its own, such as `aws:sqs`, or an empty string.
 
-    https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
+    EventBridge Pipes sends the records of such a service as an array.
     """
-    origin = event["requestContext"]
-    path = str(event.get("rawPath") or "/")
-    # An HTTP API puts the name of its stage before the path, unless that is $default.
-    if path.startswith(prefix := f"/{origin.get('stage')}/"):
-        path = path[len(prefix) - 1 :]
-    reply = _respond(event, origin["http"]["method"], path, event.get("headers"))
-    return {**_answer(reply), "headers": dict(reply.headers)}
+    records = event.get("Records") if isinstance(event, dict) else event
+    first = records[0] if isinstance(records, list) and records else event
+    if isinstance(first, dict):
+        for name in ("eventSource", "EventSource"):  # SNS writes the second
+            if str(first.get(name)).startswith(("aws:", "SelfManagedKafka")):
+                return str(first[name])
+    if not isinstance(event, dict):
+        return ""
+    if event.keys() >= {"detail-type", "source", "detail"}:
+        return "EventBridge"
+    return "CloudWatch Logs" if "awslogs" in event else ""
 
 
-def _respond_alb(event: dict[str, Any]) -> dict[str, Any]:
-    """An Application Load Balancer's event, with multi-value headers or without.
+def _respond_2(
+    event: dict[str, Any], origin: dict[str, Any], http: dict[str, Any]
+) -> dict[str, Any]:
+    """Answer an event of payload format 2.0: a function URL's or an HTTP API's.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+    """
+    raw = str(event.get("rawPath") or "/")
+    inner = str(http.get("path") or raw)
+    route = str(event.get("routeKey")).rpartition(" ")[2]
+    path = _path(event, origin, inner if raw.endswith(inner) else raw, route)
+    return _answer(_respond(event, http["method"], path, event.get("headers")))
+
+
+def _respond_1(event: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
+    """Answer an event of payload format 1.0, an API Gateway's, or a load balancer's.
+
+    A load balancer that sends multi-value headers expects them, too.
 
     https://docs.aws.amazon.com/lambda/latest/dg/services-alb.html
     """
@@ -101,15 +155,27 @@ def _respond_alb(event: dict[str, Any]) -> dict[str, Any]:
         for name, values in multiple.items()
         if isinstance(values, list)
     }
-    path = str(event.get("path") or "/")
+    path = _path(event, origin, str(event.get("path") or "/"), str(event.get("resource")))
     reply = _respond(event, event["httpMethod"], path, joined or event.get("headers"))
-    if multiple:
-        return {**_answer(reply), "multiValueHeaders": {k: [v] for k, v in reply.headers}}
-    return {**_answer(reply), "headers": dict(reply.headers)}
+    return _answer(reply, multiple=bool(multiple) and "elb" in origin)
+
+
+def _path(event: dict[str, Any], origin: dict[str, Any], path: str, route: str) -> str:
+    """Return the path without the stage or the base path that API Gateway put before it.
+
+    `route` is the path of an API's route or resource, such as `/invocations` or `/{proxy+}`.
+    """
+    parameters = event.get("pathParameters")
+    if route.endswith("+}") and isinstance(parameters, dict):
+        return "/" + str(parameters.get(route.rpartition("{")[2][:-2]) or "")
+    if route.startswith("/") and "{" not in route:
+        return route
+    stage = f"/{origin.get('stage')}/"
+    return path[len(stage) - 1 :] if path.startswith(stage) else path
 
 
 def _respond(event: dict[str, Any], method: object, path: str, headers: Any) -> Reply:
-    """Of any types: who may invoke the function can make an event by hand."""
+    """Answer an HTTP event. Any value may have any type: events can be written by hand."""
     text, body, problem = event.get("body") or "", b"", None
     try:
         body = text.encode(errors="backslashreplace")
@@ -122,9 +188,13 @@ def _respond(event: dict[str, Any], method: object, path: str, headers: Any) -> 
     return _service.respond(Request(str(method), unquote(path), lower, body, problem))
 
 
-def _answer(reply: Reply) -> dict[str, Any]:
+def _answer(reply: Reply, *, multiple: bool = False) -> dict[str, Any]:
+    headers: dict[str, Any] = dict(reply.headers)
+    if multiple:
+        headers = {name: [value] for name, value in reply.headers}
     return {
         "statusCode": reply.status,
+        "multiValueHeaders" if multiple else "headers": headers,
         "body": reply.body.decode(),
         "isBase64Encoded": False,
     }

@@ -1,19 +1,18 @@
-"""The one place where a request becomes an answer. Both faces call `Service.respond`."""
+"""The pipeline from request to reply. Both faces call `Service.respond`."""
 
 import logging
 import threading
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from http import HTTPMethod
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from serving import contract, inference, logs
-from serving.artifact import Artifact
-from serving.contract import Answer, Call, Reply, Request
-from serving.errors import (
-    Fault,
+from serving.artifact.resolve import Artifact
+from serving.core import contract, logs
+from serving.core.contract import Answer, Record, Reply, Request, Shape
+from serving.core.errors import (
+    InternalError,
     MethodNotAllowed,
     NotFound,
     NotReady,
@@ -21,8 +20,10 @@ from serving.errors import (
     ServingError,
     without_locals,
 )
-from serving.health import Health
-from serving.settings import Settings
+from serving.core.settings import Settings
+from serving.model import custom_model
+from serving.model.protocol import Model
+from serving.model.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
@@ -31,37 +32,55 @@ METHODS = {
     "/invocations": ("POST",),
     "/execution-parameters": ("GET", "HEAD"),
 }
-
-# What a transform job has on its way at once may be 100 MB.
+# A transform job may have 100 MB of requests in flight.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html
-_TRANSFORM_MB = 100
-_TRANSFORMS = 8  # at once, a process
+_IN_FLIGHT_MB = 100
+_REQUESTS_PER_PROCESS = 8
 
 
-def model_of(settings: Settings) -> ModuleType:
-    """`inference.py`, or the file that INFERENCE puts in its place. Raises StartError."""
-    if not settings.inference:
-        return inference
-    from serving import replaced
+def model_of(settings: Settings) -> Model:
+    """Return the model in `inference.py` or in the file INFERENCE. Raises StartError."""
+    if settings.inference:
+        return custom_model.load(Path(settings.inference))
+    from serving import inference
 
-    return replaced.load(Path(settings.inference))
+    return custom_model.adapt(inference)
+
+
+def execution_parameters(settings: Settings) -> dict[str, int | str]:
+    """Return how SageMaker Batch Transform is to send the records of a job.
+
+    One record per request, since payloads are packed by size alone: thousands of short lines would
+    be one request to one process. Several requests per process, since some wait for a fetch.
+    """
+    body_mb = settings.max_body_bytes // 1024**2
+    payload_mb = max(1, min(body_mb, _IN_FLIGHT_MB // settings.workers))
+    requests = min(_REQUESTS_PER_PROCESS * settings.workers, _IN_FLIGHT_MB // payload_mb)
+    return {
+        "MaxConcurrentTransforms": requests,
+        "BatchStrategy": "SINGLE_RECORD",
+        "MaxPayloadInMB": payload_mb,
+    }
 
 
 class Service:
-    """A model and its pipeline. `respond` may be called from many threads, before `start` too."""
+    """A model and its pipeline. `respond` may be called from many threads, also before `start`."""
 
     def __init__(
         self,
         settings: Settings,
         artifact: Artifact,
-        model: ModuleType = inference,
+        model: Model,
         patience_seconds: float = 10.0,
+        forward: Callable[[Request], Reply | None] | None = None,
     ) -> None:
-        """`patience_seconds`: how long a request waits for a model that is still being loaded.
+        """Let each request wait up to `patience_seconds` for a model that is being loaded.
 
-        One process of a server may be ready, and its pings say so, a moment before another is.
+        One process of a server may answer pings a moment before another has loaded its model.
+        `forward` returns another target's reply to a request, or None to have it answered here.
         """
         self._patience_seconds = patience_seconds
+        self._forward = forward
         self._settings = settings
         self._artifact = artifact
         self._model = model
@@ -69,20 +88,19 @@ class Service:
         self._ready = threading.Event()
         self._suspect = False
         self._stuck = False
-        self._proof = threading.Lock()  # one ping proves it, the others do not wait
+        self._proof = threading.Lock()  # one ping runs the warm-up, the others do not wait
         self._places = threading.BoundedSemaphore(settings.max_waiting)
-        probe = self._warm_up if hasattr(model, "warm_up") else None
-        self._health = Health(settings.stuck_seconds, settings.max_waiting, probe)
-        self._identity = (
-            "X-Amzn-SageMaker-Custom-Attributes",
-            f"image={settings.image_id};model={artifact.model_id}",
-        )
+        probe = self._warm_up if model.warm_up else None
+        self._watchdog = Watchdog(settings.stuck_seconds, settings.max_waiting, probe)
+        # Plain names beside SageMaker's, which a proxy or a URL may drop.
+        self.identity = {
+            contract.IDENTITY: f"image={settings.image_id};model={artifact.model_id}",
+            "X-Image-Id": settings.image_id,
+            "X-Model-Id": artifact.model_id,
+        }
 
     def start(self) -> None:
-        """Load the model and warm it up; only then is the service healthy.
-
-        Raises StartError, or whatever a replaced `load_model` raises.
-        """
+        """Load the model and warm it up. Raises StartError, or whatever the model raises."""
         started = time.perf_counter()
         self._net = self._model.load_model(self._artifact.folder)
         self._warm_up()
@@ -98,21 +116,20 @@ class Service:
         )
 
     def respond(self, request: Request) -> Reply:
-        """The reply to any request; never raises, and logs each request but pings once."""
+        """Return the reply to any request. Never raises; logs each request once, except pings."""
         started = time.perf_counter()
-        stages = logs.begin_stages()
-        code = ""
+        stages, notes = logs.begin_stages(), logs.begin_notes()
         try:
             reply = self._route(request)
         except ServingError as error:
-            reply, code = contract.render_error(error), error.code
+            reply = contract.render_error(error)
         except BaseException as error:  # a model that calls sys.exit ends no process
-            reply, code = contract.render_error(self._fault(error)), Fault.code
+            reply = contract.render_error(self._fault(error))
         if request.path != "/ping":
             _log.info(
                 "request",
                 extra={
-                    # Others are a stranger's text: someone may have put a key into it.
+                    # Any other text is the caller's, and may hold a secret.
                     "method": _known(request.method, HTTPMethod.__members__),
                     "path": _known(request.path, METHODS),
                     "status": reply.status,
@@ -120,29 +137,24 @@ class Service:
                     "stages": logs.in_milliseconds(stages),
                     "bytesIn": len(request.body),
                     "bytesOut": len(reply.body),
-                    **({"code": code} if code else {}),
+                    **({"code": reply.code} if reply.code else {}),
+                    **notes,
                 },
             )
         body = b"" if request.method == "HEAD" else reply.body
-        return Reply(reply.status, body, (*reply.headers, self._identity))
-
-    def refuse(self, problem: ServingError) -> Reply:
-        """The reply to what a face cannot make a request of; logged like one."""
-        _log.info("request", extra={"status": problem.status, "code": problem.code})
-        reply = contract.render_error(problem)
-        return Reply(reply.status, reply.body, (*reply.headers, self._identity))
-
-    @property
-    def is_ready(self) -> bool:
-        return self._ready.is_set()
+        headers = dict(reply.headers)
+        if not reply.has_identity:
+            headers.update(self.identity)
+        if target := notes.get("target"):
+            headers["X-Served-By"] = str(target)
+        return Reply(reply.status, body, tuple(headers.items()))
 
     def is_stuck(self) -> bool:
-        """Whether the model hangs; pings say so from then on, and the process is to be replaced."""
-        if not self._stuck and self._health.is_stuck():
+        """Return whether the model hangs. Pings fail from then on; replace the process."""
+        if not self._stuck and self._watchdog.is_stuck():
             self._stuck = True
-            _log.error(
-                "the model is stuck: no request has ended for %d s", self._settings.stuck_seconds
-            )
+            seconds = self._settings.stuck_seconds
+            _log.error("the model is stuck: no request has ended for %d s", seconds)
         return self._stuck
 
     def _route(self, request: Request) -> Reply:
@@ -154,7 +166,8 @@ class Service:
         if request.path == "/ping":
             return self._ping()
         if request.path == "/execution-parameters":
-            return self._execution_parameters()
+            text = contract.encode(execution_parameters(self._settings))
+            return contract.render([text], Shape.ONE, contract.JSON)
         return self._invocations(request)
 
     def _ping(self) -> Reply:
@@ -170,98 +183,76 @@ class Service:
             raise NotReady("the model does not answer")
         return Reply(200)
 
-    def _execution_parameters(self) -> Reply:
-        """What SageMaker Batch Transform asks before it starts.
-
-        A record a request: payloads are packed by size alone, so thousands of short lines would be
-        one request, to one process. Several requests a process, as some wait for what they fetch.
-        https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
-        """
-        workers = self._settings.workers
-        body_mb = self._settings.max_body_bytes // 1024**2
-        payload_mb = max(1, min(body_mb, _TRANSFORM_MB // workers))
-        parameters = {
-            "MaxConcurrentTransforms": min(_TRANSFORMS * workers, _TRANSFORM_MB // payload_mb),
-            "BatchStrategy": "SINGLE_RECORD",
-            "MaxPayloadInMB": payload_mb,
-        }
-        text = contract.encode(parameters)
-        return contract.render([text], contract.Shape.ONE, contract.JSON)
-
     def _invocations(self, request: Request) -> Reply:
         if request.problem:
             raise request.problem
-        begun = time.perf_counter()
-        call = contract.parse(
+        if self._forward and (reply := self._forward(request)):
+            return reply
+        started = time.perf_counter()
+        records, shape = contract.parse(
             request,
-            payload_types=getattr(self._model, "PAYLOAD_TYPES", ()),
+            payload_types=self._model.payload_types,
             max_body_bytes=self._settings.max_body_bytes,
             is_transform=self._settings.is_transform,
         )
-        media_type = contract.reply_type(request.headers.get("accept", ""), call.shape)
-        logs.spent(parse=time.perf_counter() - begun)
+        media_type = contract.reply_type(request.headers.get("accept", ""), shape)
+        logs.spent(parse=time.perf_counter() - started)
         if not self._places.acquire(blocking=False):
             raise Overloaded(f"{self._settings.max_waiting} requests are waiting already")
         try:
             if not self._ready.wait(self._patience_seconds):
                 raise NotReady("the model is still being loaded")
-            with self._health:
-                answers = self._answers(call)
+            with self._watchdog:
+                answers = self._answers(records)
         finally:
             self._places.release()
-        alone = answers[0] if call.shape is contract.Shape.ONE else None
-        if isinstance(alone, ServingError):
-            # A job of Batch Transform would fail by one bad picture. What may pass, it tries again.
-            is_in_place = self._settings.is_transform and not isinstance(alone, Fault)
-            if not is_in_place:
-                raise alone
-        return contract.render(answers, call.shape, media_type)
+        # One bad picture must not fail a Batch Transform job, which retries internal errors.
+        raised = InternalError if self._settings.is_transform else ServingError
+        if shape is Shape.ONE and isinstance(answers[0], raised):
+            raise answers[0]
+        return contract.render(answers, shape, media_type)
 
-    def _answers(self, call: Call) -> Sequence[Answer]:
-        batch = getattr(self._model, "infer_batch", None)
-        if batch is None or len(call.records) < 2:
-            return [self._answer(record) for record in call.records]
-        answers: list[Answer | None] = [
-            record if isinstance(record, ServingError) else None for record in call.records
-        ]
-        whole = [i for i, answer in enumerate(answers) if answer is None]
+    def _answers(self, parsed: Sequence[Record | ServingError]) -> Sequence[Answer]:
+        records = [each for each in parsed if not isinstance(each, ServingError)]
+        infer_batch = self._model.infer_batch
+        if infer_batch is None or len(records) < 2:
+            infer_batch = self._infer_each
+        answers: list[Answer] = []
         try:
-            results = batch([call.records[i] for i in whole], self._net)
-            for i, result in zip(whole, results, strict=True):
-                answers[i] = self._encode(result)
+            for _, result in zip(records, infer_batch(records, self._net), strict=True):
+                answers.append(self._encode(result))
         except Exception as error:
-            fault = self._fault(error)
-            return [answer or fault for answer in answers]
-        return [answer for answer in answers if answer is not None]
+            answers += [self._fault(error)] * (len(records) - len(answers))
+        found = iter(answers)
+        return [each if isinstance(each, ServingError) else next(found) for each in parsed]
 
-    def _answer(self, record: contract.Record | ServingError) -> Answer:
-        if isinstance(record, ServingError):
-            return record
-        try:
-            return self._encode(self._model.infer(record, self._net))
-        except Exception as error:
-            return self._encode(without_locals(error))
+    def _infer_each(self, records: Sequence[Record], net: Any) -> Iterator[object]:
+        for record in records:
+            try:
+                yield self._model.infer(record, net)
+            except Exception as error:
+                yield without_locals(error)
 
     def _encode(self, result: object) -> Answer:
-        """A model's answer, or the exception in place of one."""
+        """Encode a model's answer, or turn an exception in its place into the record's error."""
         if isinstance(result, ServingError):
             return result
-        if not isinstance(result, Exception):
-            try:
-                return contract.encode(result)
-            except Exception as error:
-                return self._fault(error)
-        return self._fault(result)
+        try:
+            if isinstance(result, Exception):
+                raise result
+            return contract.encode(result)
+        except Exception as error:
+            return self._fault(error)
 
     def _warm_up(self) -> None:
-        if warm_up := getattr(self._model, "warm_up", None):
-            warm_up(self._net)
+        if self._model.warm_up:
+            self._model.warm_up(self._net)
 
-    def _fault(self, error: BaseException) -> Fault:
-        """Log what happened, and have the next ping prove that the model answers."""
+    def _fault(self, error: BaseException) -> InternalError:
+        """Log the exception, and make the next ping check that the model answers."""
         _log.error("fault", exc_info=error)
         self._suspect = True
-        return Fault()
+        return InternalError()
 
 
 def _known(text: str, known: Container[str]) -> str:

@@ -1,10 +1,10 @@
-"""Handwritten digits in a picture: which, and where. The network is PyTorch's, run as ONNX.
+"""Find handwritten digits in a picture. The network is PyTorch's, run as ONNX.
 
-A picture comes as its bytes, or as `{"uri": ...}`; the answer is
+A request is the bytes of a picture, or `{"uri": ...}`; the answer is
 
     {"size": [width, height], "digits": [{"digit": 7, "box": [x, y, width, height], "score": 0.98}]}
 
-from left to right, in pixels of the picture. Dark ink on light paper, or the other way round.
+from left to right, in pixels of the picture. Ink and paper may be dark on light or light on dark.
 """
 
 from os import environ
@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from serving import engines
-from serving.contract import Payload, Record
-from serving.errors import MalformedRequest
-from serving.fetch import Fetcher
-from serving.images import decode
-from serving.settings import Settings
-from serving.turns import Turns
+from serving.core.contract import Payload, Record
+from serving.core.errors import MalformedRequest
+from serving.core.settings import Settings
+from serving.fetch.client import Fetcher
+from serving.model import engines
+from serving.model.fifo_lock import FifoLock
+from serving.model.images import decode
 
 PAYLOAD_TYPES = frozenset({"image/jpeg", "image/png", "image/webp", "application/x-image"})
 SIDE = 128  # pixels of the network's square input
@@ -33,8 +33,8 @@ class Net(NamedTuple):
     """A loaded model. One picture at a time: two forwards would share a core."""
 
     forward: engines.Forward
-    fetch: Fetcher
-    turns: Turns
+    fetcher: Fetcher
+    lock: FifoLock
 
 
 class Found(NamedTuple):
@@ -49,14 +49,14 @@ def load_model(model_path: Path) -> Net:
     """Load `model.onnx` of the artifact. Raises StartError."""
     settings = Settings.from_environment(environ)
     forward = engines.load(model_path, settings.threads)
-    return Net(forward, Fetcher.from_settings(settings), Turns())
+    return Net(forward, Fetcher.from_settings(settings), FifoLock())
 
 
 def infer(request: Record, net: Net) -> dict[str, Any]:
-    """The digits of one picture. Raises a ServingError."""
-    picture = decode(_bytes(request, net.fetch))
+    """Return the digits of one picture. Raises a ServingError."""
+    picture = decode(_bytes(request, net.fetcher))
     tensor, scale = _tensor(picture)
-    with net.turns:
+    with net.lock:
         logits = net.forward(tensor)[0]
     found = [
         {
@@ -71,15 +71,15 @@ def infer(request: Record, net: Net) -> dict[str, Any]:
 
 
 def warm_up(net: Net) -> None:
-    """One forward of an empty page."""
+    """Run one forward, of an empty page."""
     net.forward(np.zeros((1, 1, SIDE, SIDE), np.float32))
 
 
 def digits_in(logits: engines.Tensor) -> list[Found]:
-    """What the network's answer (11, rows, columns) marks, from left to right.
+    """Return the digits that the network's output (11, rows, columns) marks, from left to right.
 
     Cells that touch are one digit: their mean probability says which, and the box around them is
-    widened, since only a digit's middle is marked.
+    widened, since the network marks only a digit's middle.
     """
     exponentials = np.exp(logits - logits.max(axis=0))
     probabilities = exponentials / exponentials.sum(axis=0)
@@ -98,7 +98,7 @@ def digits_in(logits: engines.Tensor) -> list[Found]:
 
 
 def _tensor(picture: np.ndarray[Any, Any]) -> tuple[engines.Tensor, float]:
-    """The network's input (1, 1, 128, 128), ink 1 on paper 0, and the picture's scale."""
+    """Return the network's input (1, 1, 128, 128), ink 1 on paper 0, and the picture's scale."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     paper = float(np.median(grey))
     ink = np.abs(grey - paper) / max(paper, 1 - paper)
@@ -109,10 +109,10 @@ def _tensor(picture: np.ndarray[Any, Any]) -> tuple[engines.Tensor, float]:
     return tensor, scale
 
 
-def _bytes(request: Record, fetch: Fetcher) -> bytes:
+def _bytes(request: Record, fetcher: Fetcher) -> bytes:
     if isinstance(request, Payload):
         return request.data
     uri = request.get("uri")
     if not isinstance(uri, str) or not uri:
         raise MalformedRequest('a request must have "uri", a string, or be the bytes of a picture')
-    return fetch(uri)
+    return fetcher(uri)

@@ -16,7 +16,7 @@ from inference import CELL, CORE, SIDE, Found, digits_in
 from sklearn.datasets import load_digits
 from torch import nn
 
-from serving import manifest
+from serving.artifact import manifest
 
 HERE = Path(__file__).parent
 HELD_OUT = 297

@@ -1,4 +1,6 @@
-"""Which iris it is, by four lengths. A scikit-learn pipeline, run as ONNX.
+"""Classify an iris by four lengths. The model is a scikit-learn pipeline, run as ONNX.
+
+The request
 
     {"sepal_length_cm": 5.1, "sepal_width_cm": 3.5, "petal_length_cm": 1.4, "petal_width_cm": 0.2}
 
@@ -16,11 +18,12 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from serving import engines, labels
-from serving.contract import Record
-from serving.errors import MalformedRequest
-from serving.settings import Settings
-from serving.turns import Turns
+from serving.artifact import labels
+from serving.core.contract import Record
+from serving.core.errors import MalformedRequest
+from serving.core.settings import Settings
+from serving.model import engines
+from serving.model.fifo_lock import FifoLock
 
 Length = Annotated[float, msgspec.Meta(gt=0, le=50)]
 DIGITS = 4  # of a probability; a float32's last ones depend on the CPU
@@ -40,22 +43,22 @@ class Net(NamedTuple):
 
     forward: engines.Forward
     species: tuple[str, ...]
-    turns: Turns
+    lock: FifoLock
 
 
 def load_model(model_path: Path) -> Net:
     """Load `model.onnx` and `labels.txt` of the artifact. Raises StartError."""
     threads = Settings.from_environment(environ).threads
-    return Net(engines.load(model_path, threads), labels.read(model_path), Turns())
+    return Net(engines.load(model_path, threads), labels.read(model_path), FifoLock())
 
 
 def infer(request: Record, net: Net) -> dict[str, Any]:
-    """The species of one flower. Raises MalformedRequest."""
+    """Return the species of one flower. Raises MalformedRequest."""
     return _answers([_flower(request)], net)[0]
 
 
 def infer_batch(requests: Sequence[Record], net: Net) -> list[dict[str, Any] | Exception]:
-    """What `infer` answers to each, or raises; all flowers in one forward."""
+    """Return what `infer` answers to each, or raises. All flowers are in one forward."""
     answers: list[dict[str, Any] | Exception] = []
     flowers = []
     for request in requests:
@@ -69,7 +72,7 @@ def infer_batch(requests: Sequence[Record], net: Net) -> list[dict[str, Any] | E
 
 
 def warm_up(net: Net) -> None:
-    """One forward, of a flower in the middle of the data."""
+    """Run one forward, of a flower in the middle of the data."""
     _answers([Flower(5.8, 3.1, 3.8, 1.2)], net)
 
 
@@ -84,7 +87,7 @@ def _answers(flowers: Sequence[Flower], net: Net) -> list[dict[str, Any]]:
     if not flowers:
         return []
     features = np.array([msgspec.structs.astuple(flower) for flower in flowers], np.float32)
-    with net.turns:
+    with net.lock:
         rows = net.forward(features)
     return [
         {

@@ -17,7 +17,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from serving import manifest
+from serving.artifact import manifest
 
 
 def main(artifact: Path) -> None:

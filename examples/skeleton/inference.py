@@ -1,6 +1,6 @@
-"""What the model is asked and what it answers. The stand-in here weighs two numbers.
+"""A model of another kind. This stand-in weighs two numbers.
 
-To `{"a": 1.0, "b": 2.0}` it answers `{"score": 0.6225}`.
+It answers `{"a": 1.0, "b": 2.0}` with `{"score": 0.6225}`.
 """
 
 import json
@@ -9,30 +9,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from serving.contract import Record
-from serving.errors import MalformedRequest
+from serving.core.contract import Record
+from serving.core.errors import MalformedRequest
 
-# Media types that `infer` takes as `Payload(data, content_type)`, such as "image/jpeg". JSON
-# objects, arrays and lines of them come as mappings, one by one.
+# Media types that reach `infer` as `Payload(data, content_type)`, such as "image/jpeg". JSON
+# objects, alone, in arrays or in lines, reach it as mappings, one by one.
 PAYLOAD_TYPES: frozenset[str] = frozenset()
 
 
 class Net(NamedTuple):
-    """What `load_model` made and `infer` uses, from several threads at once."""
+    """What `load_model` returns. Several threads use it at once."""
 
     weights: dict[str, float]
 
 
 def load_model(model_path: Path) -> Net:
-    """Load the artifact, a folder that has been found and checked. Once a process."""
+    """Load the artifact, a folder that has been checked. Called once in each process."""
     return Net(json.loads((model_path / "weights.json").read_text()))
 
 
 def infer(request: Record, net: Net) -> dict[str, Any]:
-    """The answer to one request: anything that is JSON.
+    """Return the answer to one request: anything that is JSON.
 
-    Raises MalformedRequest, which the client gets as status 400, for what is its own mistake. Of
-    any other exception it gets status 500, and the log has the traceback.
+    Raise MalformedRequest for the client's own mistakes; it gets status 400. Any other exception
+    is status 500, with its traceback in the log.
     """
     total = 0.0
     for name, weight in net.weights.items():
@@ -44,9 +44,8 @@ def infer(request: Record, net: Net) -> dict[str, Any]:
 
 
 def warm_up(net: Net) -> None:
-    """One inference, so that no request pays for a first time. It proves health after a fault."""
+    """Run one inference: before the first request, and to prove health after a failure."""
     infer(dict.fromkeys(net.weights, 0.0), net)
 
 
-# infer_batch(requests, net), if it is there, is asked instead of `infer` for two records or more:
-# examples/iris has one.
+# An `infer_batch(requests, net)` would be called for two records or more: see examples/iris.

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from serving import manifest
+from serving.artifact import manifest
 
 HERE = Path(__file__).parent
 

@@ -1,123 +1,168 @@
-"""Dated list prices of a region, from a file that says where each figure comes from.
+"""Load a region's dated list prices from a file that names each source, or from AWS.
 
-The file has for every region up to four groups, each with a `date`, a `source` and its figures:
-`lambda` (x86, the first tier), `serverless` (SageMaker Serverless Inference), `data` (what an
-endpoint takes for data in and out) and `instances` (real-time hosting). What AWS has not been seen
-to publish is not in it: an estimate then goes without, and says so.
+The file holds up to five groups a region, each with a `date`, a `source` and its figures: `lambda`
+(x86, first tier), `lambda_arm64` (Arm's), `serverless` (SageMaker Serverless Inference), `data`
+(what an endpoint charges for data in and out) and `instances` (real-time hosting). A group without
+published prices is not in it; an estimate then goes without it and says so.
 """
 
 import json
 import math
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ops.aws import Aws, explained
+from ops.cost import CostError
+from ops.cost.workload import ARM
+
 SHIPPED = Path(__file__).with_name("prices.json")
-
-REQUESTS = "usd_per_million_requests"
-GB_SECONDS = "usd_per_million_gb_seconds"
-KEPT = "kept_usd_per_million_gb_seconds"
-KEPT_DURATION = "kept_duration_usd_per_million_gb_seconds"
-GB = "usd_per_gb"
-PER_HOUR = "usd_per_hour"
-
-# The figures of each group. Those of `instances` are named by type, below PER_HOUR.
-FIGURES = {
-    "lambda": (REQUESTS, GB_SECONDS, KEPT, KEPT_DURATION),
-    "serverless": (GB_SECONDS,),
-    "data": (GB,),
-    "instances": (),
+API_REGION = "us-east-1"  # one of the Price List API's regions; it knows the prices of all
+# https://docs.aws.amazon.com/lambda/latest/dg/: x86, by the attribute `group`; Arm's end with -ARM
+_LAMBDA = {
+    "AWS-Lambda-Requests": "usd_per_million_requests",
+    "AWS-Lambda-Duration": "usd_per_million_gb_seconds",
+    "AWS-Lambda-Provisioned-Concurrency": "kept_usd_per_million_gb_seconds",
+    "AWS-Lambda-Duration-Provisioned": "kept_duration_usd_per_million_gb_seconds",
 }
-
-
-class PricesError(Exception):
-    """The file of prices cannot be used: why, in one line, with what to do."""
+_SERVERLESS = re.compile("ServerlessInf:Mem-([0-9]+)GB$")  # provisioned capacity ends otherwise
+_DATA = re.compile("Host(ing)?:Data-Bytes-(In|Out)", re.IGNORECASE)
+FIGURES: Mapping[str, Sequence[str]] = {
+    "lambda": (*_LAMBDA.values(),),
+    "lambda_arm64": (*_LAMBDA.values(),),
+    "serverless": ("usd_per_million_gb_seconds",),
+    "data": ("usd_per_gb",),
+    "instances": ("usd_per_hour",),  # by instance type
+}
 
 
 @dataclass(frozen=True)
 class Prices:
-    """What one region asks, US dollars. A group that the file has not is empty."""
+    """Hold the groups of one region, in US dollars, as the file has them."""
 
     region: str
-    on_lambda: Mapping[str, float]
-    serverless: Mapping[str, float]
-    data: Mapping[str, float]
-    per_hour: Mapping[str, float]
-    """Real-time hosting, by instance type."""
-    dates: Mapping[str, str]
-    """By group."""
+    groups: Mapping[str, Mapping[str, Any]]
+
+    def of_lambda(self, architecture: str) -> Mapping[str, Any]:
+        """Return the figures of Lambda's CPUs; none where they are not known."""
+        return self.groups.get("lambda_arm64" if architecture == ARM else "lambda", {})
+
+    @property
+    def dates(self) -> Mapping[str, str]:
+        """Return the date of each group."""
+        return {name: str(group["date"]) for name, group in self.groups.items()}
 
     @property
     def title(self) -> str:
-        """Whose prices, and of when."""
-        said = sorted(set(self.dates.values()))
-        if len(said) == 1:
-            return f"list prices of {self.region}, {said[0]}"
-        parts = ", ".join(f"{group} {date}" for group, date in self.dates.items())
+        """Name the region and the dates of its prices."""
+        compared = {name: date for name, date in self.dates.items() if name != "lambda_arm64"}
+        if len(dates := set(compared.values())) == 1:
+            return f"list prices of {self.region}, {dates.pop()}"
+        parts = ", ".join(f"{group} {date}" for group, date in compared.items())
         return f"list prices of {self.region}: {parts}"
+
+    @property
+    def usd_per_hour(self) -> dict[str, float]:
+        """Return the price of each instance type."""
+        return dict(self.groups.get("instances", {}).get("usd_per_hour", {}))
 
 
 def load(path: Path, region: str) -> Prices:
-    """The region's prices. Raises PricesError, also where the file has none for the region."""
+    """Return the region's prices. Raise OSError, and CostError if the file does not have them."""
     regions = read(path)
     if region not in regions:
-        raise PricesError(
+        raise CostError(
             f"no prices for {region} in {path.name}, which has {', '.join(regions)}; "
-            f"`python -m ops cost --refresh --region {region}` reads them from AWS, "
+            f"`python -m ops cost --refresh --region {shlex.quote(region)}` reads them from AWS, "
             "or --prices names another file"
         )
-    groups = regions[region]
-    figures = {name: _figures(groups.get(name, {}), name, path, region) for name in FIGURES}
-    return Prices(
-        region,
-        on_lambda=figures["lambda"],
-        serverless=figures["serverless"],
-        data=figures["data"],
-        per_hour=figures["instances"],
-        dates={name: str(groups[name]["date"]) for name in FIGURES if name in groups},
-    )
+    groups = {name: regions[region][name] for name in FIGURES if name in regions[region]}
+    for name, group in groups.items():
+        _check(name, group, f"{path}: {region}, {name}")
+    return Prices(region, groups)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The regions of a file, as they are written. Raises PricesError."""
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the regions as written. Raise OSError, and CostError if it is not a price file."""
     try:
-        found = json.loads(path.read_text())
-        if found["currency"] != "USD" or not isinstance(found["regions"], dict):
+        content = json.loads(path.read_text())
+        regions: dict[str, dict[str, Any]] = content["regions"]
+        if content["currency"] != "USD" or not all(isinstance(r, dict) for r in regions.values()):
             raise ValueError("it holds no prices in USD")
-        regions: dict[str, Any] = found["regions"]
-    except OSError as error:
-        raise PricesError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise PricesError(f"{path} is no file of prices: {error}; compare {SHIPPED}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CostError(f"{path} is not a price file: {error}; compare {SHIPPED}") from None
     return regions
 
 
-def write(path: Path, regions: Mapping[str, Any]) -> None:
-    """Raises PricesError."""
-    try:
-        path.write_text(json.dumps({"currency": "USD", "regions": regions}, indent=2) + "\n")
-    except OSError as error:
-        raise PricesError(f"{path}: {error.strerror}") from None
+def usd(amount: float) -> str:
+    """Format money, with cents below $10,000; a dash for an infinite amount."""
+    if math.isinf(amount):
+        return "-"
+    return f"${amount:,.0f}" if amount >= 10_000 else f"${amount:,.2f}"
 
 
-def _figures(group: Any, name: str, path: Path, region: str) -> dict[str, float]:
-    where = f"{path}: {region}, {name}"
-    if not group:
-        return {}
+def _check(name: str, group: Any, where: str) -> None:
     if not isinstance(group, dict) or not {"date", "source"} <= group.keys():
-        raise PricesError(f"{where}: a date and a source are missing")
-    found = group.get(PER_HOUR) if name == "instances" else group
-    figures = {}
-    for key in FIGURES[name] or (found if isinstance(found, dict) else ()):
-        value = found.get(key) if isinstance(found, dict) else None
-        if (price := _price(value)) is None:
-            raise PricesError(f"{where}: {key} is {value!r}, and not a price")
-        figures[key] = price
-    return figures
+        raise CostError(f"{where}: a date and a source are missing")
+    figures: dict[str, Any] = {key: group.get(key) for key in FIGURES[name]}
+    if name == "instances" and isinstance(by_type := group.get("usd_per_hour", {}), dict):
+        figures = by_type
+    for key, value in figures.items():
+        if type(value) not in (int, float) or not 0 <= value < math.inf:
+            raise CostError(f"{where}: {key} is {value!r}, which is not a price")
 
 
-def _price(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) and value >= 0 else None
+def read_from_aws(aws: Aws) -> dict[str, Any]:
+    """Return the groups that AWS has prices for. Raise CannotAsk.
+
+    https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_pricing_GetProducts.html
+    """
+    figures: dict[str, dict[str, Any]] = {name: {} for name in FIGURES}
+    per_hour: dict[str, float] = {}
+    with explained("pricing:GetProducts"):
+        client = aws.at(API_REGION).client("pricing")
+        for attributes, price in _products(client, "AWSLambda", aws.region):
+            group = attributes.get("group", "")
+            if figure := _LAMBDA.get(group.removesuffix("-ARM")):
+                name = "lambda_arm64" if group.endswith("-ARM") else "lambda"
+                figures[name][figure] = round(price * 1e6, 6)
+        for attributes, price in _products(client, "AmazonSageMaker", aws.region):
+            usage = attributes.get("usagetype", "")
+            if attributes.get("component") == "Hosting" and attributes.get("instanceName"):
+                per_hour[attributes["instanceName"]] = price
+            elif size := _SERVERLESS.search(usage):  # priced by memory size, the same for each GB
+                a_gb = round(price / int(size[1]) * 1e6, 6)
+                figures["serverless"]["usd_per_million_gb_seconds"] = a_gb
+            elif _DATA.search(usage):
+                figures["data"]["usd_per_gb"] = max(price, figures["data"].get("usd_per_gb", 0.0))
+    if per_hour:
+        figures["instances"]["usd_per_hour"] = dict(sorted(per_hour.items()))
+    today, groups = str(datetime.now(UTC).date()), {}
+    for name, found in figures.items():
+        if found.keys() == set(FIGURES[name]):
+            service = "AWSLambda" if name.startswith("lambda") else "AmazonSageMaker"
+            source = f"AWS Price List API, {service}, on demand"
+            groups[name] = {"date": today, "source": source, **found}
+    return groups
+
+
+def _products(client: Any, service: str, region: str) -> Iterator[tuple[Mapping[str, str], float]]:
+    """Yield each product's attributes and its on-demand price, of the first tier that costs."""
+    in_region = {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}
+    pages = client.get_paginator("get_products")
+    for page in pages.paginate(ServiceCode=service, Filters=[in_region]):
+        for text in page["PriceList"]:
+            product = json.loads(text)
+            tiers = [
+                (float(tier.get("beginRange", 0)), float(tier["pricePerUnit"]["USD"]))
+                for term in product.get("terms", {}).get("OnDemand", {}).values()
+                for tier in term["priceDimensions"].values()
+                if "USD" in tier["pricePerUnit"]
+            ]
+            costs = [usd for _, usd in sorted(tiers) if usd > 0]
+            if costs:
+                yield product["product"].get("attributes", {}), costs[0]

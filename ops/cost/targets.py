@@ -1,271 +1,227 @@
-"""The targets of the stack: what each costs at any traffic, and the command that deploys it."""
+"""Price each target of the stack for any traffic, and name the command that deploys it.
+
+Every cost grows with traffic and is continuous in it, except that whole instances and executions
+step up. A GB of memory is 1,024 of Lambda's MB, a GB of data 2^30 bytes.
+"""
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple
 
-from ops.cost import arithmetic
-from ops.cost.arithmetic import HOURS_PER_MONTH
-from ops.cost.prices import GB, GB_SECONDS, KEPT, KEPT_DURATION, REQUESTS, Prices
-from ops.cost.traffic import Traffic
-from ops.cost.words import rounded
+from ops.cost.prices import Prices
+from ops.cost.traffic import HOURS_PER_MONTH, Traffic, rounded
+from ops.cost.workload import ARM, X86, RequestUsage
 
-# How full instances and executions kept warm may be on average, so that most requests do not wait:
-# what the stack's scaling of provisioned concurrency aims at, too.
+# How busy instances and executions kept warm may be on average, so that most requests do not wait.
+# The stack's scaling of provisioned concurrency aims at the same.
 UTILIZATION = 0.7
-# The limits of context keys: max_instances, serverless_max_concurrency.
+# The limits of the context keys max_instances and serverless_max_concurrency; the latter's default.
 MOST_INSTANCES = 100
 MOST_SERVERLESS = 200
 DEFAULT_SERVERLESS = 10
+# How long a request may take: the most of the context key lambda_timeout_seconds and its default,
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+MOST_LAMBDA_SECONDS = 900
+DEFAULT_LAMBDA_SECONDS = 30
+MOST_ENDPOINT_SECONDS = 60
+# An update is rolled back when the 99th percentile reaches half of the timeout.
+_TIMEOUT_BY_MEAN = 3
+INSTANCE_TYPE = r"ml\.(?!.*-gb)[a-z][a-z0-9-]*\.[a-z0-9-]+"
+# https://aws.amazon.com/lambda/pricing/: free each month, for good
+FREE_REQUESTS, FREE_GB_SECONDS = 1_000_000, 400_000
+
+
+class Quote(NamedTuple):
+    """Hold what traffic costs a month (infinite if it is too much), what runs, and the command."""
+
+    usd_per_month: float
+    runs: str
+    command: str
 
 
 @dataclass(frozen=True)
-class Work:
-    """What one request takes, on average."""
+class Target:
+    """Hold one way to serve the model. `key` is its word in JSON; break-evens are between kinds."""
 
-    lambda_memory_mb: int
-    lambda_ms: float
-    """Billed, of a call that does not start an execution."""
-    serverless_memory_mb: int
-    serverless_ms: float
-    vcpu_ms: float
-    """Of one whole vCPU: what an instance spends on it."""
-    cold_ms: float = 0.0
-    cold_share: float = 0.0
-    data_bytes: float | None = None
-    """In and out, which SageMaker takes money for; None where it is not known."""
-
-
-class Target(Protocol):
-    @property
-    def key(self) -> str:
-        """One word, for JSON."""
-        ...
-
-    @property
-    def kind(self) -> str:
-        """What breaks even: a function, a serverless endpoint, instances."""
-        ...
-
-    @property
-    def name(self) -> str: ...
+    key: str
+    kind: str
+    name: str
+    quote: Callable[[Traffic], Quote]
+    instance_type: str = ""
+    capacity: float = 0.0  # the requests a second that one instance takes
 
     def usd_per_month(self, traffic: Traffic) -> float:
-        """Infinite where the target cannot take that much."""
-        ...
-
-    def remark(self, traffic: Traffic) -> str:
-        """How much of it runs."""
-        ...
-
-    def command(self, traffic: Traffic) -> str:
-        """What makes the stack so."""
-        ...
+        return self.quote(traffic).usd_per_month
 
 
-@dataclass(frozen=True)
-class OnDemand:
-    """Lambda, billed by the call."""
-
-    work: Work
-    prices: Prices
-    free_tier: bool = False
-    key: str = "lambda"
-    kind: str = "lambda"
-
-    @property
-    def name(self) -> str:
-        return f"Lambda, {self.work.lambda_memory_mb:,} MB"
-
-    def usd_per_month(self, traffic: Traffic) -> float:
-        work = self.work
-        return arithmetic.lambda_usd(
-            traffic.requests_per_month,
-            memory_mb=work.lambda_memory_mb,
-            billed_ms=arithmetic.mean_billed_ms(work.lambda_ms, work.cold_share, work.cold_ms),
-            usd_per_million_requests=self.prices.on_lambda[REQUESTS],
-            usd_per_million_gb_seconds=self.prices.on_lambda[GB_SECONDS],
-            free_tier=self.free_tier,
-        )
-
-    def remark(self, traffic: Traffic) -> str:
-        return f"up to {rounded(_at_once(traffic, self.work.lambda_ms))} at once"
-
-    def command(self, traffic: Traffic) -> str:  # noqa: ARG002 - the same for all
-        return f"cdk deploy -c mode=lambda -c lambda_memory_mb={self.work.lambda_memory_mb}"
+def architecture_of(instance_type: str) -> str:
+    """Return the architecture of a type: the number of an Arm family is followed by g."""
+    return ARM if re.match(r"ml\.[a-z]+[0-9]+g", instance_type) else X86
 
 
-@dataclass(frozen=True)
-class KeptWarm:
-    """Lambda with provisioned concurrency, the same number all month; what is more runs on demand.
+def lambda_name(memory_mb: int, architecture: str) -> str:
+    """Return the name of the target that `on_demand` makes."""
+    return f"Lambda{' arm64' if architecture == ARM else ''}, {memory_mb:,} MB"
+
+
+def on_demand(
+    usage: RequestUsage, prices: Prices, *, free_tier: bool = False, architecture: str = X86
+) -> Target:
+    """Return Lambda billed by the call. Its prices must be known, as for each target here."""
+    price = prices.of_lambda(architecture)
+
+    def quote(traffic: Traffic) -> Quote:
+        total = lambda_usd(traffic.requests_per_month, usage, price, free_tier=free_tier)
+        at_once = _concurrency(traffic, usage.lambda_ms)
+        command = _lambda_command(usage, architecture)
+        return Quote(total, f"up to {rounded(at_once)} at once", command)
+
+    return Target("lambda", "Lambda", lambda_name(usage.lambda_memory_mb, architecture), quote)
+
+
+def provisioned_concurrency(
+    usage: RequestUsage, prices: Prices, executions: int | None = None, architecture: str = X86
+) -> Target:
+    """Return Lambda with so many executions kept warm all month; calls beyond them run on demand.
 
     `executions` is None for as many as the busiest hour needs.
     """
+    price, memory_mb = prices.of_lambda(architecture), usage.lambda_memory_mb
 
-    work: Work
-    prices: Prices
-    executions: int | None = None
-    key: str = "lambda_kept_warm"
-    kind: str = "lambda"
-
-    @property
-    def name(self) -> str:
-        return f"{OnDemand(self.work, self.prices).name}, kept warm"
-
-    def usd_per_month(self, traffic: Traffic) -> float:
-        work, asks = self.work, self.prices.on_lambda
-        kept = self._executions(traffic)
-        total = arithmetic.kept_usd(
-            kept,
-            memory_mb=work.lambda_memory_mb,
-            hours=HOURS_PER_MONTH,
-            usd_per_million_gb_seconds=asks[KEPT],
-        )
+    def quote(traffic: Traffic) -> Quote:
+        kept = executions or _whole(_concurrency(traffic, usage.lambda_ms) / UTILIZATION)
+        kept_seconds = HOURS_PER_MONTH * 3600 * kept * memory_mb / 1024
+        total = kept_seconds * price["kept_usd_per_million_gb_seconds"] / 1e6
         for hours, per_second in traffic.hours:
-            share = arithmetic.kept_share(per_second * work.lambda_ms / 1000, kept)
+            # By the hour's mean concurrency; chance within the hour is left out.
+            share = min(1.0, kept / max(per_second * usage.lambda_ms / 1000, kept))
             requests = per_second * hours * 3600
-            total += arithmetic.lambda_usd(
-                requests * share,
-                memory_mb=work.lambda_memory_mb,
-                billed_ms=work.lambda_ms,
-                usd_per_million_requests=asks[REQUESTS],
-                usd_per_million_gb_seconds=asks[KEPT_DURATION],
-            )
-            rest = OnDemand(work, self.prices)
-            total += rest.usd_per_month(Traffic(requests * (1 - share)))
-        return total
+            used = _gb_seconds(requests * share, memory_mb, usage.lambda_ms)
+            total += used * price["kept_duration_usd_per_million_gb_seconds"] / 1e6
+            total += requests * share * price["usd_per_million_requests"] / 1e6
+            total += lambda_usd(requests * (1 - share), usage, price)
+        command = f"{_lambda_command(usage, architecture)} -c lambda_provisioned_concurrency={kept}"
+        return Quote(total, f"{kept:,} kept warm", command)
 
-    def remark(self, traffic: Traffic) -> str:
-        return f"{self._executions(traffic):,} kept warm"
-
-    def command(self, traffic: Traffic) -> str:
-        base = OnDemand(self.work, self.prices).command(traffic)
-        return f"{base} -c lambda_provisioned_concurrency={self._executions(traffic)}"
-
-    def _executions(self, traffic: Traffic) -> int:
-        at_once = _at_once(traffic, self.work.lambda_ms)
-        return self.executions or arithmetic.whole(at_once, UTILIZATION)
+    name = f"{lambda_name(memory_mb, architecture)}, kept warm"
+    return Target("lambda_kept_warm", "Lambda", name, quote)
 
 
-@dataclass(frozen=True)
-class Serverless:
-    """SageMaker Serverless Inference."""
+def serverless(usage: RequestUsage, prices: Prices) -> Target:
+    """Return SageMaker Serverless Inference."""
 
-    work: Work
-    prices: Prices
-    key: str = "serverless"
-    kind: str = "serverless"
-
-    @property
-    def name(self) -> str:
-        return f"SageMaker serverless, {self.work.serverless_memory_mb:,} MB"
-
-    def usd_per_month(self, traffic: Traffic) -> float:
-        if self._executions(traffic) > MOST_SERVERLESS:
-            return math.inf
-        computed = arithmetic.serverless_usd(
-            traffic.requests_per_month,
-            memory_mb=self.work.serverless_memory_mb,
-            billed_ms=self.work.serverless_ms,
-            usd_per_million_gb_seconds=self.prices.serverless[GB_SECONDS],
-        )
-        return computed + _data_usd(traffic, self.work, self.prices)
-
-    def remark(self, traffic: Traffic) -> str:
-        needed = self._executions(traffic)
+    def quote(traffic: Traffic) -> Quote:
+        requests, memory_mb = traffic.requests_per_month, usage.serverless_memory_mb
+        used = _gb_seconds(requests, memory_mb, usage.serverless_ms)
+        total = used * prices.groups["serverless"]["usd_per_million_gb_seconds"] / 1e6
+        total += data_usd(requests, usage.data_bytes, prices)
+        at_once = _concurrency(traffic, usage.serverless_ms)
+        runs = f"up to {rounded(at_once)} at once"
+        needed = _whole(at_once / UTILIZATION)
+        command = "cdk deploy -c mode=sagemaker -c sagemaker_type=serverless "
+        command += f"-c serverless_memory_mb={memory_mb}"
+        if needed > DEFAULT_SERVERLESS:
+            command += f" -c serverless_max_concurrency={needed}"
         if needed > MOST_SERVERLESS:
-            return f"needs {needed:,} at once; the most is {MOST_SERVERLESS}"
-        return f"up to {rounded(_at_once(traffic, self.work.serverless_ms))} at once"
+            total, runs = math.inf, f"needs {needed:,} at once; the most is {MOST_SERVERLESS}"
+        return Quote(total, runs, command)
 
-    def command(self, traffic: Traffic) -> str:
-        said = "cdk deploy -c mode=sagemaker -c sagemaker_type=serverless "
-        said += f"-c serverless_memory_mb={self.work.serverless_memory_mb}"
-        needed = self._executions(traffic)
-        most = f" -c serverless_max_concurrency={needed}"
-        return said + (most if needed > DEFAULT_SERVERLESS else "")
-
-    def _executions(self, traffic: Traffic) -> int:
-        return arithmetic.whole(_at_once(traffic, self.work.serverless_ms), UTILIZATION)
+    name = f"SageMaker serverless, {usage.serverless_memory_mb:,} MB"
+    return Target("serverless", "SageMaker serverless", name, quote)
 
 
-@dataclass(frozen=True)
-class RealTime:
-    """A real-time endpoint, scaled each hour to the instances that its traffic needs."""
+def real_time(
+    usage: RequestUsage, prices: Prices, instance_type: str, capacity: float, least: int = 1
+) -> Target:
+    """Return a real-time endpoint, scaled each hour to the instances that its traffic needs.
 
-    work: Work
-    prices: Prices
-    instance_type: str
-    capacity_per_second: float
-    """Requests that one instance is to take."""
-    least: int = 1
-    key: str = "realtime"
-    kind: str = "realtime"
-
-    @property
-    def name(self) -> str:
-        return f"SageMaker {self.instance_type}"
-
-    def usd_per_month(self, traffic: Traffic) -> float:
-        if max(self._instances(traffic)) > MOST_INSTANCES:
-            return math.inf
-        each = zip(traffic.hours, self._instances(traffic))
-        total = arithmetic.instances_usd(
-            sum(hours.hours * instances for hours, instances in each),
-            usd_per_hour=self.prices.per_hour[self.instance_type],
-        )
-        return total + _data_usd(traffic, self.work, self.prices)
-
-    def remark(self, traffic: Traffic) -> str:
-        low, high = min(self._instances(traffic)), max(self._instances(traffic))
-        if high > MOST_INSTANCES:
-            return f"needs {high:,} instances; the most is {MOST_INSTANCES}"
-        if low == high:
-            return f"{high} instance" + ("s" if high > 1 else "")
-        return f"{low} to {high} instances"
-
-    def command(self, traffic: Traffic) -> str:
-        low, high = min(self._instances(traffic)), max(self._instances(traffic))
-        return (
-            f"cdk deploy -c mode=sagemaker -c instance_type={self.instance_type} "
-            f"-c min_instances={low} -c max_instances={high}"
-        )
-
-    def _instances(self, traffic: Traffic) -> list[int]:
-        # AWS does not scale ml.t2: as many all month as the busiest hour needs.
-        rates = [hours.requests_per_second for hours in traffic.hours]
-        if self.instance_type.startswith("ml.t2."):
-            rates = [traffic.peak_per_second] * len(rates)
-        return [arithmetic.whole(rate, self.capacity_per_second, self.least) for rate in rates]
-
-
-def vcpus(instance_type: str) -> int | None:
-    """By the size in its name; None for one whose CPUs cannot be counted on (burstable, metal).
-
-    https://aws.amazon.com/ec2/instance-types/
+    `capacity` is how many requests a second one instance takes.
     """
-    found = re.fullmatch(r"ml\.(?!t)[a-z0-9-]+\.(?:(large)|([0-9]*)xlarge)", instance_type)
-    if not found:
-        return None
-    return 2 if found[1] else 4 * int(found[2] or 1)
+    usd_per_hour = prices.usd_per_hour[instance_type]
+
+    def quote(traffic: Traffic) -> Quote:
+        hours = traffic.hours
+        # AWS does not scale it: the busiest hour's instances run all month.
+        if instance_type.startswith("ml.t2."):
+            hours = [(HOURS_PER_MONTH, traffic.peak_per_second)]
+        instances = [max(least, _whole(rate / capacity)) for _, rate in hours]
+        total = usd_per_hour * sum(each * n for (each, _), n in zip(hours, instances))
+        total += data_usd(traffic.requests_per_month, usage.data_bytes, prices)
+        low, high = min(instances), max(instances)
+        runs = f"{high} instances" if low == high else f"{low} to {high} instances"
+        if high == 1:
+            runs = "1 instance"
+        if high > MOST_INSTANCES:
+            total, runs = math.inf, f"needs {high:,} instances; the most is {MOST_INSTANCES}"
+        option = architecture_option(architecture_of(instance_type))
+        command = f"cdk deploy -c mode=sagemaker{option} -c instance_type={instance_type} "
+        command += f"-c min_instances={low} -c max_instances={high}"
+        return Quote(total, runs, command)
+
+    name = f"SageMaker {instance_type}"
+    kind = "SageMaker's real-time endpoint"
+    return Target("realtime", kind, name, quote, instance_type, capacity)
 
 
-def capacity_per_second(instance_type: str, vcpu_ms: float) -> float | None:
-    """Requests that an instance may take: its vCPUs, as full as UTILIZATION."""
-    cpus = vcpus(instance_type)
-    return cpus * UTILIZATION / (vcpu_ms / 1000) if cpus else None
+def capacity_of(instance_type: str, vcpu_ms: float) -> float:
+    """Return the requests a second that an instance takes with its vCPUs as busy as UTILIZATION.
+
+    The size in the name means the vCPUs (https://aws.amazon.com/ec2/instance-types/); 0 for
+    burstable types and metal, whose vCPUs cannot be counted on, and for types without the image's.
+    """
+    size = re.fullmatch(r"ml\.(?!t|inf)[a-z0-9-]+\.(?:(large)|([0-9]*)xlarge)", instance_type)
+    if not size or not re.fullmatch(INSTANCE_TYPE, instance_type):
+        return 0.0
+    vcpus = 2 if size[1] else 4 * int(size[2] or 1)
+    return vcpus * UTILIZATION / (vcpu_ms / 1000)
 
 
-def _at_once(traffic: Traffic, milliseconds: float) -> float:
-    """The mean number of requests at once in the busiest hour (Little's law)."""
+def data_usd(requests: float, bytes_per_request: float | None, prices: Prices) -> float:
+    """Return what SageMaker charges for the data that goes in and out; 0 if it is not known."""
+    usd_per_gb: float = prices.groups.get("data", {}).get("usd_per_gb", 0.0)
+    return requests * (bytes_per_request or 0.0) / 2**30 * usd_per_gb
+
+
+def lambda_usd(
+    requests: float,
+    usage: RequestUsage,
+    price: Mapping[str, Any],
+    *,
+    free_tier: bool = False,
+) -> float:
+    # Since August 2025 AWS bills the init phase, too:
+    # https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase
+    billed_ms = usage.lambda_ms + usage.cold_share * usage.cold_ms
+    used = _gb_seconds(requests, usage.lambda_memory_mb, billed_ms)
+    if free_tier:
+        requests, used = max(0, requests - FREE_REQUESTS), max(0, used - FREE_GB_SECONDS)
+    by_request = requests * price["usd_per_million_requests"]
+    return float(by_request + used * price["usd_per_million_gb_seconds"]) / 1e6
+
+
+def architecture_option(architecture: str) -> str:
+    return f" -c architecture={ARM}" if architecture == ARM else ""
+
+
+def _lambda_command(usage: RequestUsage, architecture: str) -> str:
+    command = f"cdk deploy -c mode=lambda{architecture_option(architecture)}"
+    command += f" -c lambda_memory_mb={usage.lambda_memory_mb}"
+    seconds = math.ceil(usage.lambda_ms / 1000 * _TIMEOUT_BY_MEAN)
+    if seconds > DEFAULT_LAMBDA_SECONDS:
+        command += f" -c lambda_timeout_seconds={min(seconds, MOST_LAMBDA_SECONDS)}"
+    return command
+
+
+def _gb_seconds(requests: float, memory_mb: float, milliseconds: float) -> float:
+    return requests * memory_mb / 1024 * milliseconds / 1000
+
+
+def _concurrency(traffic: Traffic, milliseconds: float) -> float:
+    """Return the mean number of requests at once in the busiest hour (Little's law)."""
     return traffic.peak_per_second * milliseconds / 1000
 
 
-def _data_usd(traffic: Traffic, work: Work, prices: Prices) -> float:
-    if not prices.data:
-        return 0.0
-    return arithmetic.data_usd(
-        traffic.requests_per_month,
-        bytes_per_request=work.data_bytes or 0.0,
-        usd_per_gb=prices.data[GB],
-    )
+def _whole(number: float) -> int:
+    return max(1, math.ceil(number))

@@ -1,26 +1,29 @@
-"""Traffic over a month: how many requests, and when."""
+"""Describe a month's traffic: how many requests, and at which hours.
+
+A month has 730 hours, as in AWS's own calculator.
+"""
 
 import csv
+import math
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
-from ops.cost.arithmetic import HOURS_PER_MONTH, SECONDS_PER_MONTH, Hours
+from ops.cost import CostError
 
-HOURS_OF = {24: "a day", 168: "a week"}
-MOST_REQUESTS = 1e13  # 4 million a second; more is a slip of the pen
-
-
-class TrafficError(Exception):
-    """What was said of the traffic makes none; one line."""
+HOURS_PER_MONTH = 730
+SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
+MOST_REQUESTS = 1e13  # 4 million a second; more is a typing error
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """`weights`: the requests of each hour of a day or a week, in any unit; one is even traffic."""
+    """Hold a month's requests; `weights` are those of each hour of a day or a week, or just one."""
 
     requests_per_month: float
     weights: Sequence[float] = (1.0,)
@@ -30,85 +33,139 @@ class Traffic:
         return self.requests_per_month / SECONDS_PER_MONTH
 
     @cached_property
-    def hours(self) -> Sequence[Hours]:
-        """The month's hours, those of equal traffic together."""
+    def hours(self) -> Sequence[tuple[float, float]]:
+        """Return numbers of hours that have the same rate, with that rate in requests/s."""
         mean_weight = sum(self.weights) / len(self.weights)
         each = HOURS_PER_MONTH / len(self.weights)
         return [
-            Hours(count * each, self.mean_per_second * weight / mean_weight)
+            (count * each, self.mean_per_second * weight / mean_weight)
             for weight, count in Counter(self.weights).items()
         ]
 
     @property
     def peak_per_second(self) -> float:
-        """Of the busiest hour."""
-        return max(hours.requests_per_second for hours in self.hours)
+        """Return the rate of the busiest hour."""
+        return max(rate for _, rate in self.hours)
 
-    def of(self, requests_per_month: float) -> "Traffic":
-        """As many, at the same times of day."""
+    def scaled_to(self, requests_per_month: float) -> "Traffic":
+        """Return traffic of the same shape with that many requests."""
         return replace(self, requests_per_month=requests_per_month)
 
 
 def parse(requests: str | None, profile: str | None) -> Traffic | None:
-    """Traffic from the command line; None where nothing was said of how much. Raises TrafficError.
+    """Return the command line's traffic, or None if it gives none. Raise OSError, CostError.
 
-    Without `requests`, a profile's numbers are the requests in each hour.
+    Without `requests`, the profile's numbers are the requests in each hour.
     """
-    weights = _profile(profile) if profile else (1.0,)
-    if requests:
-        return Traffic(_number(requests), weights)
-    if profile:
-        return Traffic(sum(weights) / len(weights) * HOURS_PER_MONTH, weights)
-    return None
+    if requests is None and profile is None:
+        return None
+    weights = _profile(profile, is_shape=requests is not None) if profile is not None else (1.0,)
+    if requests is not None:
+        return Traffic(_requests(requests), weights)
+    total = sum(weights)
+    if any(math.isclose(total, shares, rel_tol=1e-3) for shares in (1, 100)):
+        raise CostError(
+            f"--profile: its numbers add up to {total:.3g}, as shares do; say with --requests how "
+            "many requests a month has"
+        )
+    return Traffic(total / len(weights) * HOURS_PER_MONTH, weights)
 
 
-def _number(text: str) -> float:
-    """A number of requests: 2500000, 2_500_000, 2.5e6, 2.5M."""
+def count(requests: float) -> str:
+    """Format a number of requests: 850 thousand, 2.5 million, 1.3 billion."""
+    for size, unit in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        if requests >= size:
+            return f"{requests / size:,.3g} {unit}"
+    return f"{requests:,.0f}"
+
+
+def rounded(number: float) -> str:
+    """Format a number with two digits, or with all of those before the point."""
+    return f"{number:,.0f}" if number >= 9.95 else f"{number:#.2g}"
+
+
+def _requests(text: str) -> float:
+    """Parse a number of requests: 2500000, 2,500,000, 2_500_000, 2.5e6, 2.5M."""
+    is_grouped = re.fullmatch("[0-9]{1,3}([_,][0-9]{3})+", text)
+    digits = re.sub("[_,]", "", text) if is_grouped else text.lower()
+    if re.fullmatch("[0-9]+[_,][0-9]+[kmb]?", digits):
+        raise CostError(f"--requests {text}: it {_two_meanings(text)}")
+    # A point needs a unit or an exponent after it: 2.000 may be 2000.
+    pattern = r"([0-9]+(?:\.[0-9]*(?=[ekmb]))?(?:e\+?[0-9]{1,2})?)([kmb]?)"
+    found = re.fullmatch(pattern, digits)
     units = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
-    found = re.fullmatch(r"([0-9][0-9_,]*\.?[0-9]*(?:e\+?[0-9]{1,2})?)([kmb]?)", text.lower())
-    value = float(re.sub("[_,]", "", found[1])) * units[found[2]] if found else 0.0
-    if not 0 < value <= MOST_REQUESTS:
-        raise TrafficError(
-            f"--requests {text}: it must be a number above 0 and up to {MOST_REQUESTS:.0e}, "
-            "such as 2500000, 2.5e6 or 2.5M"
+    value = float(found[1]) * units[found[2]] if found else 0.0
+    if not 1 <= value <= MOST_REQUESTS or not round(value, 3).is_integer():
+        raise CostError(
+            f"--requests {text}: it must be a number from 1 to {MOST_REQUESTS:.0e} without a "
+            "fraction, such as 2500000, 2.5e6 or 2.5M"
         )
     return value
 
 
-def _profile(text: str) -> tuple[float, ...]:
-    if "," not in text and Path(text).is_file():
-        weights = _read(Path(text))
-    elif "," in text:
-        weights = [_weight(cell, text) for cell in text.split(",")]
-    else:
-        raise TrafficError(f"--profile {text}: there is no such file")
-    if len(weights) not in HOURS_OF:
-        raise TrafficError(
-            f"--profile: {len(weights)} numbers, and it must be 24 (the hours of a day) "
-            "or 168 (of a week)"
+def _two_meanings(text: str) -> str:
+    """Say which numbers a text may be, as its separators are of thousands or of a fraction."""
+    either = (re.sub("[_,]", separator, text) for separator in (".", ""))
+    return f"may be {' or '.join(either)}; write one of them"
+
+
+def _profile(text: str, is_shape: bool) -> tuple[float, ...]:
+    """Parse numbers with commas, or the last column of a CSV file with or without a heading."""
+    # pathlib raises an error for a name that is too long.
+    is_list = "," in text and not os.path.exists(text)  # noqa: PTH110
+    cells = text.split(",") if is_list else _last_column(Path(text))
+    for cell in cells:
+        if re.fullmatch("[0-9]+,[0-9]+", cell):
+            raise CostError(f"--profile {text}: {cell} {_two_meanings(cell)}")
+        if _number(cell) is None:
+            raise CostError(f"--profile: it has {cell!r}, which is no number")
+    pointed = [cell for cell in cells if re.fullmatch(r"[1-9][0-9]{0,2}\.[0-9]{3}", cell)]
+    whole = [cell for cell in cells if re.fullmatch("[0-9]{1,3}", cell)]
+    # Without whole numbers among them, both readings have the same shape.
+    if pointed and len(pointed) + len(whole) == len(cells) and (whole or not is_shape):
+        either = f"{pointed[0]}0 or {pointed[0].replace('.', '')}"
+        raise CostError(f"--profile {text}: {pointed[0]} may be {either}; write one of them")
+    weights = tuple(map(float, cells))
+    if len(weights) not in (24, 168):
+        must_have = "it must have 24 (the hours of a day) or 168 (of a week)"
+        raise CostError(f"--profile: it has {len(weights)} numbers; {must_have}")
+    if not all(0 <= weight <= MOST_REQUESTS for weight in weights) or not any(weights):
+        raise CostError("--profile: its numbers must be 0 or more, and one of them above 0")
+    return weights
+
+
+def _last_column(path: Path) -> list[str]:
+    """Return the last cell of each row but the heading.
+
+    Raise CostError if a comma may separate columns or be a decimal point.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        delimiter = next((each for each in ";\t" if each in text), ",")
+        rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if any(row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CostError(f"--profile {path}: not a CSV file ({error})") from None
+    has_heading = len(rows) > 1 and _number(rows[0][-1]) is None and "," not in rows[0][-1]
+    widths = {len(row) for row in rows}
+    columns_are_clear = has_heading or delimiter != "," or widths <= {1}
+    if len(widths) > 1 or not (columns_are_clear or _two_columns(rows)):
+        raise CostError(
+            f"--profile {path}: a comma may separate its columns or be a decimal point; write "
+            "decimal points, and a heading such as hour,requests"
         )
-    if not any(weights):
-        raise TrafficError("--profile: every hour is 0")
-    return tuple(weights)
+    return [row[-1].strip() for row in rows[has_heading:]]
 
 
-def _read(path: Path) -> list[float]:
-    """The last column of a CSV file; a first line without a number is its heading."""
+def _two_columns(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether rows without a heading begin with times such as 00:00, or count hours."""
+    hours = [_number(row[0]) for row in rows]
+    numbers = [hour for hour in hours if hour is not None]
+    counts = all((after - before) % 24 == 1 for before, after in pairwise(numbers))
+    return len(rows[0]) == 2 and (not numbers or (len(numbers) == len(rows) and counts))
+
+
+def _number(text: str) -> float | None:
     try:
-        rows = [row for row in csv.reader(path.read_text().splitlines()) if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TrafficError(f"--profile {path}: not a CSV file ({error})") from None
-    cells = [row[-1] for row in rows]
-    if cells and not re.search("[0-9]", cells[0]):
-        cells = cells[1:]
-    return [_weight(cell, str(path)) for cell in cells]
-
-
-def _weight(cell: str, where: str) -> float:
-    try:
-        value = float(cell)
+        return float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= MOST_REQUESTS:
-        raise TrafficError(f"--profile {where[:60]}: {cell.strip()!r} is no number of requests")
-    return value
+        return None

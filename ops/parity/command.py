@@ -1,157 +1,174 @@
-"""`python -m ops parity`: ask two targets the same and say whether, and why not, they are the same.
+"""`python -m ops parity`: compare two targets, by default the function and endpoint of the stack.
 
-By default the function and the endpoint of the deployed stack. Nothing is changed anywhere.
+It compares image, model, settings and every answer, and names the cause of a difference. Nothing is
+changed.
 """
 
 import argparse
-import json
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from secrets import token_bytes
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress
-
-from ops import doctor
-from ops.aws import AWS_ERRORS, CannotAsk, add_stack_arguments, explain
-from ops.faces import FaceError
-from ops.local import Picture
-from ops.parity import inputs, page, recording
-from ops.parity.asking import ask
-from ops.parity.comparing import TOLERANCE, Heard
-from ops.parity.comparison import STACKS_OWN, chosen, concluded
-from ops.parity.facts import Facts, unique
+from ops import cli
+from ops.aws import Aws, CannotAsk, stack_outputs
+from ops.commands.doctor.stack import StackChecks
+from ops.findings import Check, Finding
+from ops.inputs import default_exam, read_inputs
+from ops.manifests import ecr_image, split_image
+from ops.parity import page, recording
+from ops.parity.checks import Row, compare_targets, compare_with_registry
+from ops.parity.compare import TOLERANCE, compare
+from ops.parity.facts import Facts, numbered
 from ops.parity.recording import Recording
-from ops.parity.report import Report, lines_of, table
-from ops.parity.sides import GRAMMAR, Opener, Side
+from ops.parity.report import Report, answer_list, list_item, table
+from ops.parity.targets import NAMES, Opener, OpenTarget, ask
+from ops.targets import targets_of
 
 EXAMPLES = f"""\
 examples:
   python -m ops parity                             the deployed stack: its function and its endpoint
-  python -m ops parity --html parity.html          and a page with pictures, differences, latencies
+  python -m ops parity --html parity.html          also as a page with pictures and latencies
   python -m ops parity --local                     both faces on this machine, without AWS
-  python -m ops parity --inputs photos/            your own pictures, or a file of JSON lines
+  python -m ops parity --local --inputs cat.jpg    your own pictures, a folder, JSON lines, URIs
   python -m ops parity --function                  the function by lambda:InvokeFunction
   python -m ops parity --left stack:Staging:lambda --right stack:Production:lambda
   python -m ops parity --record before.json        keep the answers, of one target too; then later
   python -m ops parity --against before.json       whether they are still the same
 
 targets of --left and --right:
-{GRAMMAR}
+{NAMES}
 exit status: 0 the same; 1 a skew was found; 2 it could not be told
 """
+STACKS_OWN = ""  # the value of an option that is given without one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
-    add_stack_arguments(parser)
-    for option, value, what in (
-        ("--lambda-url", "URL", "a function's URL"),
-        ("--function", "NAME", "a function by its name or ARN"),
-        ("--endpoint", "NAME", "a SageMaker endpoint"),
+    cli.add_stack_arguments(parser)
+    add = parser.add_argument
+    for option, value, text in (
+        ("--lambda-url", "URL", "a function's URL (default: the stack's)"),
+        ("--function", "NAME", "a function by its name or ARN (default: the stack's)"),
+        ("--endpoint", "NAME", "a SageMaker endpoint (default: the stack's)"),
     ):
-        parser.add_argument(
-            option,
-            nargs="?",
-            const=STACKS_OWN,
-            metavar=value,
-            help=f"{what} (default: the stack's)",
-        )
-    parser.add_argument("--local", action="store_true", help="both faces, as processes")
-    parser.add_argument("--left", metavar="TARGET", help="any target, see below")
-    parser.add_argument("--right", metavar="TARGET", help="another one")
-    parser.add_argument("--inputs", type=Path, metavar="PATH", help="a folder, or JSON lines")
-    parser.add_argument("--repeats", type=_count, default=5, metavar="N", help="calls of an input")
-    parser.add_argument(
-        "--tolerance",
-        type=_tolerance,
-        default=TOLERANCE,
-        help="how far two probabilities may be apart (default: %(default)s)",
-    )
-    parser.add_argument("--record", type=Path, metavar="FILE", help="keep the first one's answers")
-    parser.add_argument("--against", type=Path, metavar="FILE", help="compare with what was kept")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page, all in one file")
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+        add(option, nargs="?", const=STACKS_OWN, metavar=value, help=text)
+    add("--local", action="store_true", help="both faces as processes; shows their answers")
+    cli.add_docker_argument(parser, "both faces as containers of this image; shows their answers")
+    add("--left", metavar="TARGET", help="any target, see below")
+    add("--right", metavar="TARGET", help="another one")
+    add("--inputs", nargs="+", metavar="PATH", help="pictures, folders, JSON lines, or URIs")
+    count = cli.number(int, 1, 1000, "a whole number from 1 to 1000")
+    add("--repeats", type=count, default=5, metavar="N", help="calls of an input")
+    tolerance = cli.number(float, 0, math.nextafter(1, 0), "a number from 0 to less than 1")
+    text = "the largest difference of two probabilities (default: %(default)s)"
+    add("--tolerance", type=tolerance, default=TOLERANCE, help=text)
+    add("--record", type=Path, metavar="FILE", help="keep the first one's answers")
+    add("--against", type=Path, metavar="FILE", help="compare with what was kept")
+    add("--html", type=Path, metavar="FILE", help="write a page, all in one file")
+    cli.add_json_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0: the same; 1: a skew; 2: a target is missing, in motion, or cannot be asked."""
-    errors = Console(stderr=True)
-    try:
-        return compared(options, errors)
-    except OSError as error:
-        say = f"{error.filename}: {error.strerror}"
-    except (CannotAsk, FaceError) as error:
-        say = str(error)
-    except AWS_ERRORS as error:  # before any call: a profile or a configuration that is none
-        say = str(explain(error, "sts:GetCallerIdentity"))
-    errors.print(f"error: {say}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return 2
-
-
-def compared(options: argparse.Namespace, errors: Console) -> int:
-    """Raises CannotAsk, FaceError, OSError and AWS_ERRORS."""
-    pictures = inputs.of_user(options.inputs) if options.inputs else inputs.shipped()
+    items = read_inputs(options.inputs) if options.inputs else default_exam()
     before = Recording.read(options.against) if options.against else None
-    salt = before.salt if before else recording.new_salt()
+    salt = before.salt if before else token_bytes(16)
+    aws = Aws(options.region)
     with ExitStack() as stack:
-        opener = Opener(stack, options.region, salt)
-        with errors.status("looking for the targets"):
-            sides = chosen(options, opener)
-        facts, heard = _asked(sides, pictures, options.repeats, errors)
+        targets = open_targets(options, aws, Opener(stack, aws, salt))
+        with cli.Spinner("asking") as spinner:
+            facts, answers = ask(targets, items, options.repeats, spinner.tell)
     if options.record:
-        answers = [(picture, row[0]) for picture, row in zip(pictures, heard)]
-        recording.write(options.record, facts[0], salt, answers)
-        errors.print(f"{options.record} has the answers of {facts[0].name}", markup=False)
+        kept = [(item, row[0]) for item, row in zip(items, answers)]
+        recording.write(options.record, facts[0], salt, kept)
+        print(f"{options.record} has the answers of {facts[0].name}", file=sys.stderr)
     if before:
         facts = [before.facts, *facts]
-        heard = [[before.answer(picture), *row] for picture, row in zip(pictures, heard)]
+        answers = [[before.answer(item), *row] for item, row in zip(items, answers)]
     if len(facts) == 1:
         return 0
-    with errors.status("asking the registry"):
-        report = concluded(unique(facts), pictures, heard, opener, options)
+    rows = [
+        Row(item, row, [compare(row[0], other, options.tolerance) for other in row[1:]])
+        for item, row in zip(items, answers)
+    ]
+    with cli.Spinner("asking the registry"):
+        found = compare_targets(numbered(facts), rows, options.tolerance)
+        found |= {check.name: check.run() for check in deployment_checks(aws, facts)}
+    day = datetime.now(UTC).date().isoformat()
+    report = Report(numbered(facts), rows, found, options.tolerance, day)
     if options.html:
-        options.html.write_text(page.of(report), encoding="utf-8")
-    show(report, as_json=options.json)
+        options.html.write_text(page.render(report), encoding="utf-8")
+    if options.json:
+        cli.print_json(report.as_json())
+    else:
+        show(report, answers=options.local or bool(options.docker))
     return report.status
 
 
-def show(report: Report, *, as_json: bool) -> None:
-    """Markdown on a terminal too: what is read there is what is pasted."""
-    console = Console()
-    if as_json:
-        console.out(json.dumps(report.as_json(), indent=2, ensure_ascii=False), highlight=False)
-        return
-    console.out(f"**{report.title}**\n", highlight=False)
+def open_targets(options: argparse.Namespace, aws: Aws, opener: Opener) -> list[OpenTarget]:
+    """Open two targets, or those that are named or deployed if answers are recorded or compared.
+
+    Raises CannotAsk, FaceError and AWS_ERRORS.
+    """
+    one_is_enough = bool(options.record or options.against)
+    names = [name for name in (options.left, options.right) if name]
+    if len(names) == 1 and not one_is_enough:
+        why = f"{names[0]} has nothing to be compared with"
+        raise CannotAsk(why, "name --left and --right")
+    if not names and options.docker:
+        names = [f"image:{options.docker}:{face}" for face in ("lambda", "http")]
+    elif not names and options.local:
+        names = ["local:lambda", "local:http"]
+    if names:
+        return [opener.open(name) for name in names]
+    url, function, endpoint = options.lambda_url, options.function, options.endpoint
+    on_lambda, on_sagemaker = url is not None or function is not None, endpoint is not None
+    if one_is_enough and not (on_lambda or on_sagemaker):
+        outputs = stack_outputs(aws, options.stack)
+        present = targets_of(outputs)
+        on_lambda, on_sagemaker = "lambda" in present, "sagemaker" in present
+    if not one_is_enough or not (on_lambda or on_sagemaker):
+        on_lambda = on_sagemaker = True
+    targets = []
+    own = f"stack:{options.stack}"
+    if on_lambda and url:
+        targets.append(opener.function_by_url(url, function or ""))
+    elif on_lambda:
+        by = "lambda" if function is None else "function"
+        targets.append(opener.open(f"lambda:{function}" if function else f"{own}:{by}"))
+    if on_sagemaker:
+        targets.append(opener.open(f"sagemaker:{endpoint}" if endpoint else f"{own}:sagemaker"))
+    return targets
+
+
+def deployment_checks(aws: Aws, targets: Sequence[Facts]) -> Iterator[Check]:
+    """Yield checks of each stack: its tag in ECR, and the configuration that its endpoint runs."""
+    stacks = list(dict.fromkeys(target.stack for target in targets if target.stack))
+    for stack in stacks:
+        suffix = f" of {stack}" if len(stacks) > 1 else ""
+        its = [target for target in targets if target.stack == stack]
+        yield Check(f"registry{suffix}", partial(_registry, aws, stack, its), "ecr:BatchGetImage")
+        if any(target.label == "SageMaker" for target in its):
+            deployed = StackChecks(aws, stack)
+            action = StackChecks.ENDPOINT_ACTIONS
+            yield Check(f"endpoint config{suffix}", deployed.endpoint, action)
+
+
+def _registry(aws: Aws, stack: str, targets: Sequence[Facts]) -> Finding:
+    uri = stack_outputs(aws, stack).get("ImageUri", "")
+    return compare_with_registry(targets, ecr_image(aws, *split_image(uri)))
+
+
+def show(report: Report, *, answers: bool) -> None:
+    """Print Markdown, on a terminal too: it can be pasted as it is."""
+    cli.print_plain(f"**{report.title}**\n")
     for name, finding in report.checks.items():
-        console.out(lines_of(finding, name), style=doctor.STYLES[finding.state], highlight=False)
-    console.out(f"\n{table(report)}\n", highlight=False)
-    style = {0: "green", 1: "red", 2: "yellow"}[report.status]
-    console.out(report.verdict, style=style, highlight=False)
-
-
-def _asked(
-    sides: Sequence[Side], pictures: Sequence[Picture], repeats: int, errors: Console
-) -> tuple[list[Facts], list[list[Heard]]]:
-    """With a progress bar, on a terminal."""
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        bar = progress.add_task("asking", total=len(pictures) * repeats * len(sides))
-
-        def tick(name: str) -> None:
-            progress.update(bar, advance=1, description=f"asking about {escape(name[:40])}")
-
-        return ask(sides, pictures, repeats, tick)
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= 1000):
-        raise argparse.ArgumentTypeError("it must be a whole number from 1 to 1000")
-    return int(text)
-
-
-def _tolerance(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError("it must be from 0 to less than 1")
-    return value
+        cli.print_plain(list_item(finding, name), finding.state.style)
+    if answers:
+        cli.print_plain("\n" + "\n".join(answer_list(report)))
+    cli.print_plain(f"\n{table(report)}\n")
+    cli.print_plain(report.verdict, {0: "green", 1: "red", 2: "yellow"}[report.status])

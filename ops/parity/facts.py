@@ -1,13 +1,13 @@
-"""What is known of a target beside its answers, and which settings make targets differ. No I/O."""
+"""What is known of a target besides its answers, and the settings that are compared. No I/O."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ops.aws import CannotAsk
 
-# Of the image's variables, those that change an answer or a limit, with what an unset one means.
+# The image's variables that change an answer or a limit, with the meaning of an unset one.
 SETTINGS = {
     "MODEL_NAME": "",
     "MODEL_DATA_URL": "",
@@ -18,38 +18,37 @@ SETTINGS = {
     "FETCH_PRIVATE_ADDRESSES": "0",
     "URI_ALLOWLIST": "*",
 }
-# Those that change how much is answered at once, and those that are compared otherwise.
-OTHERS = {
-    "ARTIFACTS_DIR": "the model id says what is there",
-    "IMAGE_ID": "compared as the image",
-    "LOG_LEVEL": "no answer",
-    "MAX_WAITING": "capacity",
-    "SAGEMAKER_BATCH": "SageMaker's own, in a Batch Transform job",
-    "OMP_NUM_THREADS": "capacity: the same bytes, docs/06-performance.md",
-    "STUCK_SECONDS": "when a process is given up",
-    "WORKERS": "capacity",
-}
-# In the place of a digest: what runs from the files beside this one is the same code, and no image.
+# The variables that are not compared: who answers, capacity and logs, or compared in another way.
+OTHERS = (
+    *("FORWARD_ENDPOINT", "FORWARD_PERCENT", "FORWARD_SPILL"),
+    *("ARTIFACTS_DIR", "IMAGE_ID", "LOG_LEVEL", "MAX_WAITING", "SAGEMAKER_BATCH"),
+    *("OMP_NUM_THREADS", "STUCK_SECONDS", "WORKERS"),
+)
+# Instead of a digest: a process of this checkout has no image.
 CHECKOUT = "this checkout"
-_PLATFORMS = ("AWS_", "SAGEMAKER_")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A target. Empty where a thing is not known of its kind; `untold` where it was refused."""
+    """A target. A field is empty where nothing is known; `refused` says why nothing could be.
+
+    `digests` are all of its one image, `architecture` is a value of that context key, `stack` is
+    the stack that it was found in, and `recorded` is the day of a recording. `memory_mb` is a
+    function's, or a serverless endpoint's, and `instance_type` that of another endpoint.
+    """
 
     label: str
     name: str
     digests: frozenset[str] = frozenset()
-    """All names under which its one image is known, each `sha256:...`."""
-    repository: str = ""
-    """Of ECR, `HOST/NAME`."""
     settings: Mapping[str, str] | None = None
     image_id: str = ""
     model_id: str = ""
+    architecture: str = ""
+    stack: str = ""
     recorded: str = ""
-    """The day, of one that was recorded."""
-    untold: CannotAsk | None = None
+    refused: CannotAsk | None = None
+    memory_mb: int = 0
+    instance_type: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -59,43 +58,41 @@ class Facts:
             "image": self.image_id,
             "model": self.model_id,
             "settings": self.settings,
+            **({"architecture": self.architecture} if self.architecture else {}),
             **({"recorded": self.recorded} if self.recorded else {}),
         }
 
-    def identified(self, identities: set[str]) -> "Facts":
-        """With image and model out of the identity headers. Raises CannotAsk where they change."""
-        told = {identity for identity in identities if identity}
-        if len(told) > 1:
-            raise CannotAsk(
-                f"{self.name} answers from {len(told)} deployments by turns: {', '.join(told)}",
-                "an update is under way; try again when it is done",
-            )
-        parts = dict(part.split("=", 1) for part in "".join(told).split(";") if "=" in part)
-        image = parts.get("image", "")
-        return replace(self, image_id=image, model_id=parts.get("model", ""))
+    def identified(self, headers: set[str]) -> "Facts":
+        """Add image and model of the identity headers. Raises CannotAsk if they change."""
+        identities = sorted(header for header in headers if header)
+        if len(identities) > 1:
+            count, names = len(identities), ", ".join(identities)
+            why = f"{self.name} answers from {count} deployments by turns: {names}"
+            raise CannotAsk(why, "an update is under way; try again when it is done")
+        parts = dict(part.split("=", 1) for part in "".join(identities).split(";") if "=" in part)
+        return replace(self, image_id=parts.get("image", ""), model_id=parts.get("model", ""))
 
 
 def comparable(environment: Mapping[str, str], salt: bytes) -> dict[str, str]:
-    """The variables that may change an answer.
+    """Return the variables that may change an answer.
 
-    One that the image does not know is the user's own, for a model of theirs, and may be a secret:
-    its value becomes a hash that only this run, or who has the recording, can compare.
+    A variable that the image does not know is the user's, and may be a secret: its value becomes a
+    hash that only this run, or the owner of the recording, can compare.
     """
     known = {name: environment.get(name) or default for name, default in SETTINGS.items()}
     own = {
         name: "hash " + hmac.digest(salt, value.encode(), "sha256").hex()[:12]
-        for name, value in environment.items()
-        if name not in SETTINGS and name not in OTHERS and not name.startswith(_PLATFORMS)
+        for name, value in sorted(environment.items())
+        if name not in (*SETTINGS, *OTHERS) and not name.startswith(("AWS_", "SAGEMAKER_"))
     }
-    return {**known, **dict(sorted(own.items()))}
+    return {**known, **own}
 
 
-def unique(sides: list[Facts]) -> list[Facts]:
-    """Labels of a column each."""
-    labels = [side.label for side in sides]
-    return [
-        replace(side, label=f"{side.label} {labels[: index + 1].count(side.label)}")
-        if labels.count(side.label) > 1
-        else side
-        for index, side in enumerate(sides)
-    ]
+def numbered(targets: Sequence[Facts]) -> list[Facts]:
+    """Number the labels that several targets have."""
+    labels = [target.label for target in targets]
+    found = []
+    for index, target in enumerate(targets, start=1):
+        number = f" {labels[:index].count(target.label)}" if labels.count(target.label) > 1 else ""
+        found.append(replace(target, label=target.label + number))
+    return found

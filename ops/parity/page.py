@@ -1,70 +1,49 @@
-"""A finished comparison as one page that needs nothing beside it. No I/O here.
+"""A finished comparison as one HTML file that loads nothing.
 
-What targets, files and URIs say is escaped, and the page's own policy lets no script and no
-address load, so that a hostile label can do nothing in a reviewer's browser.
+Text of targets, files and URIs is escaped, and the page's Content-Security-Policy allows no script
+and no address, so that a hostile label does nothing in a reviewer's browser.
 """
 
 import base64
 import json
+from collections.abc import Iterator
 from html import escape
 from itertools import zip_longest
+from pathlib import Path
 from string import Template
 from typing import Any
 
-from ops.answers import classes_of
+from ops.answers import classes_of, error_of
 from ops.findings import Finding
-from ops.parity import inputs, plot
-from ops.parity.conclusions import Row
+from ops.inputs import picture_of
+from ops.parity.checks import Row
 from ops.parity.report import Report
-from ops.parity.style import STYLE
 
-# Larger ones have no thumbnail: a page that nobody can mail is of no use.
-_IMAGES_BYTES = 16 * 1024 * 1024
-_LONGEST = 2000  # characters of an answer that is shown as it is
-_MOST_RECORDS = 10  # of a batch
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_PAGE = Template("""\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="$policy">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>$style</style>
-<header>
-<h1>$title</h1>
-<p class="verdict s$status">$verdict</p>
-<p class="quiet">$on &middot; tolerance of a probability: $tolerance</p>
-</header>
-<section><h2>Checks</h2><table class="checks">$checks</table></section>
-<section><h2>Latency</h2>
-<p class="quiet">Every call as a dot, medians as bars; as seen from where the comparison ran.</p>
-$plot</section>
-<section><h2>Answers</h2>$rows</section>
-</html>
-""")
+TEMPLATE = Path(__file__).with_name("page.html")
+MAX_IMAGES_BYTES = 16 * 1024 * 1024  # later pictures get no thumbnail, so that it can be mailed
+# Of the targets in the plot. Colour-blind readers can tell them apart, too (Okabe and Ito).
+COLOURS = ("#0072b2", "#d55e00", "#009e73")
+_MAX_CHARACTERS = 2000  # of an answer that is shown as JSON
+_MAX_RECORDS = 10  # of a batch
 
 
-def of(report: Report) -> str:
-    left = _IMAGES_BYTES
+def render(report: Report) -> str:
+    left = MAX_IMAGES_BYTES
     rows = []
     for row in report.rows:
-        image = inputs.shown(row.picture)
-        if image and len(image[1]) <= left:
-            left -= len(image[1])
-        else:
+        image = picture_of(row.item)
+        if image and len(image[1]) > left:
             image = None
+        left -= len(image[1]) if image else 0
         rows.append(_row(report, row, image))
-    return _PAGE.substitute(
-        policy=_POLICY,
-        style=STYLE,
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(report.title),
         status=report.status,
         verdict=escape(report.verdict),
-        on=escape(report.on),
+        day=escape(report.day),
         tolerance=f"{report.tolerance:g}",
         checks="".join(_check(name, finding) for name, finding in report.checks.items()),
-        plot=plot.latencies(report),
+        plot="".join(_plot(report)),
         rows="".join(rows),
     )
 
@@ -77,24 +56,47 @@ def _check(name: str, finding: Finding) -> str:
     )
 
 
+def _plot(report: Report) -> Iterator[str]:
+    """Yield table rows: the legend, then for each input every call as a dot, medians as bars."""
+    longest = max(max(answer.milliseconds) for row in report.rows for answer in row.answers)
+    names = "".join(
+        f'<span style="color:{COLOURS[index % 3]}">&#9679; {escape(target.label)}</span>'
+        for index, target in enumerate(report.targets)
+    )
+    yield f'<tr><th></th><td>{names}<span class="end">0 to {longest:g} ms</span></td></tr>'
+    for row in report.rows:
+        marks = []
+        for index, answer in enumerate(row.answers):
+            y, fill = 8 + 10 * index, f'fill="{COLOURS[index % 3]}"'
+            marks += [
+                f'<circle cx="{_percent(time, longest)}" cy="{y}" r="2.4" {fill} '
+                'fill-opacity="0.45"/>'
+                for time in answer.milliseconds
+            ]
+            x = _percent(answer.median_ms, longest)
+            marks.append(f'<rect x="{x}" y="{y - 4}" width="3" height="9" {fill}/>')
+        height = 6 + 10 * len(row.answers)
+        svg = f'<svg height="{height}">{"".join(marks)}</svg>'
+        yield f"<tr><th>{escape(row.item.name)}</th><td>{svg}</td></tr>"
+
+
 def _row(report: Report, row: Row, image: tuple[str, bytes] | None) -> str:
     thumbnail = '<div class="thumbnail none">no picture</div>'
     if image:
         source = f"data:{image[0]};base64,{base64.b64encode(image[1]).decode()}"
         thumbnail = f'<img class="thumbnail" alt="" src="{source}">'
-    exact = all(difference.exact for difference in row.differences)
-    state = "identical" if exact else ("within tolerance" if row.same else "differs")
+    state = "identical" if row.exact else ("within tolerance" if row.same else "differs")
     answers = "".join(
-        f"<div><h4>{escape(side.label)} <span class='quiet'>{heard.status}, "
-        f"{heard.median_ms:.1f} ms</span></h4>"
-        f"{_answer(heard.value, row.heard[0].value)}</div>"
-        for side, heard in zip(report.sides, row.heard)
+        f"<div><h4>{escape(target.label)} <span class='quiet'>{answer.status}, "
+        f"{answer.median_ms:.1f} ms</span></h4>"
+        f"{_answer(answer.value, row.answers[0].value)}</div>"
+        for target, answer in zip(report.targets, row.answers)
     )
     places = "".join(f"<li>{escape(place)}</li>" for d in row.differences for place in d.places)
-    kind = f"{escape(row.picture.content_type)}, {len(row.picture.body):,} bytes"
+    kind = f"{escape(row.item.content_type)}, {len(row.item.body):,} bytes"
     return (
         f'<article class="{"ok" if row.same else "fails"}">{thumbnail}<div class="told">'
-        f"<h3>{escape(row.picture.name)} <span class='badge'>{state}</span></h3>"
+        f"<h3>{escape(row.item.name)} <span class='badge'>{state}</span></h3>"
         f'<p class="quiet">{kind}</p><div class="answers">{answers}</div>'
         + (f"<ul>{places}</ul>" if places else "")
         + "</div></article>"
@@ -102,32 +104,30 @@ def _row(report: Report, row: Row, image: tuple[str, bytes] | None) -> str:
 
 
 def _answer(value: Any, first: Any) -> str:
-    """The classes with a bar each, an error, a batch of these, or other JSON as it is."""
+    """Return the classes with a bar each, an error, a batch of these, or other JSON as it is."""
     if isinstance(value, list):
         others = first if isinstance(first, list) else []
-        pairs = list(zip_longest(value, others[: len(value)]))[:_MOST_RECORDS]
+        pairs = list(zip_longest(value, others[: len(value)]))[:_MAX_RECORDS]
         return f"<ol>{''.join(f'<li>{_answer(one, other)}</li>' for one, other in pairs)}</ol>"
-    error = value.get("error") if isinstance(value, dict) else None
-    if isinstance(error, dict):
-        code, message = error.get("code", ""), error.get("message", "")
-        return f"<p class='status'><b>{escape(str(code))}</b><br>{escape(str(message))}</p>"
-    if not (found := classes_of(value)):
+    if error := error_of(value):
+        code, message = escape(str(error.get("code", ""))), escape(str(error.get("message", "")))
+        return f"<p class='status'><b>{code}</b><br>{message}</p>"
+    if not (classes := classes_of(value)):
         text = json.dumps(value, indent=1, ensure_ascii=False)
-        return f"<pre>{escape(text[:_LONGEST])}</pre>"
+        return f"<pre>{escape(text[:_MAX_CHARACTERS])}</pre>"
     rows = []
-    for (label, prob), other in zip_longest(found, classes_of(first)[: len(found)]):
+    for (label, prob), other in zip_longest(classes, classes_of(first)[: len(classes)]):
         changed = "" if (label, prob) == other else ' class="changed"'
         rows.append(
             f"<tr{changed}><td>{escape(label)}</td><td class='number'>{escape(prob)}</td>"
-            f"<td><div class='bar' style='width:{_share(prob):.1f}%'></div></td></tr>"
+            f"<td><div class='bar' style='width:{_percent(prob)}'></div></td></tr>"
         )
     return f"<table class='classes'>{''.join(rows)}</table>"
 
 
-def _share(prob: str) -> float:
-    """Per cent; of what is no probability, none."""
+def _percent(value: str | float, whole: float = 1.0) -> str:
     try:
-        value = float(prob)
+        share = float(value) / (whole or 1)
     except ValueError:
-        return 0.0
-    return 100 * value if 0 <= value <= 1 else 0.0
+        share = 0.0
+    return f"{100 * share if 0 <= share <= 1 else 0:.1f}%"

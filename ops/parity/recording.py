@@ -1,94 +1,78 @@
-"""Answers kept in a file, to be the first side of a later comparison."""
+"""Answers in a file, as the first target of a later comparison."""
 
 import hashlib
 import json
-import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from ops.aws import CannotAsk
-from ops.local import Picture
-from ops.parity.comparing import Heard
+from ops.inputs import Input
+from ops.parity.compare import TimedAnswer
 from ops.parity.facts import CHECKOUT, Facts
 
 FORMAT = 1
 
 
+@dataclass(frozen=True)
 class Recording:
-    """What one target answered, and what was known of it."""
+    """The answers of one target, by hash of the request, and what was known of the target."""
 
-    def __init__(self, facts: Facts, salt: bytes, answers: Mapping[str, Heard]) -> None:
-        self.facts, self.salt, self._answers = facts, salt, answers
+    facts: Facts
+    salt: bytes
+    answers: Mapping[str, TimedAnswer]
 
     @classmethod
     def read(cls, path: Path) -> "Recording":
-        """Raises CannotAsk where the file holds none, and OSError."""
+        """Raises CannotAsk if the file is no recording, and OSError."""
         try:
             kept = json.loads(path.read_bytes())
             if kept["format"] != FORMAT:
                 raise ValueError(kept["format"])
-            target = kept["target"]
+            target, day = kept["target"], kept["recorded"]
             facts = Facts(
-                label=f"{target['label']}, {kept['recorded']}",
-                name=f"{target['name']} as of {kept['recorded']}",
-                # Its files may have changed since.
+                label=f"{target['label']}, {day}",
+                name=f"{target['name']} as of {day}",
+                # The files of the checkout may have changed since.
                 digests=frozenset(target["digests"]) - {CHECKOUT},
                 settings=target["settings"],
                 image_id=target["image"],
                 model_id=target["model"],
-                recorded=kept["recorded"],
+                architecture=target.get("architecture", ""),
+                recorded=day,
             )
-            answers = {answer["request"]: _heard(answer) for answer in kept["answers"]}
+            known = ("status", "sha256", "value", "milliseconds")
+            answers = {
+                answer["request"]: TimedAnswer(**{name: answer[name] for name in known})
+                for answer in kept["answers"]
+            }
             return cls(facts, bytes.fromhex(kept["salt"]), answers)
-        except (ValueError, KeyError, TypeError):
-            raise CannotAsk(
-                f"{path} is no recording of format {FORMAT}", "make one with --record FILE"
-            ) from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            why = f"{path} is no recording of format {FORMAT}"
+            raise CannotAsk(why, "make one with --record FILE") from None
 
-    def answer(self, picture: Picture) -> Heard:
-        """Raises CannotAsk where this input was not asked then."""
-        try:
-            return self._answers[_key(picture)]
-        except KeyError:
-            raise CannotAsk(
-                f"the recording has no answer about {picture.name}",
-                "give the --inputs that were recorded",
-            ) from None
+    def answer(self, item: Input) -> TimedAnswer:
+        """Raises CannotAsk if this input was not recorded."""
+        if answer := self.answers.get(_key(item)):
+            return answer
+        why = f"the recording has no answer about {item.name}"
+        raise CannotAsk(why, "give the --inputs that were recorded")
 
 
-def write(path: Path, facts: Facts, salt: bytes, answers: Sequence[tuple[Picture, Heard]]) -> None:
-    """Raises OSError. Requests are kept as hashes, URIs without what follows their '?'."""
-    told = [
-        {
-            "name": picture.name,
-            "request": _key(picture),
-            "status": heard.status,
-            "sha256": heard.sha256,
-            "value": heard.value,
-            "milliseconds": heard.milliseconds,
-        }
-        for picture, heard in answers
-    ]
-    kept: dict[str, Any] = {
+def write(
+    path: Path, facts: Facts, salt: bytes, answers: Sequence[tuple[Input, TimedAnswer]]
+) -> None:
+    """Keep requests as hashes, and URIs without their queries. Raises OSError."""
+    kept = {
         "format": FORMAT,
         "recorded": datetime.now(UTC).date().isoformat(),
         "salt": salt.hex(),
         "target": facts.as_json(),
-        "answers": told,
+        "answers": [{"name": i.name, "request": _key(i), **asdict(a)} for i, a in answers],
     }
-    path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def new_salt() -> bytes:
-    return secrets.token_bytes(16)
-
-
-def _heard(answer: Mapping[str, Any]) -> Heard:
-    times = tuple(answer["milliseconds"])
-    return Heard(answer["status"], answer["sha256"], answer["value"], times)
-
-
-def _key(picture: Picture) -> str:
-    return hashlib.sha256(picture.content_type.encode() + b"\n" + picture.body).hexdigest()
+def _key(item: Input) -> str:
+    return hashlib.sha256(item.content_type.encode() + b"\n" + item.body).hexdigest()

@@ -1,155 +1,167 @@
-"""A finished comparison as text to paste into a pull request, and as JSON. No I/O here."""
+"""A finished comparison as Markdown, to paste into a pull request, and as JSON. No I/O here."""
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 from ops.answers import classes_of
-from ops.findings import Finding, State, exit_status
-from ops.parity.comparing import Difference, Heard
-from ops.parity.conclusions import Row
+from ops.findings import Finding, State, as_json, exit_status
+from ops.parity.checks import Row
+from ops.parity.compare import Difference, TimedAnswer
 from ops.parity.facts import Facts
 
-_MOST = 60  # characters of a cell
+_CELL = 60  # characters
+_LINE = 300
 
 
 @dataclass(frozen=True)
 class Report:
-    sides: Sequence[Facts]
+    targets: Sequence[Facts]
     rows: Sequence[Row]
     checks: Mapping[str, Finding]
     tolerance: float
-    on: str
-    """The day."""
+    day: str
 
     @property
     def status(self) -> int:
-        """Of `ops.findings`: 0 the same, 1 a skew, 2 it cannot be told."""
+        """Return 0 for the same, 1 for a skew, 2 if it is not known."""
         return exit_status(self.checks.values())
 
     @property
     def skews(self) -> list[str]:
-        """The checks that found one."""
-        return [name for name, found in self.checks.items() if found.state is State.FAILS]
+        return self._in(State.FAILS)
 
     @property
     def title(self) -> str:
-        return f"Parity of {' and '.join(side.name for side in self.sides)}"
+        return f"Parity of {' and '.join(target.name for target in self.targets)}"
 
     @property
     def verdict(self) -> str:
-        inputs = f"{len(self.rows)} input{'' if len(self.rows) == 1 else 's'}"
         if self.status == 1:
             return f"Skew: {', '.join(self.skews)}."
         if self.status == 2:
-            untold = [n for n, found in self.checks.items() if found.state is State.UNKNOWN]
-            return f"Could not tell: {', '.join(untold)}."
-        return f"The same: {inputs}, {' and '.join(side.label for side in self.sides)}."
+            return f"Could not tell: {', '.join(self._in(State.UNKNOWN))}."
+        inputs = f"{len(self.rows)} input{'' if len(self.rows) == 1 else 's'}"
+        return f"The same: {inputs}, {' and '.join(target.label for target in self.targets)}."
 
     def as_json(self) -> dict[str, Any]:
         return {
             "same": {0: True, 1: False, 2: None}[self.status],
             "skews": self.skews,
             "tolerance": self.tolerance,
-            "targets": [side.as_json() for side in self.sides],
-            "checks": [
-                {"check": name, "state": f.state.name.lower(), "says": f.says, "fix": f.fix}
-                for name, f in self.checks.items()
-            ],
+            "targets": [target.as_json() for target in self.targets],
+            "checks": [as_json(name, finding) for name, finding in self.checks.items()],
             "inputs": [self._row_as_json(row) for row in self.rows],
         }
 
+    def _in(self, state: State) -> list[str]:
+        return [name for name, finding in self.checks.items() if finding.state is state]
+
     def _row_as_json(self, row: Row) -> dict[str, Any]:
+        labels = [target.label for target in self.targets]
         answers = [
             {
-                "target": side.label,
-                "status": heard.status,
-                "sha256": heard.sha256,
-                "answer": heard.value,
-                "milliseconds": heard.milliseconds,
-                "median_milliseconds": heard.median_ms,
+                "target": label,
+                "status": answer.status,
+                "sha256": answer.sha256,
+                "answer": answer.value,
+                "milliseconds": answer.milliseconds,
+                "median_milliseconds": answer.median_ms,
             }
-            for side, heard in zip(self.sides, row.heard)
+            for label, answer in zip(labels, row.answers)
         ]
-        compared = [
+        differences = [
             {
-                "target": side.label,
-                "identical": difference.exact,
-                "same": difference.same,
-                "largest_difference": _finite(difference.largest),
-                "places": difference.places,
+                "target": label,
+                "identical": found.exact,
+                "same": found.same,
+                "largest_difference": found.largest if math.isfinite(found.largest) else None,
+                "places": found.places,
             }
-            for side, difference in zip(self.sides[1:], row.differences)
+            for label, found in zip(labels[1:], row.differences)
         ]
-        return {"input": row.picture.name, "answers": answers, "differences": compared}
+        return {"input": row.item.name, "answers": answers, "differences": differences}
 
 
-def lines_of(finding: Finding, name: str) -> str:
-    """One item of a Markdown list, and its fix on a line below."""
-    item = f"- {finding.state.value} {name}: {_escaped(finding.says)}"
+def list_item(finding: Finding, name: str) -> str:
+    """Return an item of a Markdown list, and its fix on a line below."""
+    item = f"- {finding.state.value} {name}: {_escape(finding.says)}"
     return item + (f"\n  fix: {finding.fix}" if finding.fix else "")
 
 
+def answer_list(report: Report) -> Iterator[str]:
+    """Yield a Markdown list of all answers: the classes with probabilities, or the JSON."""
+    for row in report.rows:
+        answers = [summary(answer, whole=True) for answer in row.answers]
+        if row.exact:
+            yield f"- {_escape(row.item.name)}: {answers[0]}"
+            continue
+        yield f"- {_escape(row.item.name)}"
+        for target, answer in zip(report.targets, answers):
+            yield f"  - {_escape(target.label)}: {answer}"
+
+
 def table(report: Report) -> str:
-    """The inputs as a Markdown table, aligned so that a terminal shows it as well."""
-    labels = [_escaped(side.label) for side in report.sides]
+    """Return the inputs as a Markdown table, aligned to be read on a terminal too."""
+    labels = [_escape(target.label) for target in report.targets]
     head = ["input", *labels, *(f"{label} time" for label in labels)]
     rows = [head, *(_cells(row) for row in report.rows)]
-    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(head))]
-    numbers = len(head) - len(labels)  # the first column that is set to the right
-    rule = ["-" * (w - 1) + (":" if i >= numbers else "-") for i, w in enumerate(widths)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows)]
+    times = 1 + len(labels)  # the first column that is aligned to the right
+    rows.insert(1, ["-" * (w - 1) + ("-" if i < times else ":") for i, w in enumerate(widths)])
     lines = []
-    for row in [head, rule, *rows[1:]]:
-        cells = []
-        for index, (cell, width) in enumerate(zip(row, widths)):
-            space = " " * (width - cell_len(cell))
-            cells.append(space + cell if index >= numbers else cell + space)
+    for row in rows:
+        cells = [set_cell_size(cell, width) for cell, width in zip(row[:times], widths)]
+        cells += [cell.rjust(width) for cell, width in zip(row[times:], widths[times:])]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def summary(heard: Heard) -> str:
-    """An answer in a few words: the best class, an error's code, or its beginning."""
-    value = heard.value
-    if heard.error:
-        return f"{heard.status} {heard.error.get('code')}"
-    if isinstance(value, list):
-        return f"{heard.status}, {len(value)} answers"
-    best = classes_of(value)[:1]
-    return f"{heard.status} {best[0][0]} {best[0][1][:6]}" if best else f"{heard.status} {value}"
+def summary(answer: TimedAnswer, *, whole: bool = False) -> str:
+    """Return an answer as Markdown: classes, an error, or JSON; by default in a few words."""
+    text = f"{answer.status}"
+    if answer.error:
+        text += f" {answer.error.get('code')}"
+        text += f": {answer.error.get('message')}" if whole else ""
+    elif isinstance(answer.value, list) and not whole:
+        text += f", {len(answer.value)} answers"
+    elif classes := classes_of(answer.value)[: None if whole else 1]:
+        text = "" if whole else f"{text} "
+        text += ", ".join(f"{label} {prob[:6]}" for label, prob in classes)
+    else:
+        value = json.dumps(answer.value, ensure_ascii=False)
+        text = value if whole else f"{text} {value}"
+    return _cut(text, _LINE if whole else _CELL)
 
 
 def _cells(row: Row) -> list[str]:
-    """The first target's answer in words, and how each other's is related to it."""
-    others = [_related(heard, d) for heard, d in zip(row.heard[1:], row.differences)]
-    answers = [_cell(row.picture.name), _cell(summary(row.heard[0])), *others]
-    return [*answers, *(f"{heard.median_ms:.1f} ms" for heard in row.heard)]
+    """Return the first target's answer, how each other's relates to it, and the times."""
+    others = [_related(answer, d) for answer, d in zip(row.answers[1:], row.differences)]
+    times = [f"{answer.median_ms:.1f} ms" for answer in row.answers]
+    return [_cut(row.item.name, _CELL), summary(row.answers[0]), *others, *times]
 
 
-def _related(heard: Heard, difference: Difference) -> str:
+def _related(answer: TimedAnswer, difference: Difference) -> str:
     if difference.exact:
         return "the same bytes"
-    answer = _cell(summary(heard))
+    text = summary(answer)
     if difference.same:
         by = f"within {difference.largest:.1e}" if difference.largest else "in other words"
-        return f"{answer}, {by}"
+        return f"{text}, {by}"
     more = len(difference.places) - 1
-    place = _escaped(difference.places[0])
-    return f"NO: {answer}: {place}" + (f", {more} more" if more else "")
+    place = _escape(difference.places[0])
+    return f"NO: {text}: {place}" + (f", {more} more" if more else "")
 
 
-def _cell(text: str) -> str:
-    return _escaped(text if len(text) <= _MOST else f"{text[: _MOST - 1]}…")
+def _cut(text: str, longest: int) -> str:
+    return _escape(text if len(text) <= longest else f"{text[: longest - 1]}…")
 
 
-def _escaped(text: str) -> str:
-    """What an answer says must neither end a cell nor become HTML on the page it is pasted into."""
+def _escape(text: str) -> str:
+    """Escape what would end a cell, or become HTML on the page that it is pasted into."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     return plain.replace("|", "\\|").replace("<", "&lt;")
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

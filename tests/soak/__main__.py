@@ -1,6 +1,7 @@
 """`python -m soak`: mixed load at ten times what the server can take, then a search for leaks.
 
-Ends with status 1 if an answer was wrong, a ping was late, or anything grew.
+Prints the figures as JSON. Ends with status 1 if an answer was wrong, a ping was late, or anything
+grew.
 """
 
 import argparse
@@ -8,13 +9,10 @@ import asyncio
 import json
 import logging
 import sys
-from pathlib import Path
 
-from soak.leaks import leaks
-from soak.overload import Setting, overload
-from soak.report import table
+from soak.runs import leaks, overload
 
-_WARM_UP = 5000
+_WARM_UP = 20_000  # the heaps of two workers grow until then, and no more in 40,000 requests
 
 
 def main() -> int:
@@ -24,23 +22,16 @@ def main() -> int:
     parser.add_argument(
         "--requests", type=int, default=50_000, help="to look for leaks; 0: none (%(default)s)"
     )
-    parser.add_argument("--out", type=Path, help="a file for the figures, as JSON")
     options = parser.parse_args()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # S3's stand-in tells every request
-    figures: dict[str, object] = {}
-    problems: list[str] = []
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # and this every write to a lost client
+    runs = {}
     if options.minutes:
-        run = asyncio.run(overload(Setting(options.minutes * 60, options.times, progress=True)))
-        print(table(run))
-        figures["overload"] = run.as_json()
-        problems += run.problems
+        runs["overload"] = asyncio.run(overload(options.minutes * 60, options.times, tell=True))
     if options.requests:
-        left = asyncio.run(leaks(options.requests, _WARM_UP))
-        print(f"{left.requests:,} requests\n  before: {left.before}\n  after:  {left.after}")
-        figures["leaks"] = left.as_json()
-        problems += left.problems
-    if options.out:
-        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+        runs["leaks"] = asyncio.run(leaks(options.requests, _WARM_UP))
+    print(json.dumps({name: run.figures for name, run in runs.items()}, indent=2))
+    problems = [problem for run in runs.values() for problem in run.problems]
     for problem in problems:
         print(f"WRONG: {problem}")
     return 1 if problems else 0

@@ -19,6 +19,10 @@ class Broken(Exception):
     """A connection that ended, or was silent for ANSWER_SECONDS, before its answer was whole."""
 
 
+class IdleClosed(Exception):
+    """A kept connection that the server closed, as HTTP lets it, while the request came."""
+
+
 class Answer(NamedTuple):
     status: int
     body: bytes
@@ -30,12 +34,11 @@ class Lane:
     def __init__(self, host: str, port: int) -> None:
         self._address, self.server_port = (host, port), port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        self.own_port = 0  # of the connection that was opened last
 
     async def ask(self, message: bytes, *, fresh: bool = False) -> Answer:
-        """The answer to a whole message, over the kept connection unless `fresh`.
+        """Return the answer to a whole message, over the kept connection unless `fresh`.
 
-        Raises Unopened, Broken.
+        Raises Unopened, Broken, IdleClosed.
         """
         if fresh or (self._streams and self._streams[0].at_eof()):
             self.close()
@@ -47,8 +50,9 @@ class Lane:
                 answer = await receive(reader, head_only=message.startswith(b"HEAD"))
         except (OSError, EOFError, TimeoutError) as error:
             self.close()
-            connection = "kept" if kept else "new"
-            raise Broken(f"{type(error).__name__} {error} on a {connection} connection") from None
+            if kept and isinstance(error, ConnectionError | asyncio.IncompleteReadError):
+                raise IdleClosed from None
+            raise Broken(f"{type(error).__name__} {error}") from None
         except BaseException:
             self.close()
             raise
@@ -63,7 +67,6 @@ class Lane:
                 self._streams = await asyncio.open_connection(*self._address)
         except (OSError, TimeoutError) as error:
             raise Unopened(type(error).__name__) from None
-        self.own_port = self._streams[1].get_extra_info("sockname")[1]
         return self._streams
 
     def close(self) -> None:
@@ -77,15 +80,9 @@ async def receive(reader: asyncio.StreamReader, *, head_only: bool = False) -> A
     """Raises EOFError, OSError."""
     head = await reader.readuntil(b"\r\n\r\n")
     fields = head.lower()
-    length = _LENGTH.search(fields)
-    closes = b"\r\nconnection: close\r\n" in fields
+    length, retry_after = _LENGTH.search(fields), _RETRY_AFTER.search(fields)
     body = b""
     if not head_only:
         body = await (reader.readexactly(int(length[1])) if length else reader.read())
-    retry_after = _RETRY_AFTER.search(fields)
-    return Answer(
-        int(head[9:12]),
-        body,
-        retry_after[1].decode() if retry_after else "",
-        closes or not length,
-    )
+    closes = b"\r\nconnection: close\r\n" in fields or not length
+    return Answer(int(head[9:12]), body, retry_after[1].decode() if retry_after else "", closes)

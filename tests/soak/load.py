@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from soak import pinger
-from soak.client import Broken, Lane, Unopened
+import urllib3
+
+from soak.client import Broken, IdleClosed, Lane, Unopened
 from soak.server import HOST, Server
 from soak.slow import CLIENTS, keep_on
 from soak.tally import Tally
@@ -16,14 +16,16 @@ from soak.traffic import Kind, Wrong
 
 LANES = 360
 SLOW_OF_EACH = 5  # of eight kinds: 40 connections more
-# That a server may hold: twice the clients, for what it fetches and holds when idle.
-DESCRIPTORS = 2 * (LANES + SLOW_OF_EACH * len(CLIENTS))
+# That a server may hold. For each client: nginx's two, a file for its body, and a worker's one.
+DESCRIPTORS = 4 * (LANES + SLOW_OF_EACH * len(CLIENTS))
+_CALIBRATION_REQUESTS = 400
 _TICK_SECONDS = 0.005
+_PING_EVERY_SECONDS = 0.5
 _FRESH = 0.3  # so many of the requests come on a connection of their own
 
 
 class Load:
-    """Asks in the kinds' proportions, by `LANES` clients, and counts what becomes of it."""
+    """Ask in the kinds' proportions, by `LANES` clients, and count what becomes of it."""
 
     def __init__(self, server: Server, kinds: Sequence[Kind], tally: Tally) -> None:
         self._kinds, self.tally = kinds, tally
@@ -33,20 +35,22 @@ class Load:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def arrive(self, per_second: float, seconds: float) -> None:
-        """An open loop: a request that finds no free lane counts as unsent, and none waits."""
+        """Ask at a rate, whatever comes back; a request that finds no free lane is not sent."""
         started = asyncio.get_running_loop().time()
         arrived = 0
         while (elapsed := asyncio.get_running_loop().time() - started) < seconds:
             due = int(elapsed * per_second) - arrived
             arrived += due
             for kind in self._drawn(min(due, len(self._idle))):
-                self._start(kind)
+                task = asyncio.create_task(self._take_a_lane(kind))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
                 due -= 1
             self.tally.unsent += due
             await asyncio.sleep(_TICK_SECONDS)
 
     async def closed_loop(self, requests: int, lanes: int) -> None:
-        """So many requests, by clients that ask again as soon as they are answered."""
+        """Ask so often, by clients that ask again as soon as they are answered."""
 
         async def client(lane: Lane) -> None:
             for kind in self._drawn(requests // lanes):
@@ -68,11 +72,6 @@ class Load:
         shares = [kind.share for kind in self._kinds]
         return self._random.choices(self._kinds, shares, k=number) if number else []
 
-    def _start(self, kind: Kind) -> None:
-        task = asyncio.create_task(self._take_a_lane(kind))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-
     async def _take_a_lane(self, kind: Kind) -> None:
         lane = self._idle.pop()
         try:
@@ -87,40 +86,29 @@ class Load:
             outcome = kind.outcome(answer)
             self.tally.count(kind.name, outcome, time.perf_counter() - started)
         except Unopened:
-            self.tally.unopened[kind.name] += 1
-        except Wrong as error:
-            self.tally.blame(str(error))
-        except Broken as error:
-            self.tally.broke(lane.own_port, f"{kind.name}: no answer: {error}")
+            self.tally.ended["unopened"] += 1
+        except IdleClosed:
+            self.tally.ended["idle_closed"] += 1
+        except (Wrong, Broken) as error:
+            self.tally.blame(f"{kind.name}: {error}")
 
 
-async def capacity(server: Server, picture: Kind, seconds: float) -> float:
-    """Pictures a second that 16 clients get, each asking again as soon as it is answered."""
-    until = time.perf_counter() + seconds
-
-    async def client() -> int:
-        lane, answers = Lane(HOST, server.port), 0
-        while time.perf_counter() < until:
-            assert picture.outcome(await lane.ask(picture.message)) == "served"
-            answers += 1
-        lane.close()
-        return answers
-
-    return sum(await asyncio.gather(*(client() for _ in range(16)))) / seconds
+async def capacity(server: Server, picture: Kind) -> float:
+    """Return the pictures a second that 16 clients get, each asking again once it is answered."""
+    tally = Tally()
+    started = time.perf_counter()
+    load = Load(server, [picture], tally)
+    await load.closed_loop(_CALIBRATION_REQUESTS, 16)
+    load.close()
+    assert tally.ended["served"] == tally.ended.total()
+    return tally.ended["served"] / (time.perf_counter() - started)
 
 
 @asynccontextmanager
 async def beside(server: Server, picture: Kind, tally: Tally) -> AsyncIterator[None]:
-    """The pinger, slow clients, and a look a second at what the server holds."""
-    jobs = [
-        _ping(server, tally),
-        _look(server, tally),
-        *(
-            keep_on(client, server.port, picture, tally)
-            for client in CLIENTS
-            for _ in range(SLOW_OF_EACH)
-        ),
-    ]
+    """Run the pinger and slow clients, and look every second at what the server holds."""
+    slow = [keep_on(name, server.port, picture, tally) for name in SLOW_OF_EACH * [*CLIENTS]]
+    jobs = (_ping(server, tally), _look(server, tally), *slow)
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
         yield
@@ -134,16 +122,14 @@ async def beside(server: Server, picture: Kind, tally: Tally) -> AsyncIterator[N
 
 
 async def _ping(server: Server, tally: Tally) -> None:
-    """Count what the pinger prints."""
-    command = [sys.executable, pinger.__file__, str(server.port)]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout
-    try:
-        while line := await process.stdout.readline():
-            tally.pinged(line.decode())
-    finally:
-        process.terminate()
-        await process.wait()
+    """Ask `/ping` all the time, in a thread that does not wait for the load's turn."""
+    while True:
+        try:
+            reply = await asyncio.to_thread(server.get, "/ping")
+            tally.pinged(reply.status, reply.seconds)
+        except urllib3.exceptions.HTTPError as error:
+            tally.blame(f"a ping got {error!r}")
+        await asyncio.sleep(_PING_EVERY_SECONDS)
 
 
 async def _look(server: Server, tally: Tally) -> None:

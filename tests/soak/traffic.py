@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import cases
-from cases import PHOTOS
-from ops.faces import Reply
+from ops.local_servers import HttpReply
 from soak.client import Answer, Lane
 from soak.server import HOST
+from support import cases
+from support.cases import PHOTOS
 
 # Parts of the traffic. The rest are the golden cases, evenly: most of them are errors.
 PICTURES, UPSTREAM, LARGE, RUBBISH = 0.7, 0.02, 0.004, 0.01
@@ -42,7 +42,7 @@ class Kind:
     right: bytes = b""
 
     def outcome(self, answer: Answer) -> Outcome:
-        """What became of the request. Raises Wrong."""
+        """Return how the request ended. Raises Wrong."""
         if (answer.status, answer.body) == (self.status, self.right):
             return "served"
         if answer.status == 503 and answer.retry_after:
@@ -75,8 +75,8 @@ def chunked(body: bytes) -> bytes:
     return head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
 
 
-def kinds(places: Mapping[str, str], bad: str) -> list[Kind]:
-    """`places`: those of the golden cases' upstream; `bad`: where the bad one is."""
+def kinds(places: Mapping[str, str]) -> list[Kind]:
+    """Return what is asked; `places` are those of the upstream."""
     golden = [
         Kind(case.name, 0, _of(case, places), case.reply["status"], case)
         for case in cases.load()
@@ -87,12 +87,12 @@ def kinds(places: Mapping[str, str], bad: str) -> list[Kind]:
     small = [kind for kind in golden if kind not in large]
     pictures = [Kind(name, 0, photograph(name), 200) for name in ("cat.jpg", "rocket.jpg")]
     upstream = [
-        Kind(f"upstream: {path}", 0, _asks_for(f"{bad}/{path}"), status, says=says)
+        Kind(f"upstream: {path}", 0, _asks_for(f"{places['http']}/{path}"), status, says=says)
         for path, status, says in (
             ("hang", 424, _TOO_LATE),
             ("trickle", 424, _TOO_LATE),
             ("truncated", 424, b"broke"),
-            ("ring", 424, b"redirects"),
+            ("loop", 424, b"redirects"),
             ("endless", 413, b"larger"),
             ("rubbish", 424, b"broke"),
             ("hang-up", 424, b"broke"),
@@ -134,7 +134,7 @@ def _check(kind: Kind, answer: Answer, places: Mapping[str, str]) -> None:
     assert answer.status == kind.status, f"{kind.name}: {answer}"
     assert kind.says in answer.body, f"{kind.name}: {answer}"
     if kind.case and "headers" not in kind.case.reply:
-        kind.case.check(Reply(kind.status, {}, answer.body, 0.0), places)
+        kind.case.check(HttpReply(kind.status, {}, answer.body, 0.0), places)
 
 
 def _of(case: cases.Case, places: Mapping[str, str]) -> bytes:

@@ -1,8 +1,7 @@
 """BentoML: a worker process for each CPU, an ASGI application mounted in the service, no batches.
 
-Adapted from https://docs.bentoml.com (Apache-2.0). Mounted, the application gets the body as it was
-sent; an API method of BentoML's own would get it as a temporary file, for a third more CPU time a
-request. BENTOML_DO_NOT_TRACK=True, which the harness sets, is its switch against usage tracking.
+Adapted from https://docs.bentoml.com (Apache-2.0). An API method of BentoML's own would get the
+body as a temporary file.
 """
 
 import os

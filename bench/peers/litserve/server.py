@@ -1,11 +1,10 @@
 """LitServe: a worker process for each CPU, as its documentation advises, and no batches.
 
-Adapted from https://lightning.ai/docs/litserve (Apache-2.0). One API server and the fast queue were
-the best of its four combinations. The body arrives as it was sent, by a FastAPI dependency, since
-LitServe itself reads only JSON and forms.
+Adapted from https://lightning.ai/docs/litserve (Apache-2.0). The body arrives as it was sent, by a
+FastAPI dependency, since LitServe itself reads only JSON and forms.
 """
 
-import argparse
+import sys
 from typing import Annotated, Any
 
 import litserve
@@ -32,23 +31,9 @@ class Classifier(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--workers", type=int, required=True)
-    options = parser.parse_args()
-    server = litserve.LitServer(
-        Classifier(api_path="/invocations"),
-        accelerator="cpu",
-        devices=1,
-        workers_per_device=options.workers,
-        fast_queue=True,
-        timeout=False,
-    )
-    server.run(
-        host="127.0.0.1",
-        port=options.port,
-        num_api_servers=1,
-        log_level="warning",
-        access_log=False,
-        generate_client_file=False,
-    )
+    port, workers = map(int, sys.argv[1:])
+    api = Classifier(api_path="/invocations")
+    pool = {"accelerator": "cpu", "devices": 1, "workers_per_device": workers}
+    server = litserve.LitServer(api, **pool, fast_queue=True, timeout=False)
+    quiet = {"log_level": "warning", "access_log": False, "generate_client_file": False}
+    server.run(host="127.0.0.1", port=port, num_api_servers=1, **quiet)

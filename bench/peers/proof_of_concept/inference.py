@@ -15,26 +15,21 @@ import mxnet as mx  # noqa: E402 - after the line above
 from gluoncv.data.transforms.presets.imagenet import transform_eval  # noqa: E402
 
 
-def load_model(model_path: str | None = None) -> Any:
-    folder = Path(model_path or os.environ["BENCH_ARTIFACT"])
+def load_model() -> Any:
+    folder = Path(os.environ["BENCH_ARTIFACT"])
     symbol, params = next(folder.glob("*symbol.json")), next(folder.glob("*.params"))
     net = mx.gluon.SymbolBlock.imports(str(symbol), ["data"], str(params), ctx=mx.cpu())
     # A zoo model carries its names; those of an exported one are beside it.
     net.classes = (folder / "labels.txt").read_text().splitlines()
-    net.preprocessing = json.loads((folder / "manifest.json").read_text())["preprocessing"]
+    preprocessing = json.loads((folder / "manifest.json").read_text())["preprocessing"]
+    net.normalisation = {key: preprocessing[key] for key in ("mean", "std")}
     return net
 
 
 def infer(data: bytes, net: Any, uri: str = "") -> dict[str, Any]:
-    """The bytes of a picture, for what its `uri` leads to: a fetch is no part of the comparison."""
-    tensor = transform_eval(
-        mx.image.imdecode(data), mean=net.preprocessing["mean"], std=net.preprocessing["std"]
-    )
-    probabilities = mx.nd.softmax(net(tensor))[0]
-    best = mx.nd.topk(probabilities, k=5).astype("int").asnumpy()
-    return {
-        "uri": uri,
-        "results": [
-            {"label": net.classes[i], "prob": str(probabilities[int(i)].asscalar())} for i in best
-        ],
-    }
+    """Classify a picture. A fetch is no part of the comparison: `uri` is only returned."""
+    tensor = transform_eval(mx.image.imdecode(data), **net.normalisation)
+    found = mx.nd.softmax(net(tensor))[0]
+    best = mx.nd.topk(found, k=5).astype("int").asnumpy().tolist()
+    results = [{"label": net.classes[i], "prob": str(found[i].asscalar())} for i in best]
+    return {"uri": uri, "results": results}

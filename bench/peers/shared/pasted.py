@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.classifier import Classifier
+from serving.model.classifier import Classifier
 
 Answer = dict[str, Any]
 

@@ -1,6 +1,18 @@
-"""A handler of AWS's multi-model-server around the graph, engine and decode that we serve with."""
+"""A handler of AWS's multi-model-server with our graph, engine and decode.
 
-from handling import handler
+Adapted from https://github.com/awslabs/multi-model-server, docs/custom_service.md (Apache-2.0).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
 from pasted import load
 
-handle = handler(load)
+_loaded: list[Callable[[bytes], Any]] = []
+
+
+def handle(data: list[dict[str, Any]] | None, _context: Any) -> list[Any] | None:
+    """Load the model in the first call, which has no data; then answer a batch of one."""
+    if not _loaded:
+        _loaded.append(load())
+    return data and [_loaded[0](bytes(one["body"])) for one in data]

@@ -1,0 +1,43 @@
+"""Refuse an MXNet symbol that does more than compute.
+
+ONNX Runtime itself reads no weights outside the artifact's folder, and no memory. MXNet runs
+whatever operator a symbol names.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from serving.artifact.manifest import read_file
+from serving.core.errors import StartError
+
+SYMBOL, PARAMS = "model-symbol.json", "model-0000.params"  # as we name them
+
+# The operators that call Python or functions at addresses that the symbol names, and those that
+# read files. No export of a trained network has them.
+_NATIVE = re.compile(rb'"op"\s*:\s*"([^"]*(?:Custom|_Native|_NDArray|CachedOp|imread)[^"]*)"')
+# The operators that compute a loss or its gradient from labels, which a request does not have.
+_TRAINING = re.compile(rb'"op"\s*:\s*"(SoftmaxOutput|SVMOutput|\w+RegressionOutput|MakeLoss)"')
+
+
+def find(folder: Path, pattern: str) -> list[Path]:
+    """Return the files that match, without those that macOS writes beside them."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("._"))
+
+
+def check(path: Path) -> None:
+    """Check a `*symbol.json` before MXNet loads it. Raises StartError."""
+    text = read_file(path, 64 * 1024**2)
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        raise StartError(f"{path} is not JSON") from None
+    if operator := _NATIVE.search(text):
+        name = ascii(operator[1][:100].decode(errors="replace"))
+        raise StartError(f"{path} has the operator {name}, which does more than compute")
+    if operator := _TRAINING.search(text):
+        name = operator[1].decode()
+        raise StartError(
+            f"{path} has the operator {name}, which is for training and wants labels; save the "
+            "layer before it: `mx.sym.load(FILE).get_internals()['LAYER_output'].save(FILE)`"
+        )

@@ -1,0 +1,76 @@
+"""Decide which hosts and buckets the `uri` of a request may name."""
+
+import re
+from dataclasses import dataclass
+
+from serving.core.errors import StartError
+
+# Names are compared as they are dialled, where a name that is not ASCII has become its xn-- form.
+# An entry that is not ASCII is refused: the two editions of IDNA encode some names differently.
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = rf"{_LABEL}(?:\.{_LABEL})*"
+_HOST = re.compile(_NAME)
+_HOST_ENTRY = re.compile(rf"((?:\*\.)?{_NAME}\.?)(?::([1-9][0-9]{{0,4}}))?")
+_BUCKET = re.compile(r"s3://([A-Za-z0-9._-]{1,255})")  # the names that botocore sends
+
+WEB_PORTS = (80, 443)
+
+
+@dataclass(frozen=True)
+class UriAllowlist:
+    """The hosts and buckets that are allowed; by default none. `*` allows no bucket.
+
+    Each host has a port, or None for WEB_PORTS. One that starts with a dot is a whole domain.
+    """
+
+    any_host: bool = False
+    hosts: frozenset[tuple[str, int | None]] = frozenset()
+    buckets: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, text: str) -> "UriAllowlist":
+        """Parse `URI_ALLOWLIST`. Raises StartError that names the wrong entry."""
+        entries = [entry.strip() for entry in text.split(",")]
+        if [entry.lower() for entry in entries] == ["none"]:
+            return cls()
+        hosts: set[tuple[str, int | None]] = set()
+        buckets = set()
+        for entry in entries:
+            if bucket := _BUCKET.fullmatch(entry):
+                buckets.add(bucket[1])
+            elif entry != "*":
+                listed = _HOST_ENTRY.fullmatch(entry)
+                name = _normalised(listed[1]) if listed else "none"
+                port = int(listed[2]) if listed and listed[2] else None
+                if name == "none" or (port or 0) > 65535:
+                    raise StartError(
+                        f"URI_ALLOWLIST={text!r} is not a list of *, HOST, *.DOMAIN, HOST:PORT, "
+                        f"*.DOMAIN:PORT, s3://BUCKET with commas between them, or none alone: it "
+                        f"has {entry!r}"
+                    )
+                hosts.add((name.removeprefix("*"), port))
+        return cls("*" in entries, frozenset(hosts), frozenset(buckets))
+
+    def allows_host(self, host: str, port: int = 443, any_port: bool = False) -> bool:
+        """Return whether a host, named as it is dialled, may be fetched from on a port.
+
+        With `any_port`, an entry without a port, and `*`, allow every port.
+        """
+        name = _normalised(host)
+        ports = {port, None} if any_port or port in WEB_PORTS else {port}
+        if self.any_host and None in ports:
+            return True
+        # Only names that are valid as a whole: of `127.0.0.1\0.example.com` a resolver may read no
+        # more than the address.
+        return _HOST.fullmatch(name) is not None and any(
+            name == host or (host.startswith(".") and name.endswith(host))
+            for host, listed_port in self.hosts
+            if listed_port in ports
+        )
+
+
+def _normalised(host: str) -> str:
+    return host.lower().rstrip(".")
+
+
+ANY_HOST = UriAllowlist(any_host=True)

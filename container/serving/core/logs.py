@@ -1,0 +1,123 @@
+"""Logs: each record is one line of JSON on standard output, with its request id."""
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+_MAX_ID = 64
+# Limits of a message or traceback, since an exception may quote a whole body.
+_MAX_LINES = 200
+_MAX_LINE = 1000
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
+
+# The private parts of a request that a library or an exception may quote: an address's user and
+# password, its query, which may be signed, and the data of `data:`.
+_PRIVATE = (
+    r"()(?<=//)[^\s\"'<>/?#]+(?=@)",
+    r"(?i)(\bhttps?://[^\s\"'<>?]*\?)[^\s\"'<>]+",
+    r"(\?)[^\s\"'<>?=]*=[^\s\"'<>]*",
+    r"(?i)(\bdata:[^\s\"'<>,]{0,200},)[^\s\"'<>]+",
+)
+
+# Below these levels they log paths, and addresses with their signatures.
+_LEAST_LEVELS = {
+    "boto3": logging.WARNING,
+    "botocore": logging.WARNING,
+    "urllib3": logging.ERROR,  # its warnings quote what a host sent, with the address
+    "gunicorn": logging.INFO,
+}
+
+Stages = list[Mapping[str, float]]
+_stages: ContextVar[Stages] = ContextVar("stages")
+_notes: ContextVar[dict[str, object]] = ContextVar("notes")
+
+
+def begin_stages() -> Stages:
+    """Return the list to which `spent` appends from now on, in this context and copies of it."""
+    stages: Stages = []
+    _stages.set(stages)
+    return stages
+
+
+def spent(**seconds: float) -> None:
+    """Record the seconds of the current request's stages, from any thread that has its context."""
+    stages = _stages.get(None)
+    if stages is not None:
+        stages.append(seconds)
+
+
+def begin_notes() -> dict[str, object]:
+    """Return the fields of the current request's record that `note` sets from now on."""
+    notes: dict[str, object] = {}
+    _notes.set(notes)
+    return notes
+
+
+def note(**fields: object) -> None:
+    """Set fields of the current request's record."""
+    _notes.get().update(fields)
+
+
+def in_milliseconds(stages: Stages) -> dict[str, float]:
+    """Return the sum of each stage."""
+    names = dict.fromkeys(name for part in stages for name in part)
+    return {name: round(1000 * sum(part.get(name, 0) for part in stages), 2) for name in names}
+
+
+def redacted(text: str) -> str:
+    """Return a text of limited length without the private parts of addresses."""
+    lines = text.split("\n")
+    if len(lines) > _MAX_LINES:
+        lines = [*lines[: _MAX_LINES // 2], "…", *lines[-_MAX_LINES // 2 :]]
+    # The start of an address shows that it is one.
+    text = "\n".join(x if len(x) <= _MAX_LINE else f"{x[:_MAX_LINE]}…" for x in lines)
+    if "?" in text or "//" in text or "," in text:
+        for private in _PRIVATE:
+            text = re.sub(private, r"\1…", text)
+    return text
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object, with the `extra` values as fields.
+
+    `version` is that of the function: its URL's metrics do not tell versions apart.
+    """
+
+    def __init__(self, version: str = "") -> None:
+        super().__init__()
+        self._version = version
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = {
+            "timestamp": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "message": redacted(record.getMessage()),
+            "logger": record.name,
+        }
+        if self._version:
+            line["version"] = self._version
+        if current := request_id.get():  # a caller may have chosen it, of any length
+            line["requestId"] = current[:_MAX_ID]
+        line.update((k, v) for k, v in vars(record).items() if k not in _STANDARD_FIELDS)
+        if record.exc_info:
+            line["traceback"] = redacted(self.formatException(record.exc_info))
+        return json.dumps(line, default=str)
+
+
+def configure(level: str, version: str = "") -> None:
+    """Make ours the only handler of the root logger, in place of awslambdaric's."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter(version))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name, least in _LEAST_LEVELS.items():
+        logging.getLogger(name).setLevel(max(least, root.level))

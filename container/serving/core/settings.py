@@ -1,0 +1,164 @@
+"""The image's settings, from environment variables.
+
+A face reads them when it starts. A `load_model` gets only the artifact's folder, so one that needs
+settings reads them again: `Settings.from_environment(os.environ)`.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.core.allowlist import ANY_HOST, UriAllowlist
+from serving.core.errors import StartError
+
+# A Lambda event is at most 6 MB and carries a body in base64: 4 MiB of it are 5.6 MB.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+DEFAULT_MAX_BODY_BYTES = 4 * 1024 * 1024
+
+# Lambda grants one vCPU per 1,769 MB of memory.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+LAMBDA_MB_PER_VCPU = 1769
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hold the image's settings, from which the docs make a table.
+
+    A field's variable is its name in upper case, except OMP_NUM_THREADS and SAGEMAKER_BATCH.
+    """
+
+    model_name: str = ""
+    """The built-in model to serve; the image sets it to the model that it was built with."""
+    model_data_url: str = ""
+    """The artifact to serve instead: `s3://…/model.tar.gz` or a file, no other address."""
+    model_id: str = ""
+    """The model id that the artifact must have; the server does not start with another one."""
+    inference: str = ""
+    """A Python file to use instead of the built-in `inference.py`."""
+    image_id: str = "local"
+    """The image in the identity header; the stack sets it."""
+    artifacts_dir: Path = Path("/opt/artifacts")
+    """The folder that holds the built-in artifacts."""
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+    """The largest request body, and the largest object that a `uri` may point to."""
+    max_waiting: int = 32
+    """The requests that may wait in one process; the next one gets 503."""
+    workers: int = 1
+    """Processes of the HTTP server."""
+    threads: int = 1
+    """Threads of one forward pass."""
+    stuck_seconds: int = 300
+    """A process is replaced when no request has ended for so long and its model hangs."""
+    fetch_timeout_seconds: float = 10.0
+    """The time for a whole fetch with DNS and redirects; half of it per silence of the host."""
+    fetch_private_addresses: bool = False
+    """1 allows a `uri` to point to private addresses and to any port."""
+    uri_allowlist: UriAllowlist = ANY_HOST
+    """What a `uri` may name, separated by commas: `*` (any public host, no bucket), `HOST`,
+    `*.DOMAIN`, each on ports 80 and 443 or with `:PORT`, and `s3://BUCKET`; or `none`."""
+    forward_endpoint: str = ""
+    """The endpoint that answers a share of the function's calls; without it, none is forwarded."""
+    forward_percent: int = 0
+    """That share. A function that forwards 100 and does not spill loads no model."""
+    forward_spill: bool = False
+    """1 lets the function answer a forwarded call itself if the endpoint does not."""
+    log_level: str = "INFO"
+    """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+    is_transform: bool = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read the variables; an unset or empty one has its default. Raises StartError."""
+        text = environment.get
+        is_transform = text("SAGEMAKER_BATCH", "") == "true"
+        private = _choice(environment, "FETCH_PRIVATE_ADDRESSES", "0", "0", "1")
+        return cls(
+            model_name=text("MODEL_NAME", ""),
+            model_data_url=text("MODEL_DATA_URL", ""),
+            model_id=text("MODEL_ID", ""),
+            inference=text("INFERENCE", ""),
+            image_id=_token(environment, "IMAGE_ID", cls.image_id),
+            artifacts_dir=Path(text("ARTIFACTS_DIR", "") or cls.artifacts_dir),
+            max_body_bytes=max(
+                _number(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
+                _transform_bytes(environment) if is_transform else 0,
+            ),
+            max_waiting=_number(environment, "MAX_WAITING", cls.max_waiting),
+            workers=_number(environment, "WORKERS", granted_cpus(environment)),
+            threads=_number(environment, "OMP_NUM_THREADS", cls.threads),
+            stuck_seconds=_number(environment, "STUCK_SECONDS", cls.stuck_seconds),
+            fetch_timeout_seconds=_number(environment, "FETCH_TIMEOUT_SECONDS", 10),
+            fetch_private_addresses=private == "1",
+            uri_allowlist=UriAllowlist.parse(text("URI_ALLOWLIST", "") or "*"),
+            forward_endpoint=text("FORWARD_ENDPOINT", ""),
+            forward_percent=_percent(environment, "FORWARD_PERCENT"),
+            forward_spill=_choice(environment, "FORWARD_SPILL", "0", "0", "1") == "1",
+            log_level=_choice(environment, "LOG_LEVEL", "INFO", *_LEVELS),
+            is_transform=is_transform,
+        )
+
+
+def granted_cpus(environment: Mapping[str, str], cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many CPUs this process may keep busy, at least 1.
+
+    A container's affinity ignores its quota, which is in the cgroup (v2 `cpu.max`, v1
+    `cpu.cfs_quota_us`). On Lambda the quota follows from the memory.
+    """
+    cpus = float(len(os.sched_getaffinity(0)))
+    memory_mb = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    if memory_mb.isdigit():
+        cpus = min(cpus, int(memory_mb) / LAMBDA_MB_PER_VCPU)
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text()
+            period = (cgroup / "cpu/cpu.cfs_period_us").read_text()
+        if quota.strip().isdigit():
+            cpus = min(cpus, int(quota) / int(period))
+    except OSError:
+        pass  # no cgroup file system is mounted
+    return max(1, round(cpus))
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= 1):
+        raise StartError(f"{name}={text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _percent(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(name, "") or "0"
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and int(text) <= 100):
+        raise StartError(f"{name}={text!r} is not a whole number from 0 to 100")
+    return int(text)
+
+
+def _transform_bytes(environment: Mapping[str, str]) -> int:
+    """Return the largest body that a Batch Transform job sends, or 0 if the job does not say.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
+    """
+    text = environment.get("SAGEMAKER_MAX_PAYLOAD_IN_MB", "")
+    return int(text) * 1024**2 if text.isascii() and text.isdigit() else 0
+
+
+def _token(environment: Mapping[str, str], name: str, default: str) -> str:
+    """Return a value that can stand in a header beside others."""
+    text = environment.get(name, "") or default
+    if not (text.isascii() and text.isprintable()) or ";" in text:
+        raise StartError(f"{name}={text!r} is not printable ASCII without ';'")
+    return text
+
+
+def _choice(environment: Mapping[str, str], name: str, default: str, *choices: str) -> str:
+    text = environment.get(name, "") or default
+    if text not in choices:
+        raise StartError(f"{name}={text!r} is not one of {', '.join(choices)}")
+    return text

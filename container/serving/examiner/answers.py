@@ -1,0 +1,68 @@
+"""Compare a target's answer with the one that is expected. Nothing here does I/O."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+# Between CPUs, probabilities of one artifact and library differ by at most 1e-6.
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status, a body and the identity header, which is None where a target cannot send it."""
+
+    status: int
+    body: bytes
+    identity: str | None
+
+
+def difference(expected: Answer, given: Answer, *, of_bodies: bool = True) -> str:
+    """Return the first difference in words, or an empty string."""
+    if given.status != expected.status:
+        return f"status {given.status} instead of {expected.status}"
+    if given.identity not in (None, expected.identity):
+        return f"it is {given.identity!r} instead of {expected.identity!r}"
+    if not of_bodies or given.body == expected.body:
+        return ""
+    return next(_differences(_value(expected.body), _value(given.body)), "")
+
+
+def _value(body: bytes) -> Any:
+    """Return JSON, a list for JSON lines, or the bytes themselves."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        pass
+    try:
+        return [json.loads(line) for line in body.splitlines()]
+    except ValueError:
+        return body
+
+
+def _differences(expected: Any, given: Any, place: str = "the answer") -> Iterator[str]:
+    if isinstance(expected, dict) and isinstance(given, dict) and expected.keys() == given.keys():
+        for name, value in expected.items():
+            yield from _differences(value, given[name], name)
+    elif isinstance(expected, list) and isinstance(given, list) and len(expected) == len(given):
+        for one, other in zip(expected, given):
+            yield from _differences(one, other, place)
+    elif expected != given:
+        one, other = _number(expected), _number(given)
+        # NaN is not near to anything.
+        if one is None or other is None or not abs(one - other) <= TOLERANCE:
+            yield f"{place} {_short(given)} instead of {_short(expected)}"
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, or the one that a text holds."""
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (ValueError, TypeError):
+        return None
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,122 @@
+"""The exam: the requests that a target must answer as the examiner's own pipeline does."""
+
+import base64
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.artifact.resolve import Artifact, resolve
+from serving.core.contract import IDENTITY, JSON, Request
+from serving.core.errors import StartError, reason
+from serving.core.settings import Settings
+from serving.examiner.answers import Answer
+from serving.service import Service, model_of
+
+EXAM = "golden.json"
+MAX_QUESTIONS = 16
+MAX_BYTES = 4 * 1024**2
+PHOTOS = Path(__file__).parents[2] / "photos"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request: a name to show, its media type and its body."""
+
+    name: str
+    content_type: str
+    body: bytes
+
+
+Exam = Sequence[tuple[Question, Answer]]
+
+
+def answered(environment: Mapping[str, str]) -> Exam:
+    """Load the model, and return each question with this image's own answer.
+
+    Raises StartError if the model does not start, has no exam, fails on it, or answers none.
+    """
+    try:
+        settings = Settings.from_environment(environment)
+        artifact, model = resolve(settings), model_of(settings)
+        service = Service(settings, artifact, model)
+        questions = of(artifact, model.payload_types)
+        service.start()
+    except Exception as error:  # a StartError, or any of a replaced load_model
+        raise StartError(f"the examiner does not start: {reason(error)}") from error
+    answers = []
+    for question in questions:
+        headers = {"content-type": question.content_type}
+        reply = service.respond(Request("POST", "/invocations", headers, question.body))
+        if reply.status >= 500:
+            raise StartError(f"the examiner's own model fails on the exam's {question.name!r}")
+        answers.append(Answer(reply.status, reply.body, dict(reply.headers).get(IDENTITY)))
+    if all(answer.status != 200 for answer in answers):
+        raise StartError("the examiner's own model answers no request of the exam with 200")
+    return list(zip(questions, answers))
+
+
+def of(artifact: Artifact, payload_types: Collection[str]) -> Sequence[Question]:
+    """Return the artifact's own exam, or the image's if the model takes pictures.
+
+    Raises StartError if there is neither, or if the artifact's exam cannot be read.
+    """
+    if (artifact.folder / EXAM).is_file():
+        return read(artifact.folder / EXAM)
+    if {"image/jpeg", "image/png"} <= set(payload_types):
+        return pictures()
+    raise StartError(
+        f"the artifact in {artifact.folder} has no exam, {EXAM}: `python -m ops package` writes it"
+    )
+
+
+def read(path: Path) -> Sequence[Question]:
+    """Return the exam in a file. Raises StartError.
+
+    The file holds an array of 1 to 16 objects: `name`, `content_type`, and `body` (a text) or
+    `base64` (bytes).
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise StartError(f"{path} is no exam: it is larger than {MAX_BYTES} bytes")
+    try:
+        written = json.loads(path.read_bytes())
+        if not isinstance(written, list) or not 1 <= len(written) <= MAX_QUESTIONS:
+            raise ValueError(f"it must be an array of 1 to {MAX_QUESTIONS} requests")
+        return [_question(each) for each in written]
+    except (ValueError, RecursionError) as error:
+        raise StartError(f"{path} is no exam: {error}") from None
+
+
+def _question(written: Any) -> Question:
+    """Raises ValueError."""
+    match written:
+        case {"name": str(name), "content_type": str(content_type), "body": str(body)}:
+            return Question(name, content_type, body.encode())
+        case {"name": str(name), "content_type": str(content_type), "base64": str(text)}:
+            return Question(name, content_type, base64.b64decode(text, validate=True))
+    raise ValueError("a request has name, content_type, and body or base64, all of them texts")
+
+
+def pictures() -> Sequence[Question]:
+    """Return the exam of picture classifiers: photographs, drawn pictures, and mistakes."""
+    # Imported here: another model's image may lack them.
+    import numpy as np
+    import simplejpeg
+
+    rows, columns = np.mgrid[0:240, 0:320].astype(np.uint8)
+    gradient = np.dstack([rows, columns, rows ^ columns])
+    noise = np.random.default_rng(7).integers(0, 256, (97, 131, 3), np.uint8)
+    small = np.full((8, 8, 3), (200, 30, 30), np.uint8)
+    cat = (PHOTOS / "cat.jpg").read_bytes()
+    uri = f"data:image/jpeg;base64,{base64.b64encode(simplejpeg.encode_jpeg(gradient)).decode()}"
+    return [
+        Question("a photograph of a cat", "image/jpeg", cat),
+        Question("a photograph of a rocket", "image/jpeg", (PHOTOS / "rocket.jpg").read_bytes()),
+        Question("a gradient", "image/jpeg", simplejpeg.encode_jpeg(gradient, quality=90)),
+        Question("noise", "image/jpeg", simplejpeg.encode_jpeg(noise, quality=95)),
+        Question("a small square", "image/jpeg", simplejpeg.encode_jpeg(small)),
+        Question("a data: URI", JSON, json.dumps({"uri": uri}).encode()),
+        Question("half of a photograph", "image/jpeg", cat[: len(cat) // 2]),
+        Question("a request without uri", JSON, b"{}"),
+    ]

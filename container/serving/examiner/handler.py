@@ -1,0 +1,142 @@
+"""The examiner's Lambda handler: CloudFormation, CodeDeploy and a schedule call it.
+
+It starts its model in the first call and not before, so that a model that does not start ends in
+an answer to the caller with that reason. CloudFormation and CodeDeploy get one in any case.
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import urllib3
+from awslambdaric.lambda_runtime_exception import FaultException
+
+from serving.core import logs
+from serving.core.errors import StartError
+from serving.core.settings import granted_cpus
+from serving.examiner.answers import difference
+from serving.examiner.exam import Exam, answered
+from serving.examiner.targets import NO_ANSWER, Account, CannotExamine, Target, TargetFails
+
+_log = logging.getLogger(__name__)
+
+# A new permission may take so long to reach every service, and an image to reach a new version.
+_PATIENCE_SECONDS = 120
+_PAUSE_SECONDS = 5
+_MAX_REASON = 1000  # CloudFormation takes 4,096 bytes of answer
+
+
+def handler(event: Any, context: Any) -> None:
+    """Examine what the event asks for, and log the result in one line.
+
+    - A custom resource of CloudFormation: `Target` is `endpoint` (with `Endpoint`, `EndpointConfig`
+      and `Compare`) or `version`. The answer goes to its ResponseURL.
+    - A hook of CodeDeploy: the new version. The answer goes to CodeDeploy.
+    - A schedule, with `Alias` and those of the endpoint: both. Without an exam it fails, so that
+      Lambda repeats it.
+    """
+    logs.configure("INFO")
+    logs.request_id.set(context.aws_request_id)
+    account = Account(os.environ, context)
+    try:
+        if "ResponseURL" in event:
+            _respond(event, _judge(account, event["ResourceProperties"], event["RequestType"]))
+        elif "LifecycleEventHookExecutionId" in event:
+            why = _judge(account, {"Target": "version"}, "Hook")
+            account.finish_hook(event, passed=not why)
+        elif (status := account.stack_status()).endswith("_IN_PROGRESS"):
+            _log.info("no exam: the stack is %s, and its targets may differ", status)
+        else:
+            _examine([*account.versions(event["Alias"]), account.endpoint(event)], "Schedule")
+    except (*NO_ANSWER, StartError) as error:
+        raise FaultException("CannotExamine", str(error)) from None
+
+
+@cache
+def _exam() -> Exam:
+    # A forward may use every CPU. MXNet reads the variable itself.
+    os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
+    return answered(os.environ)
+
+
+def _judge(account: Account, wanted: Mapping[str, str], trigger: str) -> str:
+    """Return why the deployment must stop, or an empty string.
+
+    A deletion and a stack that goes back are not stopped.
+    """
+    if trigger == "Delete":
+        return ""
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            if "ROLLBACK" in account.stack_status():
+                return ""
+            is_version = wanted["Target"] == "version"
+            targets = account.new_version() if is_version else [account.endpoint(wanted)]
+            return "; ".join(_examine(targets, trigger))
+        except NO_ANSWER as error:
+            if time.monotonic() > give_up or not account.has_time():
+                _log.error("no exam: %s", error)
+                return str(error)
+        except Exception as error:
+            _log.exception("no exam")
+            is_told = isinstance(error, StartError)
+            return str(error) if is_told else f"the examiner fails: {type(error).__name__}"
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _examine(targets: list[Target], trigger: str) -> list[str]:
+    """Return every skew, and log what the stack's metric filters read."""
+    exam = _exam() if any(target.ask for target in targets) else ()
+    found = [f"{target.name}: {skew}" for target in targets for skew in _skews(target, exam)]
+    _log.log(
+        logging.ERROR if found else logging.INFO,
+        "exam",
+        extra={
+            "trigger": trigger,
+            "targets": [target.name for target in targets],
+            "questions": len(exam),
+            "skews": len(found),
+            "endpointCalls": round(
+                len(exam) * sum(target.endpoint_share for target in targets if not target.faults)
+            ),
+            "differences": found[:10],
+        },
+    )
+    return found
+
+
+def _skews(target: Target, exam: Exam) -> Iterable[str]:
+    """Yield each fault of a target and, without one, each answer that is not this image's own."""
+    yield from target.faults
+    if target.faults or not target.ask:
+        return
+    try:
+        for question, expected in exam:
+            given = target.ask(question)
+            if differs := difference(expected, given, of_bodies=target.gives_same_bodies):
+                yield f"{question.name}: {differs}"
+    except TargetFails as error:
+        yield f"it fails: {error}"
+
+
+def _respond(event: Mapping[str, Any], why: str) -> None:
+    """Answer a custom resource.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
+    """
+    answer = {
+        "Status": "FAILED" if why else "SUCCESS",
+        "Reason": why[:_MAX_REASON],
+        "PhysicalResourceId": event.get("PhysicalResourceId", event["LogicalResourceId"]),
+        **{name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")},
+    }
+    # The signature of the URL allows for no content type.
+    headers, body = {"Content-Type": ""}, json.dumps(answer)
+    reply = urllib3.request("PUT", event["ResponseURL"], headers=headers, body=body, timeout=20)
+    if reply.status != 200:
+        raise CannotExamine(f"CloudFormation's ResponseURL answers {reply.status}")

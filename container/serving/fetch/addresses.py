@@ -1,0 +1,34 @@
+"""Decide which IP addresses a fetch may dial: public ones that stand for no other address."""
+
+import ipaddress
+
+# Networks that Python's `is_global` accepts, or did in some release, and that are not public by
+# IANA's registries or could stand for another address.
+# https://www.iana.org/assignments/iana-ipv4-special-registry
+# https://www.iana.org/assignments/iana-ipv6-special-registry
+_REFUSED = [
+    ipaddress.ip_network(text)
+    for text in (
+        "192.0.0.0/24",  # protocol assignments
+        "192.88.99.0/24",  # 6to4 relays
+        "2001::/23",  # protocol assignments, Teredo
+        "2002::/16",  # 6to4: carries an IPv4 address
+        "3fff::/20",  # documentation
+    )
+]
+# All public IPv6 addresses. Outside of it are local ones and those that carry an IPv4 address:
+# compatible, mapped, translated (RFC 2765, 6052, 8215).
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+
+
+def is_public(address: str) -> bool:
+    """Return whether an IP address, with or without a zone, is public.
+
+    An IPv6 address that carries an IPv4 address never is.
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if any(ip in network for network in _REFUSED if network.version == ip.version):
+        return False
+    if ip.version == 6 and ip not in _GLOBAL_UNICAST:
+        return False
+    return ip.is_global and not ip.is_multicast

@@ -1,0 +1,184 @@
+"""Fetch over http and https. Each address is checked when it is dialled."""
+
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property, partial
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
+
+from serving.core.allowlist import WEB_PORTS, UriAllowlist
+from serving.core.contract import compression_in
+from serving.core.errors import MalformedRequest, UriFetchFailed, UriNotAllowed
+from serving.fetch.addresses import is_public
+from serving.fetch.timeouts import CONNECT_SECONDS, MAX_CALLS, Deadline, run_with_timeout
+
+MAX_REDIRECTS = 3
+# The share of the timeout for which a host may be silent, before its first byte or between two.
+SILENCE = 0.5
+MAX_HOST_LENGTH = 253  # RFC 1035, 2.3.4
+_CHUNK_BYTES = 64 * 1024
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass
+class HttpClient:
+    """Fetches over http and https; threads may share one."""
+
+    read: Callable[[Iterable[bytes]], bytes]  # joins a body's chunks and limits their size
+    timeout_seconds: float
+    allowlist: UriAllowlist
+    private_addresses: bool
+
+    def __post_init__(self) -> None:
+        self._lookups = threading.BoundedSemaphore(MAX_CALLS)
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """One for all fetches: reading the authorities takes three times as long as a forward."""
+        return ssl.create_default_context()
+
+    def get(self, uri: str) -> bytes:
+        """Return the body at `uri`, after up to MAX_REDIRECTS redirects. Raises a ServingError."""
+        with Deadline(self.timeout_seconds) as deadline:
+            for hop in range(MAX_REDIRECTS + 1):
+                try:
+                    found = self._get(uri, deadline)
+                except MalformedRequest:
+                    if hop:
+                        raise UriFetchFailed("a redirect leads to no valid address") from None
+                    raise
+                if isinstance(found, bytes):
+                    return found
+                uri = found
+        raise UriFetchFailed(f"more than {MAX_REDIRECTS} redirects")
+
+    def _get(self, uri: str, deadline: Deadline) -> bytes | str:
+        """Return the body, or where a redirect leads."""
+        try:
+            parts = urlsplit(uri)
+            host, port = (parts.hostname or "").rstrip("."), parts.port
+        except ValueError:
+            raise MalformedRequest("uri is not valid") from None
+        if parts.scheme not in ("http", "https"):
+            raise UriNotAllowed(f"a redirect to {parts.scheme}: is not followed")
+        if not host or len(host) > MAX_HOST_LENGTH:
+            raise MalformedRequest("uri has no valid host")
+        host = _in_ascii(host)
+        try:
+            with closing(self._connect(parts.scheme, host, port, deadline)) as connection:
+                headers = {"User-Agent": "image-classifier"}
+                connection.request("GET", _target(parts), headers=headers)
+                with connection.getresponse() as response:
+                    location = response.headers.get("location")
+                    if location and response.status in _REDIRECTS:
+                        return _redirected(uri, location)
+                    if response.status != 200:
+                        raise UriFetchFailed(f"{host} answered {response.status}")
+                    if compression_in(response.headers.get("content-encoding", "")):
+                        raise UriFetchFailed(f"{host} sent a compressed body")
+                    body = self.read(iter(lambda: response.read1(_CHUNK_BYTES), b""))
+                    length = response.headers.get("content-length", "")
+                    is_chunked = "transfer-encoding" in response.headers
+        except (OSError, HTTPException) as error:
+            deadline.check(host)
+            if isinstance(error, TimeoutError):
+                raise UriFetchFailed(f"{host} did not answer in time") from None
+            if isinstance(error, ssl.SSLError):
+                reason = error.reason or "the handshake failed"
+                raise UriFetchFailed(f"TLS with {host}: {reason}") from None
+            raise UriFetchFailed(f"the connection to {host} broke") from None
+        deadline.check(host)  # a body without a length, cut off, looks complete
+        if length and not is_chunked and length.strip() != str(len(body)):
+            raise UriFetchFailed(f"the connection to {host} broke")
+        return body
+
+    def _connect(
+        self, scheme: str, host: str, port: int | None, deadline: Deadline
+    ) -> HTTPConnection:
+        """Return a connection over a socket of ours: http.client would look the host up again."""
+        kind = HTTPSConnection if scheme == "https" else HTTPConnection
+        port = kind.default_port if port is None else port
+        dialled = self._dial(host, port, deadline)
+        try:
+            if kind is HTTPSConnection:
+                dialled = self._tls.wrap_socket(dialled, server_hostname=host)
+                connection: HTTPConnection = HTTPSConnection(host, port, context=self._tls)
+            else:
+                connection = HTTPConnection(host, port)
+        except BaseException:
+            dialled.close()
+            raise
+        connection.sock = dialled
+        return connection
+
+    def _dial(self, host: str, port: int, deadline: Deadline) -> socket.socket:
+        """Look the host up once, check its addresses, and connect to the first that accepts."""
+        is_usual_port = port in WEB_PORTS or self.private_addresses
+        if not self.allowlist.allows_host(host, port, any_port=self.private_addresses):
+            refused = host if is_usual_port else f"port {port} of {host}"
+            raise UriNotAllowed(f"{refused} is not in URI_ALLOWLIST")
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try:
+            found = run_with_timeout(look_up, deadline.remaining_seconds, self._lookups)
+        except TimeoutError:
+            raise UriFetchFailed(f"{host} was not found in time") from None
+        except (OSError, ValueError):  # a ValueError: no name server can be asked for such a text
+            raise UriFetchFailed(f"{host} was not found") from None
+        problem = ""
+        for family, kind, protocol, _, address in found:
+            if not self.private_addresses and not is_public(str(address[0])):
+                raise UriNotAllowed(f"{host} is not a public address")
+            connection = socket.socket(family, kind, protocol)
+            connection.settimeout(min(CONNECT_SECONDS, deadline.remaining_seconds))
+            try:
+                deadline.watch(connection)
+                connection.connect(address)
+            except OSError as error:
+                connection.close()
+                deadline.check(host)
+                problem = error.strerror or str(error)
+            else:
+                connection.settimeout(SILENCE * self.timeout_seconds)
+                return connection
+        raise UriFetchFailed(f"{host} did not accept a connection: {problem}")
+
+
+def _in_ascii(host: str) -> str:
+    """Return a host name in the form that is looked up. Raises MalformedRequest."""
+    if host.isascii():
+        return host
+    import idna
+
+    try:
+        labels = host.split(".")
+        return ".".join(
+            label if label.isascii() else idna.encode(label, strict=True, std3_rules=True).decode()
+            for label in labels
+        )
+    except UnicodeError:
+        raise MalformedRequest("uri has no valid host") from None
+
+
+def _target(parts: SplitResult) -> str:
+    """Return path and query, with everything encoded that a request line cannot hold."""
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    safe = "/?%!$&'()*+,;=:@"
+    return quote(_LONE_PERCENT.sub("%25", target), safe=safe, errors="surrogatepass")
+
+
+def _redirected(uri: str, location: str) -> str:
+    """Return where a redirect leads. Raises UriNotAllowed, or UriFetchFailed for no address."""
+    try:
+        target = urljoin(uri, location)
+        downgrade = (urlsplit(uri).scheme, urlsplit(target).scheme) == ("https", "http")
+    except ValueError:
+        raise UriFetchFailed("a redirect leads to no valid address") from None
+    if downgrade:
+        raise UriNotAllowed("a redirect from https to http is not followed")
+    return target

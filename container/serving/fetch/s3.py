@@ -1,0 +1,72 @@
+"""Read objects of S3 with the role's credentials."""
+
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from serving.core.errors import MalformedRequest, UriFetchFailed
+from serving.fetch.timeouts import CONNECT_SECONDS, MAX_CALLS, run_with_timeout
+
+_CHUNK_BYTES = 64 * 1024
+
+
+@dataclass
+class S3Client:
+    """Reads objects within a time limit; threads may share one."""
+
+    read: Callable[[Iterable[bytes]], bytes]  # joins an object's chunks and limits their size
+    timeout_seconds: float
+
+    def __post_init__(self) -> None:
+        self._slots = threading.BoundedSemaphore(MAX_CALLS)
+
+    @cached_property
+    def boto(self) -> Any:
+        """The client of boto3; it keeps its connections, and making one is slow."""
+        return boto_client(self.timeout_seconds)
+
+    def get(self, bucket: str, key: str) -> bytes:
+        """Return the object. Raises UriFetchFailed, or MalformedRequest for no valid names."""
+        bodies: list[Any] = []
+
+        def read() -> bytes:
+            body = self.boto.get_object(Bucket=bucket, Key=key)["Body"]
+            bodies.append(body)
+            with body:
+                return self.read(body.iter_chunks(_CHUNK_BYTES))
+
+        try:
+            # botocore's own timeouts start again with every byte and every attempt.
+            return run_with_timeout(read, self.timeout_seconds, self._slots)
+        except TimeoutError:
+            for body in bodies:  # of an abandoned read: its thread ends with the next byte
+                with suppress(AttributeError):
+                    body.set_socket_timeout(0.001)
+            raise UriFetchFailed("S3 did not answer in time") from None
+        except ClientError as error:
+            raise UriFetchFailed(f"S3 answered {error.response['Error']['Code']}") from None
+        except BotoCoreError as error:
+            raise UriFetchFailed(f"S3: {type(error).__name__}") from None
+        except UnicodeError:
+            raise MalformedRequest("an s3 uri is s3://BUCKET/KEY") from None
+
+
+def boto_client(timeout_seconds: float) -> Any:
+    """Return a boto3 client of S3 that uses no proxy of the environment."""
+    return boto3.client(
+        "s3",
+        config=Config(
+            connect_timeout=min(CONNECT_SECONDS, timeout_seconds),
+            read_timeout=timeout_seconds,
+            retries={"total_max_attempts": 2},
+            max_pool_connections=MAX_CALLS,  # botocore warns of each connection beyond
+            proxies={},
+        ),
+    )

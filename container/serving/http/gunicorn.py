@@ -1,0 +1,104 @@
+"""Run gunicorn: one worker process per CPU, each with its own model and its own socket."""
+
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from serving.core.errors import StartError
+from serving.core.settings import Settings
+from serving.http.app import create_app
+from serving.service import Service
+
+_log = logging.getLogger(__name__)
+
+_SPARE_THREADS = 8  # beyond those that wait for the model: they answer pings and refuse
+
+
+class JsonLogger(Logger):
+    """Sends gunicorn's records to the root handler, which writes JSON."""
+
+    def setup(self, _cfg: Any) -> None:
+        self.loglevel = logging.INFO
+        self.error_log.propagate = True
+        self.error_log.handlers.clear()
+        self.access_log.handlers.clear()
+
+
+class Gunicorn(BaseApplication):
+    """Stock gunicorn. `run` serves until SIGTERM."""
+
+    def __init__(self, settings: Settings, service: Service, folder: Path, **options: Any) -> None:
+        """`folder`: for temporary files. `options`: of gunicorn, beside those that stand here."""
+        self._settings, self._service = settings, service
+        self._server = os.getpid()
+        # These exist once gunicorn listens, and once a worker could not load the model.
+        self.listening, self.failed = folder / "listening", folder / "failed"
+        self._options = {
+            **options,
+            "workers": settings.workers,
+            "worker_class": "gthread",
+            "threads": settings.max_waiting + _SPARE_THREADS,
+            "pre_fork": _give_socket,
+            "when_ready": self._listen,
+            "keepalive": 75,  # nginx closes a connection first, after 60 s
+            "logger_class": JsonLogger,
+            "worker_tmp_dir": str(folder),
+            "control_socket_disable": True,
+            "forwarder_headers": "",  # no header of a peer changes what a path means
+            # What nginx takes is answered, and in JSON.
+            "permit_unconventional_http_method": True,
+            "limit_request_line": 0,
+        }
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def _listen(self, _arbiter: Any) -> None:
+        """Take signals, which the server blocks until gunicorn has handlers for them."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        self.listening.touch()
+
+    def load(self) -> Flask:
+        """Return a worker's application, which answers 503 until its model is loaded."""
+        threading.Thread(target=self._start).start()
+        threading.Thread(target=_end_when_stuck, args=(self._service,), daemon=True).start()
+        return create_app(self._service, self._settings.max_body_bytes)
+
+    def _start(self) -> None:
+        """Load the model, or end the server: gunicorn would start another worker for ever."""
+        try:
+            self._service.start()
+            gc.freeze()  # what is loaded stays: no collection need walk it again
+        except Exception as error:
+            is_expected = isinstance(error, StartError)
+            with suppress(FileExistsError):  # another worker has said why
+                self.failed.touch(exist_ok=False)
+                _log.error(
+                    str(error) if is_expected else "load_model failed", exc_info=not is_expected
+                )
+                os.kill(self._server, signal.SIGTERM)
+
+
+def _give_socket(arbiter: Any, worker: Any) -> None:
+    """Assign the worker the least-used socket, so that nginx can choose between workers."""
+    used = [other.sockets[0] for other in arbiter.WORKERS.values()]
+    worker.sockets = [min(arbiter.LISTENERS, key=used.count)]
+
+
+def _end_when_stuck(service: Service) -> None:
+    """End this process once its model hangs; gunicorn starts another."""
+    while not service.is_stuck():
+        time.sleep(1)
+    os._exit(1)  # its threads never end, and an ordinary exit would wait for them

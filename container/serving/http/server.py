@@ -1,0 +1,133 @@
+"""The HTTP server: nginx in front of gunicorn, started, watched and stopped together."""
+
+import json
+import logging
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from serving.core.contract import IDENTITY
+from serving.core.errors import StartError
+from serving.core.settings import Settings
+from serving.http.gunicorn import Gunicorn
+from serving.service import METHODS, Service
+
+_log = logging.getLogger(__name__)
+
+_GRACE_SECONDS = 25  # SageMaker kills 30 s after SIGTERM
+_AFTER_NGINX_SECONDS = 3  # for gunicorn: nginx has waited for the answers
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+
+
+def serve(settings: Settings, service: Service, host: str, port: int) -> int:
+    """Serve until SIGTERM and return 0, or 1 if the server ends by itself. Raises StartError."""
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    nginx = shutil.which("nginx")
+    folder = _temporary_folder()
+    sockets = [f"unix:{folder}/{number}" for number in range(settings.workers)]
+    bind, grace = (sockets, _AFTER_NGINX_SECONDS) if nginx else (address, _GRACE_SECONDS)
+    gunicorn = Gunicorn(settings, service, folder, bind=bind, graceful_timeout=grace)
+    try:
+        if nginx:
+            conf = folder / "nginx.conf"
+            conf.write_text(_configuration(settings, service.identity, address, folder, sockets))
+            return _run(gunicorn, [nginx, "-e", "stderr", "-p", str(folder), "-c", str(conf)])
+        _log.warning(
+            "nginx is not on the PATH: gunicorn serves alone, and slow clients can occupy its "
+            "threads. Install nginx (on Debian: apt-get install nginx-light)"
+        )
+        return _run(gunicorn, [])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _temporary_folder() -> Path:
+    """Make a folder for sockets and bodies; a read-only root still has /dev/shm."""
+    for place in (None, "/dev/shm"):  # noqa: S108
+        try:
+            return Path(tempfile.mkdtemp(prefix="serve-", dir=place))
+        except OSError:
+            continue
+    raise StartError("no temporary file can be written: mount a writable folder at /tmp")
+
+
+def _configuration(
+    settings: Settings,
+    identity: Mapping[str, str],
+    address: str,
+    folder: Path,
+    sockets: Sequence[str],
+) -> str:
+    """Return nginx.conf, with its names in %{} replaced."""
+    values: dict[str, object] = {
+        "user": "" if os.geteuid() else "user root;",  # else nginx could not open the sockets
+        "folder": folder,
+        # Of peers and of workers together; fewer, where 4 GiB would not hold that many bodies.
+        "connections": max(128, min(1024, 4 * 1024**3 // settings.max_body_bytes)),
+        "max_body_bytes": settings.max_body_bytes,
+        "paths": ", ".join(METHODS),
+        "identity": json.dumps(identity[IDENTITY]),
+        "image_id": json.dumps(identity["X-Image-Id"]),
+        "model_id": identity["X-Model-Id"],
+        "servers": "\n".join(f"        server {socket} max_fails=0;" for socket in sockets),
+        "address": address,
+    }
+    template = Path(__file__).with_name("nginx.conf").read_text()
+    return re.sub(r"%\{(\w+)\}", lambda name: str(values[name[1]]), template)
+
+
+def _run(gunicorn: Gunicorn, command: Sequence[str]) -> int:
+    """Run gunicorn and, if it has a command, nginx, until one of them ends or SIGTERM comes."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until both can be stopped
+    workers = multiprocessing.get_context("fork").Process(target=gunicorn.run)
+    workers.start()
+    nginx = None
+    if command:
+        while workers.is_alive() and not gunicorn.listening.exists():
+            time.sleep(0.005)
+        # In a script's background job it is ignored, and a starting nginx would miss it.
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+        nginx = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    told_to_stop = False
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal told_to_stop
+        told_to_stop = told_to_stop or number != signal.SIGCHLD
+        if nginx:
+            nginx.send_signal(signal.SIGQUIT)  # it ends once it has answered what it has
+        elif told_to_stop:
+            workers.terminate()
+
+    for number in _SIGNALS:
+        signal.signal(number, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    if nginx:
+        relay = threading.Thread(target=_relay_log, args=(nginx.stderr,), daemon=True)
+        relay.start()
+        nginx.wait()
+        relay.join(1)
+        workers.terminate()
+    workers.join()
+    if not told_to_stop:
+        _log.error("nginx or gunicorn has ended, and with it the server")
+    return 0 if told_to_stop and not gunicorn.failed.exists() else 1
+
+
+def _relay_log(lines: Iterable[str]) -> None:
+    """Log each line of nginx's standard error as a record, without what it quotes of a request."""
+    for line in lines:
+        if line.startswith("refused "):
+            _, status, answer = line.split(" ", 2)
+            code = json.loads(answer)["error"]["code"]
+            _log.info("request", extra={"status": int(status), "code": code})
+        else:
+            _log.error("nginx: %s", line.partition(", client: ")[0].strip())

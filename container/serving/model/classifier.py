@@ -1,0 +1,117 @@
+"""Classify images. The artifact builder compares this pipeline with the exported network."""
+
+import math
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from serving.artifact import labels, manifest
+from serving.artifact.manifest import LOGITS, PROBABILITIES
+from serving.artifact.preprocessing import Preprocessing
+from serving.core import logs
+from serving.core.errors import StartError, reason
+from serving.model import engines
+from serving.model.fifo_lock import FifoLock
+from serving.model.images import Transform, decode
+
+
+class Classifier:
+    """A loaded model. Its methods may be called from many threads."""
+
+    def __init__(
+        self,
+        forward: engines.Forward,
+        transform: Transform,
+        labels: tuple[str, ...],
+        output: str = LOGITS,
+    ) -> None:
+        self.forward = forward
+        self.transform = transform
+        self.labels = labels
+        self.output = output
+        # One picture at a time in a process: two would share its core and slow each other down, and
+        # the decoded pictures of several callers would be in memory at once.
+        self._lock = FifoLock()
+
+    @classmethod
+    def load(cls, folder: Path, threads: int = 1) -> "Classifier":
+        """Load the artifact in `folder`, to use that many threads. Raises StartError.
+
+        The start, `ops package`, `build_artifact` and the image's build all load a classifier here,
+        so whatever can be told of it before a request is checked here.
+        """
+        transform = Transform(Preprocessing.read(folder))
+        output = manifest.read(folder).get("output", LOGITS)
+        if output not in (LOGITS, PROBABILITIES):
+            raise StartError(
+                f"{folder / manifest.MANIFEST}: output must be {LOGITS!r} or {PROBABILITIES!r}"
+            )
+        loaded = cls(engines.load(folder, threads), transform, labels.read(folder), output)
+        classes = loaded._classes()
+        loaded.labels = loaded.labels or labels.default_labels(classes)
+        if len(loaded.labels) != classes:
+            raise StartError(f"{len(loaded.labels)} labels for a model of {classes} classes")
+        return loaded
+
+    def _classes(self) -> int:
+        """Run the model on one made-up picture and return its classes. Raises StartError."""
+        shape = self.transform.preprocessing.input_shape
+        picture = np.linspace(-1, 1, math.prod(shape), dtype=np.float32).reshape(shape)
+        try:
+            answer: Any = self.forward(picture)
+        except Exception as error:  # an engine's
+            raise StartError(
+                f"the model does not take {list(shape)}, the pictures that its preprocessing "
+                f"makes: {reason(error)}"
+            ) from None
+        is_array = isinstance(answer, np.ndarray) and answer.dtype.kind == "f"
+        if not is_array or answer.shape[:2] != (1, answer.size) or answer.size < 2:
+            shown = f"an array of {list(answer.shape)}" if is_array else "no array of floats"
+            raise StartError(
+                f"the model answers {shown}; it must be [1, CLASSES], with two classes or more"
+            )
+        try:
+            self._probabilities(answer)
+        except ArithmeticError as error:
+            raise StartError(str(error)) from None
+        is_softmax = bool(answer.min() >= 0) and abs(float(answer.sum()) - 1) < 1e-3
+        if is_softmax and self.output == LOGITS:
+            raise StartError(
+                "the model ends in a softmax, and the server takes the softmax of what it answers; "
+                "export it without, or let its manifest say "
+                f'"output": "{PROBABILITIES}" (build_artifact --probabilities)'
+            )
+        if self.output == PROBABILITIES and not is_softmax:
+            raise StartError(
+                f'its manifest says "output": "{PROBABILITIES}", and the model answers numbers '
+                f"whose sum is {float(answer.sum()):.3g}"
+            )
+        return int(answer.size)
+
+    def probabilities(self, image: bytes) -> engines.Tensor:
+        """Return every class's probability, shape (classes,).
+
+        Raises UndecodableImage, and ArithmeticError if a probability is not finite.
+        """
+        asked = perf_counter()
+        with self._lock:
+            started = perf_counter()
+            tensor = self.transform(decode(image))
+            decoded = perf_counter()
+            answer = self.forward(tensor)
+            ended = perf_counter()
+        logs.spent(queue=started - asked, decode=decoded - started, infer=ended - decoded)
+        return self._probabilities(answer)
+
+    def _probabilities(self, answer: engines.Tensor) -> engines.Tensor:
+        """Return the probabilities in a graph's answer. Raises ArithmeticError."""
+        found = answer.reshape(-1).astype(np.float32, copy=False)
+        if self.output == LOGITS:
+            with np.errstate(invalid="ignore"):
+                exponentials = np.exp(found - found.max())
+            found = exponentials / exponentials.sum()
+        if not np.isfinite(found).all():
+            raise ArithmeticError("the model's answer is not finite")
+        return found

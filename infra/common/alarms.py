@@ -1,0 +1,53 @@
+"""Alarms on a rate or a duration that stays too high for minutes."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk.aws_iam import PolicyStatement
+from constructs import Construct
+
+PERIOD = Duration.minutes(1)
+
+# Of requests. A rollout hands a tenth of them or more to the new version at first, so one that
+# always fails is far above it, and a stray fault under traffic is below.
+MAX_FAULT_PERCENT = 1
+# Of a forwarding version's calls. The endpoint may refuse some at a peak, but not most of them.
+MAX_SPILL_PERCENT = 50
+
+
+def alarm(
+    scope: Construct, construct_id: str, metric: cloudwatch.IMetric, above: float, description: str
+) -> cloudwatch.Alarm:
+    """Create an alarm that goes off when `metric` is too high in two of three minutes.
+
+    That is soon enough to stop a rollout. Minutes without a call do not count.
+    """
+    return cloudwatch.Alarm(
+        scope,
+        construct_id,
+        metric=metric,
+        threshold=above,
+        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+        evaluation_periods=3,
+        datapoints_to_alarm=2,
+        treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        alarm_description=description,
+    )
+
+
+def may_see(watched: Sequence[cloudwatch.IAlarm]) -> PolicyStatement:
+    """Return the permission to read the alarms, for the role that stops an update."""
+    return PolicyStatement(
+        actions=["cloudwatch:DescribeAlarms"], resources=[alarm.alarm_arn for alarm in watched]
+    )
+
+
+def percent(faults: cloudwatch.IMetric, calls: cloudwatch.IMetric) -> cloudwatch.MathExpression:
+    """Return the share of faults, 0 to 100; it has no value without calls."""
+    return cloudwatch.MathExpression(
+        expression="100 * faults / calls",
+        using_metrics={"faults": faults, "calls": calls},
+        label="faults, % of calls",
+        period=PERIOD,
+    )

@@ -1,0 +1,54 @@
+"""Log groups with a retention, which are removed with the stack, and metrics of their lines."""
+
+from aws_cdk import RemovalPolicy, Stack
+from aws_cdk.aws_cloudwatch import Metric
+from aws_cdk.aws_logs import IFilterPattern, ILogGroup, LogGroup, MetricFilter
+from constructs import Construct
+
+from infra.common.alarms import PERIOD
+from infra.common.findings import resource_of, suppress_finding
+
+
+def log_group(
+    scope: Construct, construct_id: str, *, retention_days: int, name: str | None = None
+) -> LogGroup:
+    """Create a log group; give a `name` only where AWS prescribes it."""
+    group = LogGroup(scope, construct_id, log_group_name=name, removal_policy=RemovalPolicy.DESTROY)
+    # The L2's enum has no way from a number to its member.
+    resource_of(group).add_property_override("RetentionInDays", retention_days)
+    reason = "AWS encrypts it with its own key; one of ours is billed by the month"
+    suppress_finding(group, {"CKV_AWS_158": reason})
+    return group
+
+
+def count_lines(
+    scope: Construct,
+    construct_id: str,
+    *,
+    logs: ILogGroup,
+    pattern: IFilterPattern,
+    value: str = "1",
+    version: str | None = None,
+) -> Metric:
+    """Make a metric of the lines of that pattern, named like the construct, and return it.
+
+    With a `version` of the function, each version has its own, and its own is returned. A metric
+    without a line costs nothing.
+    """
+    namespace = Stack.of(scope).stack_name
+    MetricFilter(
+        scope,
+        construct_id,
+        log_group=logs,
+        filter_pattern=pattern,
+        metric_namespace=namespace,
+        metric_name=construct_id,
+        metric_value=value,
+        dimensions={"version": "$.version"} if version else None,
+    )
+    return Metric(
+        namespace=namespace,
+        metric_name=construct_id,
+        dimensions_map={"version": version} if version else {},
+        period=PERIOD,
+    )

@@ -1,0 +1,120 @@
+"""The container image that every target runs."""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from aws_cdk import aws_ecr_assets as ecr_assets
+from aws_cdk.aws_iam import IRole, Policy, PolicyStatement
+from constructs import Construct
+
+from infra.common.access import OF_THIS_ACCOUNT, s3_arn
+from infra.common.findings import suppress_finding
+from infra.config.context import ConfigError
+from infra.image import build_context
+from infra.image.build_context import CONTAINER
+
+# SageMaker's CreateModel refuses OCI manifests and Lambda refuses image indexes, so the image has
+# to be one Docker manifest (V2, schema 2). Since BuildKit 0.31 every export has OCI's media types
+# unless told otherwise (https://github.com/moby/buildkit/pull/6824 and 6844). Attestations, which
+# would make an index, are off: the CDK CLI builds with BUILDX_NO_DEFAULT_ATTESTATIONS=1.
+DOCKER_MANIFEST = "type=docker,oci-mediatypes=false"
+
+
+def docker_outputs(environment: Mapping[str, str]) -> Sequence[str] | None:
+    """Return what to pass to `docker build --output`, by the environment that it will run in.
+
+    DOCKER_BUILDKIT=0 chooses Docker's legacy builder, which has no `--output` and always writes
+    Docker's manifests.
+    """
+    legacy = environment.get("DOCKER_BUILDKIT", "").lower() in ("0", "f", "false")
+    return None if legacy else [DOCKER_MANIFEST]
+
+
+class Image(Construct):
+    """Build the image from container/, and hold what every target passes to it.
+
+    It is one `asset`, published once. Its tag is the hash of what the image is built from, and so
+    is IMAGE_ID. Raises ConfigError for a `model_folder` that lacks a part, and for the legacy
+    builder if `on_arm`: MXNet exports on x86-64, and that builder's stages have one platform.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        model_name: str,
+        model_folder: Path | None = None,
+        model_data: str | None = None,
+        model_id: str | None = None,
+        uri_allowlist: Sequence[str] = ("*",),
+        with_cuda: bool = False,
+        build_args: Sequence[str] = (),
+        rebuild: str | None = None,
+        on_arm: bool = False,
+        docker_outputs: Sequence[str] | None = (DOCKER_MANIFEST,),
+    ) -> None:
+        """`model_data` and `model_id`: the artifact to serve in place of the built-in one.
+
+        `build_args` are more arguments of the Dockerfile, each NAME=VALUE. Another `rebuild` is
+        another image, built without the cache of the former one.
+        """
+        super().__init__(scope, construct_id)
+        self.on_arm = on_arm
+        if on_arm and docker_outputs is None:
+            raise ConfigError("architecture='arm64': it needs BuildKit, without DOCKER_BUILDKIT=0")
+        platforms = ecr_assets.Platform
+        platform = platforms.LINUX_ARM64 if on_arm else platforms.LINUX_AMD64
+        with TemporaryDirectory() as temporary:  # the CDK copies it at once
+            context = CONTAINER
+            if model_folder:
+                context = Path(temporary, "context")
+                build_context.write(model_folder, context)
+            self.asset = ecr_assets.DockerImageAsset(
+                self,
+                "Asset",
+                directory=str(context),
+                build_args={
+                    **({"WITH_MXNET": "0"} if on_arm else {}),  # it is not for Arm
+                    **dict(argument.split("=", 1) for argument in build_args),
+                    "MODEL_NAME": model_name,
+                    **({"WITH_CUDA": "1"} if with_cuda else {}),
+                    **({"REBUILD": rebuild} if rebuild else {}),
+                },
+                platform=platform,  # whatever machine deploys
+                outputs=list(docker_outputs) if docker_outputs else None,
+                # Either builder makes the same image: it keeps its tag.
+                invalidation=ecr_assets.DockerImageAssetInvalidationOptions(outputs=False),
+            )
+        self.model_data = model_data
+        self.uri_allowlist = uri_allowlist
+        self.environment = {
+            "MODEL_NAME": model_name,
+            "IMAGE_ID": self.asset.asset_hash,
+            "URI_ALLOWLIST": ",".join(uri_allowlist),
+            **({"MODEL_ID": model_id} if model_id else {}),
+        }
+
+    def grant_read(self, scope: Construct, role: IRole) -> list[Policy]:
+        """Let `role` read the one object `model_data` and the buckets of `uri_allowlist`."""
+        buckets = [item for item in self.uri_allowlist if item.startswith("s3://")]
+        if not self.model_data and not buckets:
+            return []
+        digest = sha256(f"{self.model_data} {buckets}".encode()).hexdigest()
+        policy = Policy(scope, f"Reads{digest[:8]}", roles=[role])
+        read = ["s3:GetObject"]
+        if self.model_data:
+            artifact = [s3_arn(self.model_data)]
+            policy.add_statements(
+                PolicyStatement(actions=read, resources=artifact, conditions=OF_THIS_ACCOUNT)
+            )
+        if buckets:
+            objects = [s3_arn(f"{bucket}/*") for bucket in buckets]
+            policy.add_statements(PolicyStatement(actions=read, resources=objects))
+        reason = "uri_allowlist lists the bucket: a request may name any of its objects"
+        for bucket in buckets:
+            resource = f"arn:<AWS::Partition>:s3:::{bucket.removeprefix('s3://')}/*"
+            suppress_finding(policy, {f"AwsSolutions-IAM5[Resource::{resource}]": reason})
+        return [policy]

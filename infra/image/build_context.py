@@ -1,0 +1,47 @@
+"""Assemble the build context of the image: container/ with a model folder in it.
+
+    python -m infra.image.build_context examples/iris build/context && docker build build/context
+
+The CDK and `make image` both build from these files.
+"""
+
+import sys
+from pathlib import Path
+from shutil import copy, copytree, ignore_patterns, rmtree
+
+from infra.config.context import ConfigError
+
+CONTAINER = Path(__file__).parents[2] / "container"
+
+_LEFT_BEHIND = ignore_patterns(
+    *(line.removeprefix("**/") for line in (CONTAINER / ".dockerignore").read_text().splitlines())
+)
+_NEEDED = ("inference.py", "artifact/manifest.json")
+
+
+def write(model_folder: Path, place: Path) -> None:
+    """Create the folder `place`, the context of an image that serves the model folder.
+
+    Its `inference.py` replaces ours, its `artifact/` replaces an export, and the packages in its
+    optional `requirements.txt` are installed beside ours. Nothing else of it gets into the image.
+    Raises ConfigError if a part is missing.
+    """
+    for name in _NEEDED:
+        if not (model_folder / name).is_file():
+            raise ConfigError(
+                f"model_folder={str(model_folder)!r}: it lacks {name}; "
+                "docs/08-your-model.md says what belongs there"
+            )
+    copytree(CONTAINER, place, ignore=_LEFT_BEHIND)
+    copy(model_folder / "inference.py", place / "serving")
+    rmtree(place / "model")
+    copytree(model_folder / "artifact", place / "model" / "artifact", ignore=_LEFT_BEHIND)
+    locked = model_folder / "requirements.txt"
+    copy(locked if locked.exists() else CONTAINER / "model" / "requirements.txt", place / "model")
+
+
+if __name__ == "__main__":
+    try:
+        write(Path(sys.argv[1]), Path(sys.argv[2]))
+    except ConfigError as error:
+        sys.exit(str(error))

@@ -1,0 +1,122 @@
+"""Scale an endpoint's instances by its calls, or by the requests that wait."""
+
+from hashlib import md5
+
+from aws_cdk import Aws, Duration
+from aws_cdk import aws_applicationautoscaling as autoscaling
+from aws_cdk.aws_cloudwatch import Alarm, ComparisonOperator, Metric, TreatMissingData
+from aws_cdk.aws_cloudwatch_actions import ApplicationScalingAction
+from aws_cdk.aws_iam import Role
+from constructs import Construct
+
+from infra.common.findings import resource_of
+from infra.sagemaker_target.capacity import Instances
+
+# Waiting requests for each instance; from
+# https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html
+_BACKLOG_PER_INSTANCE = 5
+
+# An instance takes minutes to start and is billed from then: scale out soon, and in late.
+_SCALE_OUT_COOLDOWN = Duration.seconds(60)
+_SCALE_IN_COOLDOWN = Duration.seconds(300)
+
+# https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-service-linked-roles.html
+_SERVICE_ROLE = (
+    "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+    "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+)
+
+
+class Scaling(Construct):
+    """Keep the instances of one variant between the minimum and the maximum of `instances`."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        endpoint_name: str,
+        variant: str,
+        instances: Instances,
+        asynchronous: bool,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        role = f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/{_SERVICE_ROLE}"
+        target = autoscaling.ScalableTarget(
+            self,
+            "Target",
+            service_namespace=autoscaling.ServiceNamespace.SAGEMAKER,
+            scalable_dimension="sagemaker:variant:DesiredInstanceCount",
+            # By the endpoint's own attribute: what is scaled has to exist.
+            resource_id=f"endpoint/{endpoint_name}/variant/{variant}",
+            min_capacity=instances.minimum,
+            max_capacity=instances.maximum,
+            role=Role.from_role_arn(self, "ServiceRole", role),
+        )
+        backlog = _endpoint_metric("ApproximateBacklogSizePerInstance", endpoint_name)
+        calls = autoscaling.PredefinedMetric.SAGEMAKER_VARIANT_INVOCATIONS_PER_INSTANCE
+        aim = _BACKLOG_PER_INSTANCE if asynchronous else instances.invocations_per_minute
+        policy = autoscaling.TargetTrackingScalingPolicy(
+            self,
+            "Policy",
+            policy_name="target-tracking",
+            scaling_target=target,
+            custom_metric=backlog if asynchronous else None,
+            predefined_metric=None if asynchronous else calls,
+            target_value=aim,
+            scale_out_cooldown=_SCALE_OUT_COOLDOWN,
+            scale_in_cooldown=_SCALE_IN_COOLDOWN,
+        )
+        _keep_logical_id(target)
+        _keep_logical_id(policy)
+        if asynchronous and instances.minimum == 0:
+            self._start_first_instance(target, endpoint_name)
+
+    def _start_first_instance(self, target: autoscaling.ScalableTarget, endpoint_name: str) -> None:
+        """Start an instance when work waits and none runs: the backlog of each has no value then.
+
+        https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale-scale-up.html
+        """
+        step = autoscaling.StepScalingAction(
+            self,
+            "FirstInstance",
+            policy_name="first-instance",
+            scaling_target=target,
+            adjustment_type=autoscaling.AdjustmentType.CHANGE_IN_CAPACITY,
+            metric_aggregation_type=autoscaling.MetricAggregationType.AVERAGE,
+            cooldown=_SCALE_IN_COOLDOWN,
+        )
+        step.add_adjustment(adjustment=1, lower_bound=0)
+        _keep_logical_id(step)
+        alarm = Alarm(
+            self,
+            "Waiting",
+            metric=_endpoint_metric("HasBacklogWithoutCapacity", endpoint_name),
+            evaluation_periods=2,
+            threshold=1,
+            comparison_operator=ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=TreatMissingData.MISSING,
+            alarm_description="work waits and no instance runs: the first one is started",
+        )
+        alarm.add_alarm_action(ApplicationScalingAction(step))
+
+
+def _endpoint_metric(name: str, endpoint_name: str) -> Metric:
+    return Metric(
+        namespace="AWS/SageMaker",
+        metric_name=name,
+        dimensions_map={"EndpointName": endpoint_name},
+        period=Duration.minutes(1),
+    )
+
+
+def _keep_logical_id(construct: Construct) -> None:
+    """Give the resource the logical id of an L1 construct in this place, which it had at first.
+
+    Under another id CloudFormation would create it beside the old one and then delete that one; for
+    Application Auto Scaling both are the same, so it would refuse or delete what is in use.
+    """
+    path = construct.node.path.split("/")[1:]  # without the stack
+    digest = md5("/".join(path).encode(), usedforsecurity=False).hexdigest()
+    logical_id = "".join(path) + digest[:8].upper()
+    resource_of(construct).override_logical_id(logical_id)

@@ -1,0 +1,114 @@
+"""Buckets of an endpoint: asynchronous requests and answers, captured traffic."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk.aws_iam import Grant, IGrantable, IRole, Policy, PolicyStatement
+from aws_cdk.aws_s3 import BlockPublicAccess, Bucket, BucketEncryption, LifecycleRule
+from aws_cdk.aws_sagemaker import CfnEndpointConfig
+from aws_cdk.aws_sns import Topic
+from constructs import Construct
+
+from infra.common.findings import resource_of, suppress_finding
+
+KEPT_FOR = Duration.days(30)
+
+# https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint-prerequisites.html
+_WRITE = ("s3:PutObject", "s3:AbortMultipartUpload")
+
+
+def _bucket(scope: Construct) -> Bucket:
+    """Create a private, encrypted bucket whose objects expire; it outlives the stack."""
+    bucket = Bucket(
+        scope,
+        "Bucket",
+        encryption=BucketEncryption.S3_MANAGED,
+        block_public_access=BlockPublicAccess.BLOCK_ALL,
+        enforce_ssl=True,
+        lifecycle_rules=[
+            LifecycleRule(expiration=KEPT_FOR, abort_incomplete_multipart_upload_after=KEPT_FOR)
+        ],
+        removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
+    )
+    no_log = "a log is another bucket, which asks for the next; CloudTrail can log its data events"
+    no_version = "an object is written once, and a version would outlive its expiry"
+    reasons = {"AwsSolutions-S1": no_log, "CKV_AWS_18": no_log, "CKV_AWS_21": no_version}
+    suppress_finding(bucket, reasons)
+    return bucket
+
+
+def _policy(scope: Construct, role: IRole, bucket: Bucket, **grants: Sequence[str]) -> Policy:
+    """Let `role` do `FOLDER=ACTIONS` and nothing else; the CDK's own grants have wildcards."""
+    policy = Policy(scope, "Access", roles=[role])
+    name = Stack.of(bucket).get_logical_id(resource_of(bucket))
+    reason = "every object of the folder; nobody knows their names beforehand"
+    for folder, actions in grants.items():
+        arns = [bucket.arn_for_objects(f"{folder}/*")]
+        policy.add_statements(PolicyStatement(actions=list(actions), resources=arns))
+        suppress_finding(policy, {f"AwsSolutions-IAM5[Resource::<{name}.Arn>/{folder}/*]": reason})
+    return policy
+
+
+class AsyncWork(Construct):
+    """Keep requests (`input/`) and answers (`output/`, `failure/`), and notify two topics."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, role: IRole) -> None:
+        super().__init__(scope, construct_id)
+        self.bucket = _bucket(self)
+        self.answered = Topic(self, "Answered", enforce_ssl=True)
+        self.failed = Topic(self, "Failed", enforce_ssl=True)
+        read = ["s3:GetObject"]
+        self.policy = _policy(self, role, self.bucket, input=read, output=_WRITE, failure=_WRITE)
+        for topic in (self.answered, self.failed):
+            self.policy.add_statements(
+                PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn])
+            )
+            reason = "a message says where a request or an answer is and holds neither"
+            suppress_finding(topic, {"CKV_AWS_26": reason})
+
+    def grant_use(self, grantee: IGrantable) -> None:
+        """Let `grantee` put requests, read answers, and see that one is not there yet."""
+        answers = [self.bucket.arn_for_objects(f"{name}/*") for name in ("output", "failure")]
+        for action, arns in (
+            ("s3:PutObject", [self.bucket.arn_for_objects("input/*")]),
+            ("s3:GetObject", answers),
+            ("s3:ListBucket", [self.bucket.bucket_arn]),
+        ):
+            Grant.add_to_principal(grantee=grantee, actions=[action], resource_arns=arns)
+
+    def config(self) -> CfnEndpointConfig.AsyncInferenceConfigProperty:
+        """Return the part of the endpoint config."""
+        return CfnEndpointConfig.AsyncInferenceConfigProperty(
+            output_config=CfnEndpointConfig.AsyncInferenceOutputConfigProperty(
+                s3_output_path=self.bucket.s3_url_for_object("output"),
+                s3_failure_path=self.bucket.s3_url_for_object("failure"),
+                notification_config=CfnEndpointConfig.AsyncInferenceNotificationConfigProperty(
+                    success_topic=self.answered.topic_arn, error_topic=self.failed.topic_arn
+                ),
+            )
+        )
+
+
+class CapturedTraffic(Construct):
+    """Keep a share of the requests and answers."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, role: IRole) -> None:
+        super().__init__(scope, construct_id)
+        self.bucket = _bucket(self)
+        self.policy = _policy(self, role, self.bucket, capture=_WRITE)
+
+    def config(self, percent: int) -> CfnEndpointConfig.DataCaptureConfigProperty:
+        """Return the part of the endpoint config."""
+        return CfnEndpointConfig.DataCaptureConfigProperty(
+            enable_capture=True,
+            initial_sampling_percentage=percent,
+            destination_s3_uri=self.bucket.s3_url_for_object("capture"),
+            capture_options=[
+                CfnEndpointConfig.CaptureOptionProperty(capture_mode="Input"),
+                CfnEndpointConfig.CaptureOptionProperty(capture_mode="Output"),
+            ],
+            # As text; anything else, an image, is kept in base64.
+            capture_content_type_header=CfnEndpointConfig.CaptureContentTypeHeaderProperty(
+                json_content_types=["application/json", "application/jsonlines"]
+            ),
+        )

@@ -1,0 +1,104 @@
+"""Arguments and output that the commands share."""
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from ops.aws import STACK_NAME, CannotAsk
+from ops.local_servers import ROOT
+
+
+def cdk_context(app: Path) -> Mapping[str, Any]:
+    """Return the context in the cdk.json of an app's folder, if there is any. Raises CannotAsk."""
+    path = app / "cdk.json"
+    try:
+        context = json.loads(path.read_bytes()).get("context") if path.is_file() else None
+    except (ValueError, AttributeError) as error:
+        raise CannotAsk(f"{path} is no JSON object: {error}", "correct it") from None
+    return context or {}
+
+
+def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
+    name = cdk_context(ROOT).get("stack_name", STACK_NAME)
+    parser.add_argument("--stack", default=name, help="the stack (default: %(default)s)")
+    parser.add_argument("--region", help="default: AWS_REGION, the profile's, or us-east-1")
+
+
+def add_docker_argument(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument(
+        "--docker",
+        nargs="?",
+        const="one-image",
+        metavar="IMAGE",
+        help=f"{text} (default: one-image, which `make image` builds)",
+    )
+
+
+def add_json_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+
+
+def number(
+    kind: Callable[[str], float], low: float, high: float, must_be: str
+) -> Callable[[str], Any]:
+    """Return an option's type: numbers of a kind from `low` to `high`, `must_be` in words."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not {must_be}")
+        return value
+
+    return parse
+
+
+COUNT = number(int, 1, math.inf, "a whole number of 1 or more")
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich would exit with 1, which says something of a result
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console for text of any origin: brackets and colons are no markup in it."""
+    return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+class Spinner:
+    """Show a text on a terminal while a block runs; `tell` changes the text."""
+
+    def __init__(self, text: str = "") -> None:
+        self._status = console(stderr=True).status(Text(text))
+
+    def tell(self, text: str) -> None:
+        self._status.update(Text(text))
+
+    def __enter__(self) -> "Spinner":
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_plain(text: str, style: str | None = None) -> None:
+    """Print text of any origin without wrapping it."""
+    console().out(text, style=style)
+
+
+def print_error(message: str) -> None:
+    console(stderr=True).print(f"error: {message}", style="red", soft_wrap=True)

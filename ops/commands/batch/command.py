@@ -1,0 +1,184 @@
+"""`python -m ops batch [s3://IN s3://OUT]`: run a transform job of the stack's model.
+
+Records are counted before the job and answers after it, so that none is lost unnoticed. The stack
+needs the keys batch_input and batch_output; IN and OUT are these by default, or folders below them.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ops import cli
+from ops.aws import AWS_ERRORS, Aws, CannotAsk, explained, split_s3, stack_outputs
+from ops.commands.batch.objects import Records, count_records, keys_below, paired
+from ops.commands.batch.request import DEFAULT_PAYLOAD_MB, request_of
+
+POLL_SECONDS = 15
+# https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
+LOG_GROUP = "/aws/sagemaker/TransformJobs"
+
+EXAMPLES = """\
+examples:
+  python -m ops batch --dry-run                    the request, and nothing is started
+  python -m ops batch s3://jobs/in/may s3://jobs/out --instances 4 --instance-type ml.c6i.xlarge
+  python -m ops batch --content-type application/x-image    an object is a picture
+
+exit status: 0 every record has its answer, which may be an error; 1 the job failed, or one has
+none; 2 the stack or the job could not be asked
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    cli.add_stack_arguments(parser)
+    add = parser.add_argument
+    add("data_in", nargs="?", metavar="s3://IN", help="an object, or a folder")
+    add("data_out", nargs="?", metavar="s3://OUT", help="gets a folder of the job")
+    add("--instance-type", default="ml.m5.large", metavar="TYPE", help="default: %(default)s")
+    add("--instances", type=cli.COUNT, default=1, metavar="N", help="share the objects")
+    add("--content-type", default="application/jsonlines", help="default: %(default)s")
+    add(
+        "--strategy",
+        choices=["SingleRecord", "MultiRecord"],
+        help="records a request (default: one; several for a model of microseconds)",
+    )
+    add("--max-payload-mb", type=cli.COUNT, metavar="MB", help="of a request; default: 4")
+    add("--concurrency", type=cli.COUNT, metavar="N", help="requests at once an instance")
+    add("--no-count", action="store_true", help="do not read the objects to count")
+    add("--dry-run", action="store_true", help="print the request, start nothing")
+    cli.add_json_argument(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the job; return 0 if every record has its answer, 1 if not or if the job failed."""
+    aws = Aws(options.region)
+    moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    request = request_of(options, stack_outputs(aws, options.stack), moment)
+    if options.dry_run:
+        cli.print_json(request)
+        return 0
+    with cli.Spinner("looking at the input") as spinner:
+        s3 = aws.client("s3")
+        limit = (options.max_payload_mb or DEFAULT_PAYLOAD_MB) * 1024**2
+        keys, records = read_input(s3, request, limit, spinner.tell, count=not options.no_count)
+        name = request["TransformJobName"]
+        with explained("sagemaker:CreateTransformJob"):
+            aws.client("sagemaker").create_transform_job(**request)
+        stop = f"aws sagemaker stop-transform-job --region {aws.region} --transform-job-name"
+        print(f"started {name}; `{stop} {name}` ends it", file=sys.stderr)
+        job = wait(aws, name, spinner.tell)
+        completed = job["TransformJobStatus"] == "Completed"
+        result = {
+            "job": name,
+            "status": job["TransformJobStatus"],
+            "reason": job.get("FailureReason", ""),
+            "log": [] if completed else data_log(aws, name),
+            **read_output(s3, request, keys, records, spinner.tell),
+        }
+    if options.json:
+        cli.print_json({**result, "uneven": [*result["uneven"]]})
+    else:
+        cli.print_plain("\n".join(lines_of(result, counted=bool(records))))
+    return 0 if completed and not result["without_output"] and not result["uneven"] else 1
+
+
+def read_input(
+    s3: Any, request: Mapping[str, Any], limit: int, tell: Callable[[str], None], *, count: bool
+) -> tuple[Sequence[str], dict[str, Records]]:
+    """Return the input's keys and records. Raises CannotAsk for no key, or too long a record."""
+    url = request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
+    bucket, _ = split_s3(url)
+    keys = keys_below(s3, url)
+    if not keys:
+        raise CannotAsk(f"there is no object below {url}", "put the records there")
+    if not count:
+        return keys, {}
+    if request["TransformInput"]["SplitType"] != "Line":
+        return keys, {key: Records(lines=1) for key in keys}
+    records = {}
+    for key in keys:
+        tell(f"counting the records of {key}")
+        records[key] = found = count_records(s3, bucket, key)
+        if found.longest_bytes > limit:
+            raise CannotAsk(
+                f"line {found.longest_line} of s3://{bucket}/{key} has {found.longest_bytes:,} "
+                f"bytes, and a record at most {limit:,}",
+                "shorten it (a uri instead of data:), or raise --max-payload-mb",
+            )
+    return keys, records
+
+
+def wait(aws: Aws, name: str, tell: Callable[[str], None]) -> Mapping[str, Any]:
+    """Return SageMaker's description of the job once it has ended. Raises CannotAsk."""
+    client = aws.client("sagemaker")
+    started = time.monotonic()
+    while True:
+        with explained("sagemaker:DescribeTransformJob"):
+            found: Mapping[str, Any] = client.describe_transform_job(TransformJobName=name)
+        if found["TransformJobStatus"] in ("Completed", "Failed", "Stopped"):
+            return found
+        minutes, seconds = divmod(int(time.monotonic() - started), 60)
+        tell(f"{name}: {found['TransformJobStatus']} for {minutes}:{seconds:02}")
+        time.sleep(POLL_SECONDS)
+
+
+def read_output(
+    s3: Any,
+    request: Mapping[str, Any],
+    keys: Sequence[str],
+    records: Mapping[str, Records],
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return which inputs have no output, or another number of answers. Raises CannotAsk."""
+    output = request["TransformOutput"]["S3OutputPath"]
+    bucket, folder = split_s3(output)
+    outputs = paired(keys, keys_below(s3, f"{output}/"), folder)
+    answers, uneven = {}, {}
+    for key in (key for key in outputs if key in records):
+        tell(f"counting the answers of {key}")
+        answers[key] = found = count_records(s3, bucket, outputs[key])
+        # AWS does not document whether a blank line is a record.
+        if found.lines not in (records[key].lines, records[key].lines - records[key].blank):
+            uneven[key] = (records[key].lines, found.lines)
+    return {
+        "output": f"{output}/",
+        "records": sum(found.lines for found in records.values()),
+        "answers": sum(found.lines for found in answers.values()),
+        "errors": dict(sum((found.errors for found in answers.values()), Counter[str]())),
+        "without_output": [key for key in keys if key not in outputs],
+        "uneven": uneven,
+    }
+
+
+def data_log(aws: Aws, name: str) -> list[str]:
+    """Return the last lines about objects that failed; none if there are none to read."""
+    try:
+        paginator = aws.client("logs").get_paginator("filter_log_events")
+        pages = paginator.paginate(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/")
+        events = [event for page in pages for event in page["events"]]
+    except AWS_ERRORS:
+        return []
+    logged = [e for e in events if e.get("logStreamName", "").endswith("data-log")]
+    return [event.get("message", "").strip() for event in logged[-5:]]
+
+
+def lines_of(result: Mapping[str, Any], *, counted: bool) -> Iterator[str]:
+    """Yield what happened, what is missing, and where the answers are."""
+    name, status = result["job"], result["status"]
+    yield f"{name}: {status}" + (f": {result['reason']}" if result["reason"] else "")
+    yield from (f"  {line}" for line in result["log"])
+    if status != "Completed":
+        yield f"  its log: aws logs tail {LOG_GROUP} --log-stream-name-prefix {name}/"
+    yield from (f"  no output of {key}" for key in result["without_output"])
+    for key, (records, answers) in result["uneven"].items():
+        yield f"  {key}: {records:,} records, {answers:,} answers"
+    if counted:
+        errors = result["errors"]
+        codes = ", ".join(f"{code} {count:,}" for code, count in sorted(errors.items()))
+        yield (
+            f"{result['records']:,} records, {result['answers']:,} answers, "
+            f"{sum(errors.values()):,} of them errors" + (f": {codes}" if codes else "")
+        )
+    yield f"answers: {result['output']}"

@@ -1,0 +1,183 @@
+"""Checks of the account, its limits and the model artifact.
+
+A check raises one of AWS_ERRORS or CannotAsk where it could not ask.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ops import model_data
+from ops.aws import Aws, code_of, explain
+from ops.cli import cdk_context
+from ops.findings import Finding, State, failure, ok, warning
+
+BOOTSTRAP_PARAMETER = "/cdk-bootstrap/{}/version"
+DEFAULT_QUALIFIER = "hnb659fds"
+BOOTSTRAP_VERSION = 6  # the CDK's templates ask for it in their rule CheckBootstrapVersion
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+_KEPT_UNRESERVED = 100
+_NEW_ACCOUNT_CONCURRENCY = 10
+_RAISE_QUOTA = (
+    "aws service-quotas request-service-quota-increase --service-code {} --quota-code {} "
+    "--desired-value {} --region {}"
+)
+
+
+class AccountChecks:
+    """Checks of one stack in one account and region."""
+
+    def __init__(self, aws: Aws, stack_name: str, *, on_sagemaker: bool) -> None:
+        self.aws, self.stack_name, self.on_sagemaker = aws, stack_name, on_sagemaker
+
+    @cached_property
+    def identity(self) -> Any:
+        return self.aws.client("sts").get_caller_identity()
+
+    def credentials(self) -> Finding:
+        return ok(f"account {self.identity['Account']}, {self.identity['Arn']}")
+
+    def region(self) -> Finding:
+        region = self.aws.region
+        if self.aws.chosen_region:
+            return ok(region)
+        says = f"none is set; the CDK deploys to {region} then"
+        return warning(says, f"export AWS_REGION={region}, or another")
+
+    def bootstrap(self, app: Path) -> Finding:
+        """Check the bootstrap stack that the app's folder asks for."""
+        region, parameter = self.aws.region, _bootstrap_parameter(app, self.stack_name)
+        qualifier = parameter.split("/")[2]
+        other = "" if qualifier == DEFAULT_QUALIFIER else f" --qualifier {qualifier}"
+        fix = f"AWS_REGION={region} cdk bootstrap{other} -c mode=lambda"  # of any mode
+        try:
+            reply = self.aws.client("ssm").get_parameter(Name=parameter)
+        except ClientError as error:
+            if code_of(error) != "ParameterNotFound":
+                raise
+            return failure(f"{region} is not bootstrapped for the CDK: no {parameter}", fix)
+        version = str(reply["Parameter"]["Value"])
+        says = f"version {version}; at least {BOOTSTRAP_VERSION} is needed"
+        enough = version.isdecimal() and int(version) >= BOOTSTRAP_VERSION
+        return ok(says) if enough else failure(says, fix)
+
+    def concurrency(self, reserved: int, provisioned: int, own: int) -> Finding:
+        """Check that the account's quota has room for what is wanted, of the whole function.
+
+        Without a reservation, an update provisions two versions at once. `own` is what the function
+        has reserved already, which AWS does not count as free.
+        """
+        limit = self.aws.client("lambda").get_account_settings()["AccountLimit"]
+        total, free = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
+        says = f"{free:,} of {total:,} concurrent executions are unreserved"
+        wanted = reserved or 2 * provisioned
+        room = max(free + own - _KEPT_UNRESERVED, 0)
+        if wanted > room:
+            fix = _RAISE_QUOTA.format(
+                "lambda", "L-B99A9384", max(total + wanted - room, 1000), self.aws.region
+            )
+            return failure(f"{says}: {room:,} can be reserved or provisioned, not {wanted:,}", fix)
+        if total <= _NEW_ACCOUNT_CONCURRENCY:
+            # No API returns the memory limit; new accounts are known to have a lower one.
+            return warning(
+                f"{says}: none can be reserved; a new account may also be limited to 3,008 MB "
+                "of memory",
+                _RAISE_QUOTA.format("lambda", "L-B99A9384", 1000, self.aws.region),
+            )
+        return ok(f"{says}; a function may reserve {room:,}")
+
+    def transform_quota(self, instance_type: str, instances: int) -> Finding:
+        """Check the quota of a batch job's instances."""
+        name = f"{instance_type} for transform job usage"
+        if (quota := self._quota(name)) is None:
+            return self._no_quota(name)
+        value = int(quota["Value"])
+        says = f"{value} x {instance_type}"
+        if value >= instances:
+            return ok(says)
+        region = self.aws.region
+        fix = _RAISE_QUOTA.format("sagemaker", quota["QuotaCode"], instances, region)
+        return failure(f"{says}, and a job asks for {instances}", fix)
+
+    def instance_quota(self, instance_type: str, instances: int) -> Finding:
+        """Check the quota: an update runs the new fleet beside the old one, `instances` each."""
+        name = f"{instance_type} for endpoint usage"
+        quota, region = self._quota(name), self.aws.region
+        if quota is None:
+            return self._no_quota(name)
+        value = int(quota["Value"])
+        says = f"{value} x {instance_type}"
+        if value >= 2 * instances:
+            return ok(says)
+        fix = _RAISE_QUOTA.format("sagemaker", quota["QuotaCode"], 2 * instances, region)
+        if value < instances:
+            return failure(f"{says}, and the endpoint may have {instances}", fix)
+        return warning(f"{says}: an update needs {instances} beside the old {instances}", fix)
+
+    def _no_quota(self, name: str) -> Finding:
+        return Finding(
+            State.UNKNOWN,
+            f"Service Quotas has no {name!r} in {self.aws.region}",
+            "see https://aws.amazon.com/sagemaker/pricing for the region's instance types",
+        )
+
+    def _quota(self, name: str) -> Mapping[str, Any] | None:
+        client = self.aws.client("service-quotas")
+        # The first lists what applies to this account, but not every quota; the second the rest.
+        for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
+            pages = client.get_paginator(operation).paginate(
+                ServiceCode="sagemaker", PaginationConfig={"PageSize": 100}
+            )
+            quotas: list[Mapping[str, Any]] = [q for page in pages for q in page["Quotas"]]
+            if found := next((q for q in quotas if q["QuotaName"] == name), None):
+                return found
+        return None
+
+    def model_data(self, uri: str) -> Finding:
+        account = self.identity["Account"]
+        return model_data.check(self.aws, uri, account, on_sagemaker=self.on_sagemaker)
+
+    def model_package(self, arn: str) -> Finding:
+        """Check the package of the Model Registry as it is today, then its artifact.
+
+        `cdk synth` keeps in cdk.context.json what it read once.
+        """
+        region = (arn.split(":") + [""] * 4)[3]
+        if self.on_sagemaker and region != self.aws.region:
+            fix = f"deploy to {region}, or register it in {self.aws.region}"
+            return failure(f"{arn} is a package of {region or 'no region'}", fix)
+        try:
+            client = self.aws.at(region).client("sagemaker")
+            found = client.describe_model_package(ModelPackageName=arn)
+        except ClientError as error:
+            if code_of(error) == "ValidationException":
+                fix = "`aws sagemaker list-model-packages` lists them"
+                return failure(f"there is no {arn}", fix)
+            raise explain(error, "sagemaker:DescribeModelPackage") from error
+        if (status := found.get("ModelApprovalStatus")) != "Approved":
+            fix = f"aws sagemaker update-model-package --model-package-arn {arn} "
+            fix += "--model-approval-status Approved"
+            return failure(f"{arn} is {status or 'without an approval'}, not Approved", fix)
+        if not (specification := found.get("InferenceSpecification")):
+            fix = "register a package whose container names its artifact"
+            return failure(f"{arn} has no InferenceSpecification", fix)
+        containers = specification.get("Containers", [])
+        if len(containers) != 1:
+            fix = "register a package with the one container whose artifact is served"
+            return failure(f"{arn} has {len(containers)} containers", fix)
+        return self.model_data(containers[0].get("ModelDataUrl", ""))
+
+
+def _bootstrap_parameter(app: Path, stack_name: str) -> str:
+    """Return the name of the parameter that cdk.json asks for, or else the last synthesis."""
+    if qualifier := cdk_context(app).get("@aws-cdk/core:bootstrapQualifier"):
+        return BOOTSTRAP_PARAMETER.format(qualifier)
+    assembly = app / "cdk.out" / "manifest.json"
+    artifacts = json.loads(assembly.read_text())["artifacts"] if assembly.is_file() else {}
+    wanted = artifacts.get(stack_name, {}).get("properties", {})
+    default = BOOTSTRAP_PARAMETER.format(DEFAULT_QUALIFIER)
+    return str(wanted.get("bootstrapStackVersionSsmParameter", default))

@@ -1,0 +1,74 @@
+"""What the page shows of a target and of its answer. No I/O here."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from ops.answers import classes_of
+from ops.cost import CostError, prices, targets
+from ops.cost.traffic import Traffic
+from ops.cost.workload import DEFAULT_INSTANCES, LAMBDA_MB_PER_VCPU, X86, RequestUsage
+from ops.local_servers import EmulatedLambda, HttpReply
+from ops.parity.facts import Facts
+from ops.parity.targets import OpenTarget
+from ops.targets import SERVED_BY, FunctionUrl, InvokedFunction
+
+_ANSWERED_BY = {"lambda": "Lambda", "sagemaker": "SageMaker", "lambda-spill": "Lambda (spill)"}
+
+
+def about(facts: Facts) -> dict[str, str]:
+    """Return what the page shows of a target besides its answers."""
+    return {
+        "label": facts.label,
+        "name": facts.name,
+        "image": min(facts.digests, default=facts.image_id),
+        "model": facts.model_id,
+    }
+
+
+def answered_by(reply: HttpReply) -> str:
+    """Return who answered for a function that may forward; empty for another target."""
+    return _ANSWERED_BY.get(reply.headers.get(SERVED_BY, ""), "")
+
+
+def bars_of(value: object) -> Sequence[tuple[str, str]]:
+    """Return labels with probabilities: the classes, or the first object of numbers up to 1."""
+    if classes := classes_of(value):
+        return classes
+    for part in value.values() if isinstance(value, dict) else ():
+        if isinstance(part, dict) and part and all(map(_is_share, part.values())):
+            return [(str(label), str(share)) for label, share in part.items()]
+    return []
+
+
+def _is_share(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= float(str(value)) <= 1
+
+
+def cost_of(target: OpenTarget, milliseconds: float, data_bytes: int, known: prices.Prices) -> str:
+    """Return the cost of a million calls in a month. Raises CostError without a price."""
+    facts = target.facts
+    usage = RequestUsage(
+        lambda_memory_mb=facts.memory_mb or LAMBDA_MB_PER_VCPU,
+        lambda_ms=milliseconds,
+        serverless_memory_mb=facts.memory_mb,
+        serverless_ms=milliseconds,
+        vcpu_ms=milliseconds,
+        data_bytes=data_bytes,
+    )
+    architecture = facts.architecture or X86
+    instance = facts.instance_type or DEFAULT_INSTANCES[architecture]
+    if isinstance(target.client, FunctionUrl | InvokedFunction | EmulatedLambda):
+        price = "lambda" if architecture == X86 else "lambda_arm64"
+        priced = partial(targets.on_demand, usage, known, architecture=architecture)
+    elif facts.memory_mb:
+        price, priced = "serverless", partial(targets.serverless, usage, known)
+    else:
+        capacity = targets.capacity_of(instance, milliseconds) or 1000 / milliseconds
+        price, priced = instance, partial(targets.real_time, usage, known, instance, capacity)
+    if price not in {*known.groups, *known.usd_per_hour}:
+        refresh = f"`python -m ops cost --refresh --region {known.region}` reads it from AWS"
+        raise CostError(f"no price for {price} in {known.region}; {refresh}")
+    found = priced()
+    quote = found.quote(Traffic(1e6))
+    runs = f", {quote.runs}" if price == instance and quote.runs != "1 instance" else ""
+    return f"{prices.usd(quote.usd_per_month)}: {found.name}{runs}"

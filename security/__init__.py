@@ -1,1 +1,0 @@
-"""Known vulnerabilities of what is locked: `python -m security`, which is `make audit`."""

@@ -1,0 +1,145 @@
+"""Batch Transform's requests, on the live server: nothing is lost, reordered or moved.
+
+`make test-batch` runs 100,000 records; BATCH_RECORDS is how many.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import pytest
+import urllib3
+
+from integration.batch.records import BROKEN, EVERY, Expected, pictures, records
+from integration.batch.transform import Job, ObjectFailed, Transform
+from ops import local_servers
+from ops.local_servers import process_environment
+
+COUNT = int(os.environ.get("BATCH_RECORDS", "5000"))
+URI_LINE = b'{"uri":"gopher://pictures/00001.jpg"}\n'  # refused without a fetch or a forward
+
+
+@contextmanager
+def running(job: Job, **environment: str) -> Iterator[Transform]:
+    """The server as SageMaker starts it for this job, and the driver of it."""
+    settings = {**process_environment(), "WORKERS": "2", **job.environment(), **environment}
+    with local_servers.http_process(settings) as face:
+        yield Transform(face.url, job)
+
+
+def check(output: bytes, expected: Sequence[Expected]) -> None:
+    """A line for each record, in their order, each error in its record's place."""
+    assert output.endswith(b"\n")
+    lines = output[:-1].split(b"\n")
+    assert len(lines) == len(expected)
+    by_picture: dict[int, Any] = {}
+    for line, record in zip(lines, expected, strict=True):
+        answer = json.loads(line)
+        if record.code:
+            assert answer["error"]["code"] == record.code
+        else:
+            assert answer["uri"] == record.uri
+            results = by_picture.setdefault(record.picture, answer["results"])
+            assert answer["results"] == results, "one picture, two answers"
+    assert len(by_picture) == len(pictures())
+
+
+def singly(url: str, data: bytes, count: int) -> float:
+    """Records a second of a client that sends one after the other."""
+    http = urllib3.PoolManager(retries=False)
+    lines = data.split(b"\n")[:count]
+    started = monotonic()
+    for line in lines:
+        headers = {"Content-Type": "application/json"}
+        assert http.request("POST", f"{url}/invocations", headers=headers, body=line).status < 500
+    return len(lines) / (monotonic() - started)
+
+
+def test_every_record_has_its_answer_in_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    data, expected = records(COUNT)
+    broken = Counter(record.code for record in expected if record.code)
+    assert sum(broken.values()) == (COUNT + EVERY // 2) // EVERY
+    assert set(broken) == {code for _, code in BROKEN}
+    with running(Job()) as transform:
+        assert transform.parameters["BatchStrategy"] == "SINGLE_RECORD"  # the container's own
+        done = transform.run(data)
+        one_by_one = singly(transform.url, data, max(200, COUNT // 50))
+    check(done.output, expected)
+    assert done.requests == COUNT
+    with capsys.disabled():
+        print(
+            f"\n{COUNT:,} records in, {COUNT:,} answers out, {sum(broken.values())} of them errors "
+            f"in place, {done.retries} requests tried again"
+            f"\n  single record, {transform.parameters['MaxConcurrentTransforms']} at once: "
+            f"{COUNT / done.seconds:.0f} records/s"
+            f"\n  sent singly, one after the other: {one_by_one:.0f} records/s"
+        )
+
+
+def test_several_records_a_request(capsys: pytest.CaptureFixture[str]) -> None:
+    count = max(1250, COUNT // 4)
+    data, expected = records(count, seed=8)
+    with running(Job(batch_strategy="MultiRecord", max_payload_mb=1)) as transform:
+        done = transform.run(data)
+    check(done.output, expected)
+    assert done.requests == -(-len(data) // 1024**2), "filled as far as they go"
+    with capsys.disabled():
+        print(
+            f"\n  multi record, 1 MB a request, {done.requests} requests of {count:,} records: "
+            f"{count / done.seconds:.0f} records/s"
+        )
+
+
+def test_a_request_of_short_lines_has_more_records_than_others_may() -> None:
+    """Payloads are packed by size alone: 1 MB are 28,000 of these."""
+    data = URI_LINE * 30_000
+    with running(Job(batch_strategy="MultiRecord", max_payload_mb=1)) as transform:
+        done = transform.run(data)
+    assert done.requests == 2
+    assert done.output.count(b"\n") == 30_000
+    assert done.output.count(b'"malformed_request"') == 30_000
+    outside = running(Job(batch_strategy="MultiRecord"), SAGEMAKER_BATCH="")
+    with outside as transform, pytest.raises(ObjectFailed, match=r"413: .* are more than 1000"):
+        transform.run(data)
+
+
+def test_a_payload_that_the_job_allows_is_taken() -> None:
+    """MaxPayloadInMB of the job is the larger one of the job's and the server's own limit."""
+    line = b'{"uri": "' + b"x" * 5 * 1024**2 + b'"}\n'
+    with running(Job(max_payload_mb=6)) as transform:
+        assert transform.parameters["MaxPayloadInMB"] == 6
+        assert json.loads(transform.run(line).output)["error"]["code"] == "malformed_request"
+    with running(Job()) as announced, pytest.raises(ObjectFailed, match="larger than 4194304"):
+        announced.run(line)  # refused by SageMaker: it would not send it
+
+
+def test_a_bad_picture_does_not_fail_its_job() -> None:
+    """Of a folder of pictures each is an object, and a job with one failure has failed."""
+    pictures_only = Job(
+        content_type="application/x-image", accept="application/json", split_type="None"
+    )
+    with running(pictures_only) as transform:
+        good, bad = (transform.run(data).output for data in (pictures()[0], b"no picture"))
+        assert len(json.loads(good)["results"]) == 5
+        assert json.loads(bad)["error"]["code"] == "undecodable_image"
+        # A job that is wrong as a whole fails all the same.
+        wrong = Transform(transform.url, Job(content_type="text/csv"))
+        with pytest.raises(ObjectFailed, match="unsupported_media_type"):
+            wrong.run(b"1,2,3\n")
+
+
+@pytest.mark.parametrize("strategy", ["SingleRecord", "MultiRecord"])
+def test_whatever_ends_the_lines_and_joins_the_answers(strategy: Any) -> None:
+    lines = [b"{}", b"", b"{}\r", b" "]
+    with running(Job(batch_strategy=strategy)) as transform:
+        for data in (b"\n".join(lines), b"\n".join([*lines, b""])):
+            output = transform.run(data).output
+            assert len(output.splitlines()) == len(lines)
+        joined = Transform(transform.url, Job(batch_strategy=strategy, assemble_with="Line"))
+        with_newlines = joined.run(b"\n".join(lines)).output
+    # Every answer ends in a newline already.
+    assert [line for line in with_newlines.split(b"\n") if line] == output.splitlines()

@@ -1,0 +1,152 @@
+"""SageMaker Batch Transform, as far as a container sees it, against a server that runs already.
+
+It stands for what AWS runs beside the container of a transform job: it asks `/ping` and
+`/execution-parameters`, splits each input object into requests, sends several at once, tries again,
+and joins the answers in the order of their records as `<input>.out`. As documented:
+
+- precedence: the job's own value, the container's, the default (1, MultiRecord, 6 MB); the
+  container's environment; 600 s for an answer
+  https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
+- how a record is split off and how many make a request: `SplitType`, `BatchStrategy`,
+  `MaxPayloadInMB`; a record larger than that is an error
+  https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformInput.html
+- one object's answers are in its records' order, and there is no output of an object of which one
+  request fails; other objects go on, and the job is marked as failed
+  https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html
+- `AssembleWith`: the answers as they are, or a newline after each
+  https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformOutput.html
+- retries: 3 by default
+  https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ModelClientConfig.html
+
+Not documented, and assumed: a record keeps its newline; an MB is 1,048,576 bytes; what is no
+answer, or 5xx, is tried again, and any other status but 200 is not. It does not stand for S3,
+several instances, compression, RecordIO and TFRecord, chunked bodies (0 MB), or filters and joins.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Literal
+
+import urllib3
+
+MB = 1024**2
+RETRIES, TIMEOUT_SECONDS = 3, 600
+DEFAULTS = {"MaxConcurrentTransforms": 1, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}
+STRATEGIES = {"SingleRecord": "SINGLE_RECORD", "MultiRecord": "MULTI_RECORD"}
+
+
+class ObjectFailed(Exception):
+    """An input object that gets no output, with the reason that the job's log would give."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What CreateTransformJob says, as far as it reaches the container."""
+
+    content_type: str = "application/jsonlines"
+    accept: str = "application/jsonlines"
+    split_type: Literal["None", "Line"] = "Line"
+    batch_strategy: Literal["SingleRecord", "MultiRecord"] | None = None
+    max_payload_mb: int | None = None
+    assemble_with: Literal["None", "Line"] = "None"
+
+    def environment(self) -> Mapping[str, str]:
+        """What SageMaker adds to the container's: the last two only where the job names them."""
+        found = {"SAGEMAKER_BATCH": "true"}
+        if self.max_payload_mb is not None:
+            found["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(self.max_payload_mb)
+        if self.batch_strategy is not None:
+            found["SAGEMAKER_BATCH_STRATEGY"] = STRATEGIES[self.batch_strategy]
+        return found
+
+
+@dataclass
+class Done:
+    """One object's output, and what it took."""
+
+    output: bytes
+    requests: int
+    seconds: float
+    retries: int = 0
+
+
+@dataclass
+class Transform:
+    """One job against one container."""
+
+    url: str
+    job: Job
+    parameters: dict[str, int | str] = field(default_factory=dict)
+    _retries: int = 0
+
+    def __post_init__(self) -> None:
+        self._http = urllib3.PoolManager(retries=False, maxsize=100)
+        while self._http.request("GET", f"{self.url}/ping").status != 200:
+            time.sleep(0.05)  # of two processes one is ready first
+        asked = self._http.request("GET", f"{self.url}/execution-parameters")
+        own = {
+            "BatchStrategy": self.job.batch_strategy and STRATEGIES[self.job.batch_strategy],
+            "MaxPayloadInMB": self.job.max_payload_mb,
+        }
+        said = json.loads(asked.data) if asked.status == 200 else {}
+        given = {name: value for name, value in own.items() if value}
+        self.parameters = {**DEFAULTS, **said, **given}
+
+    def run(self, data: bytes) -> Done:
+        """The output of one input object. Raises ObjectFailed."""
+        started = time.monotonic()
+        self._retries = 0
+        bodies = [*self.requests(data)]
+        with ThreadPoolExecutor(int(self.parameters["MaxConcurrentTransforms"])) as pool:
+            answers = [*pool.map(self._send, bodies)]
+        end = b"\n" if self.job.assemble_with == "Line" else b""
+        output = b"".join(answer + end for answer in answers)
+        return Done(output, len(bodies), time.monotonic() - started, self._retries)
+
+    def requests(self, data: bytes) -> Iterator[bytes]:
+        """The object's bodies. Raises ObjectFailed where a record is too large."""
+        most = int(self.parameters["MaxPayloadInMB"]) * MB
+        # Not bytes.splitlines, to which \r ends a line, too.
+        records = [data] if self.job.split_type == "None" else [*BytesIO(data)]
+        several = self.parameters["BatchStrategy"] == "MULTI_RECORD"
+        pending: list[bytes] = []
+        size = 0
+        for record in records:
+            if len(record) > most:
+                raise ObjectFailed(f"a record of {len(record)} bytes is larger than {most}")
+            if pending and not (several and size + len(record) <= most):
+                yield b"".join(pending)
+                pending, size = [], 0
+            pending.append(record)
+            size += len(record)
+        if pending:
+            yield b"".join(pending)
+
+    def _send(self, body: bytes) -> bytes:
+        headers = {"Content-Type": self.job.content_type, "Accept": self.job.accept}
+        said = ""
+        for attempt in range(RETRIES + 1):
+            if attempt:
+                self._retries += 1
+                time.sleep(attempt)
+            try:
+                reply = self._http.request(
+                    "POST",
+                    f"{self.url}/invocations",
+                    headers=headers,
+                    body=body,
+                    timeout=TIMEOUT_SECONDS,
+                )
+            except urllib3.exceptions.HTTPError as error:
+                said = type(error).__name__
+                continue
+            if reply.status == 200:
+                return reply.data
+            said = f"{reply.status}: {reply.data[:200].decode(errors='replace')}"
+            if reply.status < 500:
+                break
+        raise ObjectFailed(said)

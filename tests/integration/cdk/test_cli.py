@@ -1,0 +1,66 @@
+"""The real CDK CLI on the real app, as a user calls it."""
+
+import json
+from pathlib import Path
+
+from support.programs import Done, cdk
+
+
+def synth(outdir: Path, *context: str) -> Done:
+    """`cdk synth -c CONTEXT...` in the repository root, into `outdir`."""
+    options = [option for value in context for option in ("-c", value)]
+    return cdk("synth", "--quiet", "-o", outdir, *options)
+
+
+MISTAKES = [
+    "url_auth='x': it must be one of iam, none, off",
+    "data_capture_percent='5': it must be 0 unless sagemaker_type is realtime",
+    "network_isolation='true': it must be false with sagemaker_type=serverless",
+    "lambda_memory='512': there is no such key; did you mean lambda_memory_mb?",
+    "zzz='1': there is no such key; docs/05-deployment.md lists all",
+]
+
+
+def test_every_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:
+    """The CLI hands over what it adds by itself, such as aws:cdk:enable-path-metadata, too."""
+    combined = ("sagemaker_type=serverless", "network_isolation=true", "data_capture_percent=5")
+    done = synth(
+        tmp_path, "mode=sagemaker", *combined, "url_auth=x", "lambda_memory=512", "zzz=1", "a:b=c"
+    )
+    assert done.returncode != 0
+    # The CLI adds that its child failed.
+    ours = [line for line in done.stderr.splitlines() if "Subprocess exited" not in line]
+    assert sorted(ours) == sorted(MISTAKES)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list(tmp_path.glob("*.template.json"))
+
+
+def test_without_a_mode_the_one_line_says_what_to_choose(tmp_path: Path) -> None:
+    done = synth(tmp_path)
+    assert done.returncode != 0
+    (line,) = (line for line in done.stderr.splitlines() if "Subprocess exited" not in line)
+    assert line.startswith(
+        "mode is missing: choose lambda, sagemaker or both, with `-c mode=lambda`"
+    )
+    assert not list(tmp_path.glob("*.template.json"))
+
+
+def test_the_stacks_name_the_switches_and_the_warning_are_the_users(tmp_path: Path) -> None:
+    done = synth(
+        tmp_path,
+        "stack_name=cats",
+        "mode=both",
+        "network_isolation=false",
+        "url_auth=none",
+        "lambda_reserved_concurrency=5",
+        "a:b=c",  # whose these are, they are none of ours
+        "@aws-cdk/of-somebody:else=true",
+    )
+    assert done.returncode == 0, done.stderr
+    template = json.loads((tmp_path / "cats.template.json").read_text())
+    resources = {resource["Type"]: resource for resource in template["Resources"].values()}
+    model = resources["AWS::SageMaker::Model"]
+    assert model["Properties"]["EnableNetworkIsolation"] is False
+    assert "AWS::Lambda::Url" in resources
+    assert "AWS::CDK::Metadata" not in resources  # cdk.json reports nothing to anyone
+    assert "everybody can call the function's URL" in done.stderr

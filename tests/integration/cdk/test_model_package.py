@@ -1,0 +1,185 @@
+"""A package of SageMaker's Model Registry: looked up once by the real CDK CLI, deployed to both.
+
+moto is the registry. It has no Cloud Control API, which the CLI asks; a server here answers in its
+place with what moto's registry holds, as CloudFormation describes an AWS::SageMaker::ModelPackage.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from aws_cdk.aws_sagemaker import CfnModelPackage
+from botocore.exceptions import ClientError
+
+from ops.local_servers import ROOT
+from support.model_registry import ARN, CONTAINER, REGION, assert_served, moto
+from support.programs import Done, cdk
+from support.templates import Synthesized
+from support.upstream import Handler, listening
+
+
+@dataclass
+class Registry:
+    """The account's registry, and how many look-ups it was asked for."""
+
+    sagemaker: Any
+    environment: dict[str, str]
+    lookups: list[str] = field(default_factory=list)
+
+    def register(self, status: str = "Approved") -> str:
+        """Create a version of the group `cats` and return its ARN."""
+        specification = {
+            "Containers": [CONTAINER],
+            "SupportedContentTypes": ["image/jpeg"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        }
+        created = self.sagemaker.create_model_package(
+            ModelPackageGroupName="cats",
+            ModelApprovalStatus=status,
+            InferenceSpecification=specification,
+        )
+        return str(created["ModelPackageArn"])
+
+
+def cloud_control(registry: Registry) -> type[Handler]:
+    """Return what answers in the place of AWS's Cloud Control API."""
+
+    class CloudControl(Handler):
+        def reply(self, body: bytes) -> None:
+            asked = json.loads(body)
+            assert self.headers["X-Amz-Target"].endswith(".GetResource")
+            assert asked["TypeName"] == CfnModelPackage.CFN_RESOURCE_TYPE_NAME
+            arn = asked["Identifier"]
+            registry.lookups.append(arn)
+            try:
+                found = registry.sagemaker.describe_model_package(ModelPackageName=arn)
+            except ClientError as error:
+                said = {"__type": "ResourceNotFoundException", "Message": str(error)}
+                self.answer(400, json.dumps(said).encode())
+                return
+            names = ("InferenceSpecification", "ModelApprovalStatus")
+            properties = json.dumps({name: found[name] for name in names})
+            described = {"Identifier": arn, "Properties": properties}
+            said = {"TypeName": asked["TypeName"], "ResourceDescription": described}
+            self.answer(200, json.dumps(said).encode())
+
+    return CloudControl
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    inherited = {name: v for name, v in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+    with moto() as url:
+        session = boto3.Session("testing", "testing", region_name=REGION)
+        sagemaker = session.client("sagemaker", endpoint_url=url)
+        sagemaker.create_model_package_group(
+            ModelPackageGroupName="cats", ModelPackageGroupDescription="cats"
+        )
+        environment = {
+            **inherited,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL": url,
+            "NO_PROXY": "127.0.0.1",
+        }
+        registry = Registry(sagemaker, environment)
+        with listening(cloud_control(registry)) as control:
+            environment["AWS_ENDPOINT_URL_CLOUDCONTROL"] = control
+            yield registry
+
+
+@dataclass
+class Project:
+    """Our cdk.json in a folder of its own, for the CLI writes cdk.context.json beside it."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def cdk(self, *arguments: str) -> Done:
+        return cdk(*arguments, cwd=self.folder, env=self.environment)
+
+    def synth(self, arn: str) -> Synthesized:
+        key = f"model_package_arn={arn}"
+        done = self.cdk("synth", "--quiet", "-c", "mode=both", "-c", key)
+        assert done.returncode == 0, done.stderr
+        return Synthesized(self.folder / "cdk.out", "DualInferenceStack")
+
+    def refusal(self, arn: str) -> str:
+        """The one line that a synth ends with."""
+        done = self.cdk("synth", "--quiet", "-c", "mode=both", "-c", f"model_package_arn={arn}")
+        assert done.returncode != 0
+        assert "Traceback" not in done.stderr
+        (line,) = (line for line in done.stderr.splitlines() if "Subprocess exited" not in line)
+        return line
+
+
+@pytest.fixture
+def project(tmp_path: Path, registry: Registry) -> Project:
+    given = json.loads((ROOT / "cdk.json").read_text())
+    app = shlex.join([sys.executable, str(ROOT / "app.py")])
+    (tmp_path / "cdk.json").write_text(json.dumps({**given, "app": app}))
+    return Project(tmp_path, registry.environment)
+
+
+def test_both_targets_get_the_artifact_and_aws_is_asked_once(
+    project: Project, registry: Registry
+) -> None:
+    arn = registry.register()
+    assert_served(project.synth(arn))
+    assert registry.lookups == [arn]
+    kept = (project.folder / "cdk.context.json").read_text()
+    assert len(json.loads(kept)) == 1
+    assert arn in kept.replace("$:", ":")
+
+    # Whoever has the file, a pipeline say, needs no AWS for the same template.
+    project.environment = {
+        name: value for name, value in project.environment.items() if not name.startswith("AWS_")
+    } | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_EC2_METADATA_DISABLED": "true"}
+    assert_served(project.synth(arn))
+    assert registry.lookups == [arn]
+
+
+def test_what_is_not_approved_is_refused_and_what_it_says_to_do_helps(
+    project: Project, registry: Registry
+) -> None:
+    arn = registry.register("PendingManualApproval")
+    line = project.refusal(arn)
+    assert line.startswith(
+        f"model_package_arn='{arn}': it is PendingManualApproval, and only what is Approved is "
+        "deployed; "
+    )
+    registry.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    assert project.refusal(arn) == line  # the answer is kept
+    program, *command = shlex.split(line.partition("approved: ")[2])
+    assert program == "cdk"
+    done = project.cdk(*command)
+    assert done.returncode == 0, done.stderr
+    assert_served(project.synth(arn))
+
+
+@pytest.mark.parametrize(
+    ("credentials", "said"), [(True, "model-package/cats/7"), (False, "credentials")]
+)
+def test_a_package_that_is_not_there_or_cannot_be_asked_for(
+    project: Project, credentials: bool, said: str
+) -> None:
+    arn = ARN.replace("/1", "/7")
+    if not credentials:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            del project.environment[name]
+    line = project.refusal(arn)
+    assert line.startswith(f"model_package_arn='{arn}': it cannot be looked up: ")
+    assert said in line
+    # Not kept: there may be one tomorrow.
+    assert json.loads((project.folder / "cdk.context.json").read_text()) == {}

@@ -1,0 +1,109 @@
+"""Users of the proof of concept can keep their requests, folders and commands: docs/11."""
+
+import json
+import os
+import shutil
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops import local_servers
+from ops.local_servers import ROOT, process_environment
+from support.cases import data_uri
+from support.farm import emulated
+from support.programs import run
+from support.upstream import Upstream, listening
+
+JSON = {"Content-Type": "application/json"}
+ZOO_MODEL = "cifar_resnet20_v1"  # 1 MB
+CIFAR_10 = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship"}
+CIFAR_10 |= {"truck"}
+ZOO_STAND_IN = ROOT / "tests" / "unit" / "build_artifact" / "zoo_stand_in.py"
+
+
+@pytest.fixture(scope="module")
+def folder(artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of the proof of concept's kind."""
+    folder = tmp_path_factory.mktemp("my-model")
+    for name in ("model-symbol.json", "model-0000.params"):
+        shutil.copy(artifact_folder / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(local_upstream: Upstream) -> dict[str, str]:
+    """Variables of a face that may fetch from this machine."""
+    return {**process_environment(), "WORKERS": "1", **local_upstream.environment}
+
+
+def check(answer: Any, uri: str, label: str) -> None:
+    """Check the wire format: https://github.com/lou-k/joint-sagemaker-lambda-container"""
+    assert [*answer] == ["uri", "results"]
+    assert answer["uri"] == uri
+    assert answer["results"][0]["label"] == label
+    assert len(answer["results"]) == 5
+    assert {tuple(result) for result in answer["results"]} == {("label", "prob")}
+    assert {type(value) for result in answer["results"] for value in result.values()} == {str}
+    probabilities = [float(result["prob"]) for result in answer["results"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["lambda.handler", "serving.lambda_handler.handler"])
+def test_its_event_under_its_handler_name(
+    name: str, environment: dict[str, str], local_upstream: Upstream
+) -> None:
+    uri = f"{local_upstream.places['http']}/coffee.png"
+    with emulated(environment, name) as (function, _):
+        check(function.invoke({"uri": uri}), uri, "espresso")
+
+
+def test_its_requests_folder_and_options_on_the_http_server(
+    folder: Path, environment: dict[str, str], local_upstream: Upstream
+) -> None:
+    """MXNet serves the folder, with ImageNet's names."""
+    uri = f"{local_upstream.places['http']}/coffee.png"
+    body = json.dumps({"uri": uri}).encode()
+    with local_servers.http_process(environment, ["--model-path", str(folder)]) as face:
+        reply = face.send("POST", "/invocations", JSON, body)
+    assert reply.status == 200
+    check(json.loads(reply.body), uri, "espresso")
+
+
+def python(*arguments: str, **variables: str) -> str:
+    """Return what a Python program prints that can import what the image holds."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "container"), **variables}
+    done = run([sys.executable, *arguments], env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_its_calls_download_a_model_from_the_zoo(tmp_path: Path) -> None:
+    """`load_model()` without a path, and `infer` of a bare URI, where MODEL_NAME is not baked.
+
+    GluonCV's table of checksums gets those of the tests' own weights.
+    """
+    www = tmp_path / "www"
+    python(str(ZOO_STAND_IN), "make", str(www), ZOO_MODEL)
+    program = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from gluoncv.model_zoo import model_store
+model_store._model_sha1.update(json.load(open(sys.argv[1])))
+from serving import inference
+print(json.dumps(inference.infer(sys.argv[2], inference.load_model())))
+"""
+    with listening(partial(SimpleHTTPRequestHandler, directory=str(www))) as url:
+        said = python(
+            *("-c", program, str(www / "sha1.json"), data_uri("cat.jpg")),
+            MODEL_NAME=ZOO_MODEL,
+            MXNET_GLUON_REPO=url,
+            ARTIFACTS_DIR=str(tmp_path),
+        )
+    answer = json.loads(said)
+    labels = {result["label"] for result in answer["results"]}
+    assert len(labels) == 5
+    assert labels < CIFAR_10

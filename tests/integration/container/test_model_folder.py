@@ -1,0 +1,51 @@
+"""An image of another kind of model: the same Dockerfile, its packages, and nothing of ours."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from infra.image import build_context
+from ops import local_servers
+from ops.local_servers import ROOT
+from support import cases
+from support.docker import docker
+from support.farm import LAMBDA_LIKE
+from support.programs import run
+
+pytestmark = pytest.mark.docker
+
+IRIS = ROOT / "examples" / "iris"
+BUILD = ("build", "--platform", "linux/amd64", "--build-arg", "WITH_MXNET=0")
+
+
+def test_it_answers_its_golden_cases_as_lambda_and_as_sagemaker(tmp_path: Path) -> None:
+    context, tag = tmp_path / "context", "one-image:test-iris"
+    build_context.write(IRIS, context)
+    docker(*BUILD, "--tag", tag, "--build-arg", "MODEL_NAME=iris", str(context))
+    model_id = json.loads((IRIS / "artifact" / "manifest.json").read_text())["files"]["model.onnx"]
+    with (
+        local_servers.http_container(tag) as http,
+        local_servers.lambda_container(tag, LAMBDA_LIKE) as function,
+    ):
+        for case in cases.read(IRIS / "golden.json", IRIS):
+            call = (case.method, case.path, case.headers, case.body({}))
+            first, second = http.send(*call), function.send(*call)
+            case.check(first, {})
+            assert (first.status, first.body) == (second.status, second.body), case.name
+    script = "sha256sum /opt/artifacts/*/model.onnx"
+    found = docker("run", "--rm", "--entrypoint=/bin/sh", tag, "-c", script).split()
+    assert found == [model_id, "/opt/artifacts/iris/model.onnx"]  # and no model of ours
+
+
+def test_a_model_that_fails_ends_the_build(tmp_path: Path) -> None:
+    """Before any deployment: its inference.py loads and warms up when the image is built."""
+    context = tmp_path / "context"
+    build_context.write(IRIS, context)
+    (context / "model" / "artifact" / "labels.txt").write_text("altered\n")
+    command = ["docker", *BUILD, "--build-arg", "MODEL_NAME=iris", str(context)]
+    built = run(command)
+    assert built.returncode
+    assert "labels.txt does not have the sha256 that its manifest names" in (
+        built.stdout + built.stderr
+    )

@@ -1,0 +1,126 @@
+"""Answer questions about the account that MiniStack holds."""
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ministack.core import iam_evaluator
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import cloudwatch, cloudwatch_logs, ecr, iam, lambda_svc, s3
+
+from integration.deploy.plane.shapes import Refused
+
+_URI = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com/([^:@]+)(?::([^@]+))?(?:@(.+))?")
+
+
+@dataclass(frozen=True)
+class Account:
+    """A `rules.World`. `registry` is the host and port where Docker reaches MiniStack's ECR."""
+
+    registry: str
+
+    def manifest_type(self, image: str) -> str | None:
+        _, media_type = self._manifest(image)
+        return media_type
+
+    def resolve(self, image: str) -> str:
+        """Return the image's URI by digest, as the registry has it."""
+        digest, _ = self._manifest(image)
+        return f"{image.partition(':')[0]}@{digest}"
+
+    def local(self, image: str) -> str:
+        """Return the name of an ECR image in Docker."""
+        return f"{self.registry}/{image.split('/', 1)[1]}"
+
+    def public(self, image: str) -> str:
+        """Return the name in ECR of an image in Docker."""
+        host = f"{get_account_id()}.dkr.ecr.{get_region()}.amazonaws.com"
+        return host + image.removeprefix(self.registry)
+
+    def repository_arn(self, image: str) -> str:
+        name, _ = _parsed(image)
+        return f"arn:aws:ecr:{get_region()}:{get_account_id()}:repository/{name}"
+
+    def role_allows(self, role_arn: str, service: str, action: str, resource: str) -> bool:
+        name = role_arn.rsplit("/", 1)[-1]
+        role = iam._roles.get(name)
+        if role is None or not _trusts(json.loads(role["AssumeRolePolicyDocument"]), service):
+            return False
+        context = iam_evaluator.EvalContext(
+            principal_arn=role_arn,
+            principal_type="AssumedRole",
+            principal_account=get_account_id(),
+            action=action,
+            resource_arn=resource,
+            region=get_region(),
+        )
+        policies = iam_evaluator._gather_role_policies(name, get_account_id())
+        return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
+
+    def invoke(self, role_arn: str, function: str, event: Mapping[str, Any]) -> None:
+        """Run a function as CodeDeploy does. Raises Refused where the role may not."""
+        record, config, _ = lambda_svc._get_func_record_for_ref(function)
+        if record is None or config is None:
+            raise Refused(f"there is no function {function}")
+        arn, action = config["FunctionArn"], "lambda:InvokeFunction"
+        if not self.role_allows(role_arn, "codedeploy.amazonaws.com", action, arn):
+            raise Refused(f"{role_arn} may not {action} on {arn}")
+        run = lambda_svc._execution_record_for_config(record, config)
+        lambda_svc._execute_function_with_config_scope(run, event)
+
+    def may_log(self, role_arn: str, group: str) -> bool:
+        arn = f"arn:aws:logs:{get_region()}:{get_account_id()}:log-group:{group}:log-stream:any"
+        return self.role_allows(role_arn, "sagemaker.amazonaws.com", "logs:PutLogEvents", arn)
+
+    def write_logs(self, group: str, stream: str, text: str) -> None:
+        """Append to a stream, and create its group if needed."""
+        made = {"logGroupName": group, "logStreamName": stream}
+        now = int(time.time() * 1000)
+        events = [{"timestamp": now, "message": line} for line in text.splitlines()]
+        cloudwatch_logs._create_log_group({"logGroupName": group})
+        cloudwatch_logs._create_log_stream(made)
+        if events:
+            cloudwatch_logs._put_log_events({**made, "logEvents": events})
+
+    def object_exists(self, url: str) -> bool:
+        return self.read_object(url) is not None
+
+    def read_object(self, url: str) -> bytes | None:
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        found: bytes | None = s3._get_object_data(bucket, key)
+        return found
+
+    def write_object(self, url: str, body: bytes) -> None:
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        s3._put_object(bucket, key, body, {})
+
+    def alarm_arn(self, name: str) -> str | None:
+        alarm = cloudwatch._alarms.get(name)
+        return str(alarm["AlarmArn"]) if alarm else None
+
+    def alarms_in_alarm(self, names: Sequence[str]) -> list[str]:
+        """Raises Refused where one of them does not exist."""
+        if missing := [name for name in names if name not in cloudwatch._alarms]:
+            raise Refused(f"there is no alarm {', '.join(missing)}")
+        return [name for name in names if cloudwatch._alarms[name]["StateValue"] == "ALARM"]
+
+    def _manifest(self, image: str) -> tuple[str | None, str | None]:
+        name, reference = _parsed(image)
+        digest, _, media_type = ecr._resolve_manifest(name, reference)
+        return digest, media_type
+
+
+def _parsed(image: str) -> tuple[str, str]:
+    found = _URI.fullmatch(image)
+    if found is None:
+        raise ValueError(f"{image} is not in this account's registry")
+    name, tag, digest = found.groups()
+    return name, digest or tag or "latest"
+
+
+def _trusts(policy: dict[str, Any], service: str) -> bool:
+    named = [s.get("Principal", {}).get("Service") for s in policy["Statement"]]
+    return any(name == service or service in (name or ()) for name in named)

@@ -1,0 +1,56 @@
+"""INFERENCE: a file in the place of inference.py; what is wrong with it is one line."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ops import local_servers
+from ops.local_servers import ROOT, FaceError, process_environment
+from serving import inference
+from serving.core.errors import StartError
+from serving.core.settings import Settings
+from serving.model import custom_model
+from serving.service import model_of
+
+FUNCTIONS = "def load_model(path): ...\n\n\ndef infer(request, net): ...\n"
+
+
+def test_without_it_ours_serves() -> None:
+    assert model_of(Settings()).infer is inference.infer
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, r"INFERENCE=.* is no Python file"),
+        ("import no_such_package", "imports no_such_package, which is not installed; requirements"),
+        ("def infer(:", r"cannot be imported: "),
+        ("1 / 0", "cannot be imported: division by zero"),
+        ("def load_model(path): ...", "has no function infer"),
+        (FUNCTIONS.replace("load_model", "load"), "has no function load_model"),
+    ],
+)
+def test_a_file_that_is_no_model(text: str | None, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "inference.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(StartError, match=said) as refused:
+        custom_model.load(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_both_faces_say_so_in_a_line_and_end(tmp_path: Path) -> None:
+    (tmp_path / "inference.py").write_text("import no_such_package\n")
+    environment = {
+        **process_environment(ROOT / "examples" / "skeleton"),
+        "INFERENCE": str(tmp_path / "inference.py"),
+    }
+    said = re.compile(r"inference\.py imports no_such_package, which is not installed")
+    with pytest.raises(FaceError, match=said), local_servers.http_process(environment):
+        pass
+    with (
+        local_servers.lambda_process(environment) as function,
+        pytest.raises(FaceError, match=said),
+    ):
+        function.send("GET", "/ping", {})

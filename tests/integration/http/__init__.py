@@ -1,0 +1,1 @@
+"""The HTTP server as processes, asked over real sockets."""

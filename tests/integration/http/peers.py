@@ -1,0 +1,77 @@
+"""Peers of a server, by the byte."""
+
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPResponse
+from pathlib import Path
+
+from ops.local_servers import ENTRY
+from soak.server import HOST, Server
+from support.cases import PHOTOS
+
+PHOTO = (PHOTOS / "cat.jpg").read_bytes()
+HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+SECONDS = 60  # that a peer waits for an answer
+PING_SECONDS = 2  # SageMaker's own limit
+
+
+def entry_with(inference: str, folder: Path) -> Path:
+    """Return an `entry.sh` beside a package with another inference.py, as in a user's image."""
+    shutil.copytree(
+        ENTRY.parent / "serving", folder / "serving", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (folder / "serving" / "inference.py").write_text(inference)
+    return Path(shutil.copy(ENTRY, folder))
+
+
+@contextmanager
+def connections(server: Server, count: int = 1) -> Iterator[list[socket.socket]]:
+    """Connections to the server."""
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(socket.create_connection((HOST, server.port), timeout=SECONDS))
+            for _ in range(count)
+        ]
+
+
+@contextmanager
+def trickling(connected: list[socket.socket], more: bytes) -> Iterator[None]:
+    """Send `more` on each connection again and again, a moment apart, during the block."""
+    stop = threading.Event()
+
+    def trickle() -> None:
+        while more and not stop.wait(0.5):
+            for peer in connected:
+                with suppress(OSError):
+                    peer.send(more, socket.MSG_DONTWAIT)
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def answer(peer: socket.socket) -> tuple[HTTPResponse, bytes]:
+    """Read one answer and its body."""
+    response = HTTPResponse(peer)
+    response.begin()
+    return response, response.read()
+
+
+def code(body: bytes) -> str:
+    return str(json.loads(body)["error"]["code"])
+
+
+def serves(server: Server) -> None:
+    """Assert that the server answers a picture, and pings in time."""
+    assert server.post(PHOTO, "image/jpeg").status == 200
+    pings = [server.get("/ping") for _ in range(5)]
+    assert [ping.status for ping in pings] == [200] * 5
+    assert max(ping.seconds for ping in pings) < PING_SECONDS

@@ -1,0 +1,191 @@
+"""Faults around a server that runs: each has its status and its log line, and touches no other."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from integration.http.peers import PHOTO
+from ops.local_servers import ROOT, FaceError, HttpReply
+from soak.server import HOST, Server, serving, until
+from support.upstream import Handler, listening
+
+HANG_SECONDS = 20.0  # of an upstream: far beyond FETCH_TIMEOUT_SECONDS
+
+S3_ERROR = "<Error><Code>{}</Code><Message>no</Message></Error>"
+
+
+class BadUpstream(Handler):
+    """http and, below /photos, S3: whose client asks for /BUCKET/KEY."""
+
+    def reply(self, body: bytes) -> None:
+        name = self.path.rpartition("/")[2].partition("?")[0]
+        if name == "hang":
+            time.sleep(HANG_SECONDS)
+        elif name == "truncated":
+            self.answer(200, PHOTO[:1000], {"Content-Length": str(len(PHOTO))})
+        else:
+            status, _, code = name.partition("-")
+            self.answer(int(status), S3_ERROR.format(code).encode())
+        self.close_connection = True
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    with listening(BadUpstream) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def fetching(upstream: str) -> Iterator[Server]:
+    """A server that may ask the upstream, as S3 too."""
+    environment = {
+        "FETCH_PRIVATE_ADDRESSES": "1",
+        "FETCH_TIMEOUT_SECONDS": "2",
+        "URI_ALLOWLIST": f"{HOST}, no-such-host.invalid, s3://photos",
+        "AWS_ENDPOINT_URL_S3": upstream,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with serving(environment) as server:
+        server.wait_for_ready(2)
+        yield server
+
+
+FETCH_FAULTS = {
+    "{http}/hang?signature=secret": f"{HOST} did not answer in time",
+    "{http}/truncated?signature=secret": f"the connection to {HOST} broke",
+    "{http}/503?signature=secret": f"{HOST} answered 503",
+    "http://no-such-host.invalid/?signature=secret": "no-such-host.invalid was not found",
+    "s3://photos/403-AccessDenied": "S3 answered AccessDenied",
+    "s3://photos/404-NoSuchKey": "S3 answered NoSuchKey",
+    "s3://photos/503-SlowDown": "S3 answered SlowDown",
+    "s3://photos/hang": "S3",
+    "s3://photos/truncated": "S3",
+}
+
+
+def error_of(reply: HttpReply) -> tuple[int, str]:
+    return reply.status, json.loads(reply.body)["error"]["code"]
+
+
+@pytest.mark.parametrize("uri", FETCH_FAULTS)
+def test_a_fetch_that_fails_is_424_and_one_line(fetching: Server, upstream: str, uri: str) -> None:
+    filled = uri.format(http=upstream)
+    reply = fetching.post(
+        json.dumps({"uri": filled}).encode(), **{"X-Amzn-SageMaker-Inference-Id": uri[-40:]}
+    )
+    assert error_of(reply) == (424, "uri_fetch_failed")
+    assert json.loads(reply.body)["error"]["message"].startswith(FETCH_FAULTS[uri])
+    (line,) = [record for record in fetching.log() if record.get("requestId") == uri[-40:]]
+    assert (line["message"], line["status"], line["code"]) == ("request", 424, "uri_fetch_failed")
+    assert line["level"] == "INFO"  # the caller's fault: it must not page anyone
+    assert "traceback" not in line
+
+
+def test_fetches_that_fail_leave_nothing_behind(fetching: Server, upstream: str) -> None:
+    """Nor are they in the way of others: a picture is answered while each of them is under way."""
+    uris = [uri.format(http=upstream) for uri in FETCH_FAULTS] * 3
+    bodies = [json.dumps({"uri": uri}).encode() for uri in uris]
+    right = fetching.post(PHOTO, "image/jpeg").body
+
+    def all_at_once() -> None:
+        with ThreadPoolExecutor(len(bodies)) as clients:
+            replies = clients.map(fetching.post, bodies)
+            while_they_hang = [fetching.post(PHOTO, "image/jpeg") for _ in range(10)]
+            assert {reply.status for reply in replies} == {424}
+        assert [(r.status, r.body) for r in while_they_hang] == [(200, right)] * 10
+
+    def idle() -> tuple[int, int]:
+        held = fetching.holding()
+        return held.threads, held.descriptors
+
+    for _ in range(3):  # until every thread that there may be has been started
+        all_at_once()
+    (threads, descriptors), files = idle(), fetching.holding().files
+    all_at_once()
+    # What hangs ends a moment after it was given up.
+    until(lambda: idle() <= (threads, descriptors + 4) and idle()[1] <= descriptors + 4)
+    assert fetching.holding().files == files
+
+
+@contextmanager
+def in_a_namespace(script: str, **environment: str) -> Iterator[Server]:
+    """A server whose mounts are its own, once `script` has made them."""
+    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    prefix = [*unshare, "sh", "-ec", f'{script}\nexec "$@"', "sh"]
+    with serving(environment, prefix=prefix) as server:
+        yield server
+
+
+# The checkout is held, since it may lie in /tmp itself.
+FULL = f"""
+held=$(mktemp -d /dev/shm/XXXXXX)
+mount --bind {ROOT} $held
+mount -t tmpfs -o size=64k full /tmp
+mount -t tmpfs -o size=64k full /var/tmp
+for place in /tmp /var/tmp; do head -c 100000 /dev/zero > $place/full 2>/dev/null || true; done
+mkdir -p {ROOT}
+mount --move $held {ROOT}
+rmdir $held
+cd /tmp
+"""
+
+
+def test_a_full_temporary_folder_is_in_nobodys_way() -> None:
+    largest = PHOTO.ljust(4 * 1024 * 1024, b"\0")  # a JPEG ends where it says that it does
+    with in_a_namespace(FULL, TMPDIR="/tmp") as server:  # noqa: S108 - the one that is full
+        replies = [server.post(body, "image/jpeg") for body in (PHOTO, largest)]
+        assert [reply.status for reply in replies] == [200, 200]
+        assert server.get("/ping").status == 200
+        assert all(record["level"] == "INFO" for record in server.log())
+
+
+def test_a_full_temporary_folder_ends_a_start_that_needs_it() -> None:
+    """It is made before anything is unpacked, so no archive need be there."""
+    with (
+        pytest.raises(FaceError) as failed,
+        in_a_namespace(FULL, TMPDIR="/tmp", MODEL_DATA_URL="model.tar.gz"),  # noqa: S108
+    ):
+        pass
+    assert "ended with status 1" in str(failed.value)
+    assert "traceback" not in str(failed.value)
+    assert "No usable temporary directory" in str(failed.value)
+
+
+def test_a_resolver_that_is_not_there(tmp_path: Path) -> None:
+    resolver = tmp_path / "resolv.conf"
+    resolver.write_text("nameserver 127.0.0.99\n")  # where nothing listens
+    mount = f"mount --bind {resolver} $(readlink -f /etc/resolv.conf)"
+    with in_a_namespace(mount, FETCH_TIMEOUT_SECONDS="2") as server:
+        started = time.monotonic()
+        reply = server.post(json.dumps({"uri": "https://example.com/cat.jpg"}).encode())
+        assert error_of(reply) == (424, "uri_fetch_failed")
+        assert time.monotonic() - started < 20
+        assert server.post(PHOTO, "image/jpeg").status == 200
+
+
+def test_a_model_folder_that_vanishes(tmp_path: Path, artifact_folder: Path) -> None:
+    """What is in memory is served on. A worker that has to load it again ends the server."""
+    folder = tmp_path / "model"
+    shutil.copytree(artifact_folder, folder)
+    with serving({}, arguments=["--model-path", str(folder)]) as server:
+        server.wait_for_ready(2)
+        shutil.rmtree(folder)
+        assert [server.post(PHOTO, "image/jpeg").status for _ in range(10)] == [200] * 10
+        assert server.get("/ping").status == 200
+        os.kill(server.workers()[0], signal.SIGKILL)
+        until(lambda: server.has_ended)
+        errors = [record for record in server.log() if record["level"] == "ERROR"]
+        said = [record for record in errors if record["logger"] != "gunicorn.error"]
+    assert len(said) == 1, errors
+    assert str(folder) in said[0]["message"]
+    assert not any("traceback" in record for record in errors)

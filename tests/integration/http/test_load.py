@@ -1,0 +1,44 @@
+"""The workers' shares of the load, and the end of the server. tests/soak overloads it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from integration.http.peers import HEAD, PHOTO, SECONDS, answer, connections
+from soak.server import Server, serving
+
+
+def test_the_workers_share_the_requests_evenly() -> None:
+    """Two at a time, since with more no worker has a choice."""
+    with serving({"WORKERS": "2"}) as server, ThreadPoolExecutor(2) as clients:
+        server.wait_for_ready(2)
+        before = _cpu_ticks(server)
+        list(clients.map(lambda _: server.post(PHOTO, "image/jpeg"), range(100)))
+        used = [after - ticks for ticks, after in zip(before, _cpu_ticks(server), strict=True)]
+    assert max(used) < 0.7 * sum(used)
+
+
+def _cpu_ticks(server: Server) -> list[int]:
+    """Return what each worker has used of the CPU."""
+    stats = [Path(f"/proc/{worker}/stat").read_text() for worker in server.workers()]
+    return [sum(map(int, stat.rpartition(")")[2].split()[11:13])) for stat in stats]  # proc(5)
+
+
+def test_sigterm_waits_for_a_request_that_has_begun() -> None:
+    with (
+        serving({"WORKERS": "1"}) as server,
+        connections(server, 2) as (half_a_head, half_a_body),
+        ThreadPoolExecutor(1) as stopping,
+    ):
+        half_a_head.sendall(b"GET /ping HTTP/1.1\r\nHos")
+        half_a_body.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(PHOTO) + PHOTO[:9999])
+        server.get("/ping")  # so that nginx has accepted both
+        status = stopping.submit(server.process.stop)
+        with pytest.raises(TimeoutError):
+            status.result(1)
+        half_a_head.sendall(b"t: x\r\n\r\n")
+        half_a_body.sendall(PHOTO[9999:])
+        assert answer(half_a_head)[0].status == 200
+        assert answer(half_a_body)[0].status == 200
+        assert status.result(SECONDS) == 0

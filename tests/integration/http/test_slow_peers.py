@@ -1,0 +1,92 @@
+"""Peers that send slowly, never end or never read cost a connection, and no thread of Python."""
+
+import json
+import socket
+from contextlib import suppress
+
+import pytest
+
+from integration.http.peers import HEAD, PHOTO, answer, connections, serves, trickling
+from soak.server import Server, serving
+
+PEERS = 200  # a worker has 40 threads
+JSON_HEAD = HEAD.replace(b"image/jpeg", b"application/json")
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b"", b""),
+        (b"POST /invocations HTTP/1.1\r\n", b"A: b\r\n"),
+        (HEAD + b"Content-Length: 1000\r\n\r\n", b"x"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (HEAD + b"Content-Length: 999999999\r\n\r\n", b"x" * 1000),
+    ],
+    ids=["silence", "endless headers", "trickled body", "endless chunks", "too large, trickled"],
+)
+def test_others_are_served_meanwhile(server: Server, first: bytes, then: bytes) -> None:
+    with connections(server, PEERS) as peers:
+        for peer in peers:
+            peer.sendall(first)
+        with trickling(peers, then):
+            serves(server)
+
+
+def test_peers_that_never_read_take_no_thread(server: Server) -> None:
+    """Each sends requests with large answers until the kernel takes no more, and reads none."""
+    body = json.dumps([None] * 1000).encode()
+    request = JSON_HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with connections(server, PEERS) as peers:
+        for peer in peers:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            with suppress(BlockingIOError):
+                for _ in range(50):
+                    peer.send(request, socket.MSG_DONTWAIT)
+        serves(server)
+
+
+def test_a_head_that_does_not_end_is_cut_off(server: Server) -> None:
+    with connections(server) as peers, trickling(peers, b"A: b\r\n"):
+        peers[0].sendall(b"GET /ping HTTP/1.1\r\n")
+        with suppress(ConnectionResetError):
+            assert peers[0].recv(1) == b""
+
+
+def test_300_stalled_bodies_cost_a_buffer_each_and_no_more() -> None:
+    """The rest of each waits in a file that has no name, so that nothing of it can stay."""
+    stalled, sent = 300, 1_000_000
+    with serving({"WORKERS": "1"}) as server:
+        serves(server)
+        before = server.holding()
+        with connections(server, stalled) as peers:
+            for peer in peers:
+                peer.sendall(HEAD + b"Content-Length: 4000000\r\n\r\n" + bytes(sent))
+            serves(server)
+            during = server.holding()
+            peers[0].sendall(bytes(4_000_000 - sent))
+            assert answer(peers[0])[0].status == 422  # no picture
+    assert during.pss_mb - before.pss_mb < 128
+    assert during.files == before.files
+
+
+def test_a_slow_picture_is_a_picture(server: Server) -> None:
+    half = len(PHOTO) // 2
+    with connections(server) as (peer,):
+        peer.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(PHOTO) + PHOTO[:half])
+        serves(server)
+        peer.sendall(PHOTO[half:])
+        assert answer(peer)[1] == server.post(PHOTO, "image/jpeg").body
+
+
+def test_bodies_of_64_mb_are_taken_where_they_are_allowed() -> None:
+    """The stack sets that for an asynchronous endpoint."""
+    size = 64 * 1024**2
+    with (
+        serving({"WORKERS": "1", "MAX_BODY_BYTES": str(size)}) as server,
+        connections(server, 2) as peers,
+    ):
+        for peer in peers:
+            peer.sendall(JSON_HEAD + b"Content-Length: %d\r\n\r\n" % size + bytes(size - 1))
+        for peer in peers:
+            peer.sendall(b"\0")
+            assert answer(peer)[0].status == 400  # no JSON

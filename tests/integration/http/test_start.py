@@ -1,0 +1,111 @@
+"""A start that cannot succeed: one clear line, a non-zero exit, never a healthy ping."""
+
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from ops import local_servers
+from ops.local_servers import process_environment
+from serving.artifact import manifest
+from support.farm import emulated
+from support.programs import Done, run
+
+# Settings that no face can start with, and the message, a regular expression.
+SETTINGS = [
+    ({"MODEL_ID": "f" * 64}, r"the artifact in .* has model id .*, but MODEL_ID asks for f{64}"),
+    (
+        {"MODEL_NAME": "mobilnetv3_large"},
+        "'mobilnetv3_large' is no classification model of the GluonCV zoo .*"
+        "did you mean mobilenetv3_large.*",
+    ),
+    ({"WORKERS": "many"}, "WORKERS='many' is not a whole number of 1 or more"),
+    (
+        {"MODEL_DATA_URL": "/absent?sig=MARK", "LOG_LEVEL": "WARNING"},
+        "MODEL_DATA_URL=/absent cannot be unpacked: .*",
+    ),
+]
+# The arguments of `serve`: {folder} and {port} are those of the fixture.
+ARGUMENTS = [
+    ("--model-path={folder}/absent", "--model-path {folder}/absent is no folder with an artifact"),
+    ("--model-path={folder}/empty", "--model-path {folder}/empty is no folder with an artifact"),
+    ("--model-path={folder}/other", "{folder}/other is no artifact.*"),
+    (
+        "--model-path={folder}/damaged",
+        "the artifact in {folder}/damaged lacks labels.txt, which its manifest names",
+    ),
+    ("--port={port}", "127.0.0.1:{port} cannot be listened on: .*"),
+    ("--port=99999", "127.0.0.1:99999 cannot be listened on: .*"),
+]
+
+
+@pytest.fixture(scope="module")
+def places(
+    tmp_path_factory: pytest.TempPathFactory, artifact_folder: Path
+) -> Iterator[dict[str, str]]:
+    """Folders that are no artifact, and a port that is taken."""
+    folder = tmp_path_factory.mktemp("places")
+    (folder / "empty").mkdir()
+    (folder / "other").mkdir()
+    (folder / "other" / "weights.bin").write_bytes(b"x")
+    shutil.copytree(artifact_folder, folder / "damaged")
+    (folder / "damaged" / "labels.txt").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield {"folder": str(folder), "port": str(taken.getsockname()[1])}
+
+
+def serve(arguments: Sequence[str], environment: Mapping[str, str]) -> Done:
+    port = str(local_servers.free_port())
+    command = [local_servers.ENTRY, "serve", "--host", "127.0.0.1", "--port", port, *arguments]
+    return run(command, env={**os.environ, **process_environment(), **environment}, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("argument", "environment", "message"),
+    [(argument, {}, message) for argument, message in ARGUMENTS]
+    + [("--host=127.0.0.1", environment, message) for environment, message in SETTINGS],
+)
+def test_the_server_ends_with_one_line(
+    argument: str, environment: dict[str, str], message: str, places: dict[str, str]
+) -> None:
+    ended = serve([argument.format(**places)], environment)
+    assert ended.returncode != 0
+    (line,) = (ended.stdout + ended.stderr).splitlines()
+    record = json.loads(line)
+    assert (record["level"], "traceback" in record) == ("ERROR", False)
+    for name, place in places.items():
+        message = message.replace(f"{{{name}}}", place)
+    assert re.fullmatch(message, record["message"]), record["message"]
+
+
+def test_a_graph_that_the_engine_cannot_load(tmp_path: Path, artifact_folder: Path) -> None:
+    """Found by the workers, after the artifact was checked: the server ends all the same."""
+    folder = tmp_path / "artifact"
+    shutil.copytree(artifact_folder, folder)
+    (folder / "model.onnx").write_bytes(b"")
+    manifest.write(folder, manifest.read(folder))
+    ended = serve(["--model-path", str(folder)], {"WORKERS": "2"})
+    assert (ended.returncode, ended.stderr) == (1, "")
+    records = [json.loads(line) for line in ended.stdout.splitlines()]
+    (error,) = [record for record in records if record["level"] == "ERROR"]
+    assert "model.onnx cannot be loaded" in error["message"]
+    assert "traceback" not in error
+
+
+@pytest.mark.parametrize(("environment", "message"), SETTINGS)
+def test_the_lambda_face_fails_its_init(environment: dict[str, str], message: str) -> None:
+    """Lambda shows the init error to whoever invokes; its log has the same line, and no secret."""
+    with emulated(environment) as (function, process):
+        answer = function.invoke({"uri": "data:,"})
+        lines = [line for line in process.output.splitlines() if line.startswith("{")]
+    assert answer["errorType"] == "StartError"
+    assert re.fullmatch(message, answer["errorMessage"]), answer
+    assert not answer.get("stackTrace")
+    assert "MARK" not in answer["errorMessage"] + "".join(lines)
+    records = [json.loads(line) for line in lines]
+    assert [record["level"] for record in records if record["level"] != "INFO"] == ["ERROR"]

@@ -1,0 +1,191 @@
+"""Fixtures for the operator tools: AWS's stand-ins, and the commands in this process.
+
+moto's server is a process of its own, so that no other test shares its state. A scripted server
+stands for the services that moto lacks.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+import pytest
+import urllib3
+
+from ops import __main__, local_servers
+from ops.local_servers import HttpFace, HttpReply, process_environment
+from ops.manifests import MANIFEST
+from ops.parity.compare import TimedAnswer
+from support import model_registry
+from support.upstream import Asked, Handler, listening
+
+REGION = "eu-central-1"
+REPOSITORY = f"cdk-hnb659fds-container-assets-123456789012-{REGION}"
+REGISTRY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
+IDENTITY = "X-Amzn-SageMaker-Custom-Attributes"
+SCRIPTED = ("SAGEMAKER_RUNTIME", "SERVICE_QUOTAS", "LAMBDA")
+ANY = {"Any": {"Type": "AWS::SNS::Topic"}}  # a stack has to have one
+ScriptedReply = tuple[int, Mapping[str, str], bytes]
+
+
+@dataclass
+class Script:
+    """Answers by operation (the end of X-Amz-Target) or path; the requests in order."""
+
+    url: str = ""
+    replies: dict[str, ScriptedReply | Callable[[Asked], ScriptedReply]] = field(
+        default_factory=dict
+    )
+    asked: list[Asked] = field(default_factory=list)
+
+    def json(self, key: str, value: object, status: int = 200, **headers: str) -> None:
+        self.replies[key] = (status, headers, json.dumps(value).encode())
+
+    def deny(self, *keys: str) -> None:
+        for key in keys:
+            error = {"x-amzn-ErrorType": "AccessDeniedException"}
+            body = json.dumps({"__type": "AccessDeniedException", "message": "not yours"})
+            self.replies[key] = (400, error, body.encode())
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    running = Script()
+
+    class Scripted(Handler):
+        def reply(self, body: bytes) -> None:
+            running.asked.append(asked := self.asked(body))
+            key = asked.headers.get("x-amz-target", "").rpartition(".")[2] or self.path
+            reply = running.replies.get(key, (404, {}, b"{}"))
+            status, headers, body = reply(asked) if callable(reply) else reply
+            self.answer(status, body, headers)
+
+    with listening(Scripted) as running.url:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    with model_registry.moto() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def face() -> Iterator[HttpFace]:
+    """Start the container's HTTP server; the scripted targets pass requests to it."""
+    with local_servers.http_process(process_environment()) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account that the environment's credentials belong to."""
+
+    stack_name: str
+    number: str = "123456789012"  # moto's
+
+    def client(self, service: str, region: str = REGION) -> Any:
+        return boto3.Session(region_name=region).client(service)
+
+    def deploy(
+        self,
+        outputs: Mapping[str, str],
+        resources: Mapping[str, Any] = ANY,
+        region: str = REGION,
+    ) -> None:
+        """Create a stack of this name with these outputs."""
+        template = {
+            "Resources": resources,
+            "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+        }
+        self.client("cloudformation", region).create_stack(
+            StackName=self.stack_name, TemplateBody=json.dumps(template)
+        )
+
+    def push(self, tag: str, media_type: str = MANIFEST) -> str:
+        """Push an image to the repository of the CDK's bootstrap; return its digest."""
+        ecr = self.client("ecr")
+        ecr.create_repository(repositoryName=REPOSITORY)
+        layer = {"mediaType": "a-layer", "size": 1, "digest": f"sha256:{'1' * 64}", "platform": {}}
+        image = {"schemaVersion": 2, "config": layer, "layers": [layer], "manifests": [layer]}
+        pushed = ecr.put_image(
+            repositoryName=REPOSITORY,
+            imageManifest=json.dumps({**image, "mediaType": media_type}),
+            imageManifestMediaType=media_type,
+            imageTag=tag,
+        )
+        return str(pushed["image"]["imageId"]["imageDigest"])
+
+    def bucket(self, name: str, region: str = REGION) -> Any:
+        """Make a bucket; return a client of S3."""
+        s3 = self.client("s3", region)
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
+        return s3
+
+
+def by_url(face: HttpFace, request: Asked) -> ScriptedReply:
+    """Answer a request to a function's URL, by the face in the function's place."""
+    passed = ("content-type", "accept")
+    headers = {name: value for name, value in request.headers.items() if name in passed}
+    reply = face.send("POST", "/invocations", headers, request.body)
+    return reply.status, {IDENTITY: reply.headers[IDENTITY.lower()]}, reply.body
+
+
+def by_endpoint(face: HttpFace, request: Asked) -> ScriptedReply:
+    """Answer InvokeEndpoint: SageMaker wraps an error of its container."""
+    status, headers, body = by_url(face, request)
+    if status == 200:
+        return status, headers, body
+    error = {"OriginalStatusCode": status, "OriginalMessage": body.decode()}
+    return 424, {"x-amzn-ErrorType": "ModelError"}, json.dumps(error).encode()
+
+
+@pytest.fixture
+def account(moto: str, script: Script, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """Return an empty account, to which the environment variables lead."""
+    urllib3.request("POST", f"{moto}/moto-api/reset", retries=False)
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "CDK_DOCKER", "DOCKER_BUILDKIT"):
+        monkeypatch.delenv(name, raising=False)
+    environment = {
+        "AWS_ENDPOINT_URL": moto,
+        **{f"AWS_ENDPOINT_URL_{service}": script.url for service in SCRIPTED},
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_SESSION_TOKEN": "a-session",
+        "AWS_REGION": REGION,
+        "AWS_CONFIG_FILE": "/no/such/file",
+        "AWS_SHARED_CREDENTIALS_FILE": "/no/such/file",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "COLUMNS": "200",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Account("Traffic")
+
+
+def timed(value: object, status: int = 200) -> TimedAnswer:
+    return TimedAnswer.of([HttpReply(status, {}, json.dumps(value).encode(), 0.01)])
+
+
+@dataclass(frozen=True)
+class Done:
+    """The output of a command and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def ops(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Run `python -m ops ...` in this process."""
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["python -m ops", *arguments])
+        status = __main__.main()
+        out, err = capsys.readouterr()
+        return Done(status, out, err)
+
+    return run

@@ -1,0 +1,243 @@
+"""`python -m ops move`: where the move stands, and the one command that comes next.
+
+Lambda and SageMaker are scripted; CloudFormation and CloudWatch are moto's.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.config.context import read_config
+from infra.lambda_target.forwarding import DOORMAN_MEMORY_MB
+from integration.ops.deployed import SETTINGS, Deployed
+from ops.commands import move
+from ops.cost import one_url
+
+GOLDEN = Path(__file__).parent / "golden"
+REGION = "eu-west-1"  # one whose instances have a price
+CONFIGURATION = "/2015-03-31/functions/the-function/configuration?Qualifier=live"
+KEPT_WARM = "/2019-09-30/functions/the-function/provisioned-concurrency?Qualifier=live"
+OUTPUTS = {"FunctionName": "the-function:live", "EndpointName": "the-endpoint"}
+ALIAS = {"FunctionName": "the-function", "Resource": "the-function:live"}
+METRICS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "Invocations": ("AWS/Lambda", ALIAS),
+    "Errors": ("AWS/Lambda", ALIAS),
+    "Duration": ("AWS/Lambda", ALIAS),
+    "Url5xxCount": ("AWS/Lambda", {"FunctionName": "the-function"}),
+    "Forwarded": ("Traffic", {}),
+    "Spilled": ("Traffic", {}),
+    "Skew": ("Traffic", {}),
+    "Examined": ("Traffic", {}),
+}
+BOTH, DONE = {"mode": "both"}, {"mode": "sagemaker", "keep_url": "true"}
+TENTH, ALL = {**BOTH, "sagemaker_percent": "10"}, {**BOTH, "sagemaker_percent": "100"}
+FINE = {"Skew": [0.0]}
+EARLIER = {"Invocations": [3600.0], "Duration": [39.5]}  # what costs are calculated with
+_AGO = timedelta(minutes=20)
+
+
+@pytest.fixture
+def stack(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> Deployed:
+    """An account whose function and endpoint run one image; a test deploys the stack."""
+    monkeypatch.setenv("AWS_REGION", REGION)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", script.url)
+    found = Deployed(account, script, f"sha256:{'a' * 64}", "config", None)
+    found.describe()
+    script.json(CONFIGURATION, {"MemorySize": 1769})
+    none = {"x-amzn-ErrorType": "ProvisionedConcurrencyConfigNotFoundException"}
+    script.replies[KEPT_WARM] = (404, none, b"{}")
+    return found
+
+
+@pytest.fixture
+def look(stack: Deployed, ops: Callable[..., Any]) -> Callable[..., Any]:
+    """Deploy the stack with keys, let values be measured in the last hour, and run the command."""
+
+    def run(keys: Mapping[str, str], measured: Mapping[str, list[float]], *arguments: str) -> Any:
+        outputs = {**OUTPUTS, "ContextKeys": json.dumps({**keys, "stack_name": "Traffic"})}
+        if keys["mode"] == "lambda":
+            del outputs["EndpointName"]
+        stack.account.deploy(outputs, region=REGION)
+        cloudwatch = stack.account.client("cloudwatch", REGION)
+        now = datetime.now(UTC)
+        for moment, values in ((now - timedelta(hours=3), EARLIER), (now - _AGO, measured)):
+            for name, each in values.items():
+                namespace, dimensions = METRICS[name]
+                pairs = [{"Name": key, "Value": value} for key, value in dimensions.items()]
+                about = {"MetricName": name, "Dimensions": pairs, "Timestamp": moment}
+                data = [{**about, "Value": value} for value in each]
+                cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
+        return ops("move", "--stack", "Traffic", *arguments)
+
+    return run
+
+
+# What was deployed, what the last hour measured, and options.
+CASES: dict[str, tuple[dict[str, str], dict[str, list[float]], tuple[str, ...]]] = {
+    "on Lambda": ({"mode": "lambda"}, {"Invocations": [3600.0]}, ()),
+    "on Lambda, failing": ({"mode": "lambda"}, {"Invocations": [99.0], "Errors": [9.0]}, ()),
+    "beside it, without a call": (BOTH, FINE, ()),
+    "beside it": (BOTH, {**FINE, "Invocations": [3600.0]}, ()),
+    "a tenth": (TENTH, {**FINE, "Invocations": [400.0], "Forwarded": [52.0] * 41}, ()),
+    "a tenth, and back": (TENTH, {**FINE, "Invocations": [400.0]}, ("--back",)),
+    "a tenth, of which none came": (TENTH, {**FINE, "Invocations": [400.0]}, ()),
+    "a tenth, with a skew": (TENTH, {"Skew": [2.0], "Invocations": [9.0], "Forwarded": [5.0]}, ()),
+    "a tenth that fails": (
+        {**TENTH, "lambda_memory_mb": "3008", "build_args": "PIP_INDEX_URL=https://a.example/a b"},
+        {**FINE, "Invocations": [400.0], "Url5xxCount": [5.0], "Forwarded": [52.0] * 40},
+        (),
+    ),
+    "all, and some spill": (
+        {**ALL, "spill": "true"},
+        {**FINE, "Invocations": [40.0], "Forwarded": [52.0] * 37, "Spilled": [3.0]},
+        (),
+    ),
+    "all": (ALL, {**FINE, "Invocations": [40.0], "Forwarded": [52.0] * 40}, ()),
+    "complete": (DONE, {**FINE, "Invocations": [5.0], "Forwarded": [9.0] * 5}, ()),
+    "the first step, and back": ({"mode": "lambda"}, {}, ("--back",)),
+}
+
+
+def masked(text: str) -> str:
+    """Mask what depends on where in an hour a test runs."""
+    return re.sub(r" +\$[\d,.]+", " $N", text)
+
+
+def golden(name: str) -> str:
+    """Return what the golden file has of a case."""
+    parts = (GOLDEN / "move.txt").read_text().split("== ")
+    return dict(part.split("\n", 1) for part in parts if part)[name].strip()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden(look: Callable[..., Any], name: str) -> None:
+    keys, measured, options = CASES[name]
+    done = look(keys, measured, *options)
+    assert done.err == ""
+    assert f"{masked(done.out).strip()}\nexit status {done.status}" == golden(name)
+    if command := re.search("cdk deploy (.*)", done.out):
+        pairs = re.findall(r"-c '?(\w+)=((?:[^' ]|(?<=a) (?=b))+)", command[1])
+        config = asdict(read_config(dict(pairs)))
+        kept = {
+            name: value for name, value in keys.items() if name in ("lambda_memory_mb", "spill")
+        }
+        assert {name: str(config[name]).lower() for name in kept} == kept
+
+
+def test_golden_json(look: Callable[..., Any]) -> None:
+    keys, measured, _ = CASES["a tenth"]
+    done = look(keys, measured, "--json")
+    told = json.loads(done.out)
+    assert told.pop("usd_per_million").keys() == {move.name_of(step) for step in move.STEPS}
+    assert told == json.loads((GOLDEN / "move.json").read_text())
+
+
+def test_the_costs_are_those_of_ops_cost(look: Callable[..., Any], ops: Callable[..., Any]) -> None:
+    """The URL in front of an endpoint costs more than the endpoint alone."""
+    costs = json.loads(look(TENTH, FINE, "--json").out)["usd_per_million"]
+    asked = ("--stack", "Traffic", "--days", "1", "--json", "--instance", "ml.m5.large")
+    found = json.loads(ops("cost", *asked, "--one-url").out)
+    expected = {t["target"]: t["usd_per_million_requests"] for t in found["targets"]}
+    for target, step in {
+        "lambda": "mode=lambda",
+        "realtime_shared": "mode=both sagemaker_percent=10",
+        "realtime_by_url": "mode=sagemaker keep_url=true",
+    }.items():
+        assert costs[step] == pytest.approx(expected[target], abs=0.01)
+    assert expected["realtime"] < expected["realtime_by_url"]
+
+
+def test_pings_are_not_forwarded(look: Callable[..., Any]) -> None:
+    """One call in a hundred that the function answers is no reason to wait."""
+    done = look(ALL, {**FINE, "Invocations": [1000.0], "Forwarded": [52.0] * 993})
+    assert "Lambda 7 (0.7 %)" in done.out
+    assert done.status == 0
+
+
+def test_the_examiners_calls_are_nobodys(look: Callable[..., Any]) -> None:
+    """It calls versions, which forward: that is logged, and no call of the alias."""
+    examined = {**FINE, "Examined": [32.0], "Invocations": [4.0], "Forwarded": [52.0] * 20}
+    assert "4 calls in the last hour: SageMaker 4 (100.0 %)" in look(ALL, examined).out
+
+
+def test_an_exam_alone_is_no_call(look: Callable[..., Any]) -> None:
+    done = look(TENTH, {**FINE, "Examined": [18.0], "Forwarded": [52.0] * 3})
+    assert "no call in the last hour" in done.out
+
+
+def test_after_going_back_it_waits(look: Callable[..., Any]) -> None:
+    """The hour has faults of the step before, which must not send it back once more."""
+    measured = {**FINE, "Invocations": [400.0], "Url5xxCount": [90.0], "Forwarded": [52.0] * 380}
+    done = look(BOTH, measured)
+    assert done.status == 2
+    assert "Wait" in done.out
+
+
+def test_the_way_back_from_the_last_step_takes_calls_from_the_endpoint(
+    look: Callable[..., Any],
+) -> None:
+    measured = {**FINE, "Invocations": [40.0], "Errors": [9.0], "Forwarded": [52.0] * 40}
+    done = look(DONE, measured)
+    assert done.status == 1
+    assert "cdk deploy -c mode=both -c sagemaker_percent=10 " in done.out
+
+
+def test_targets_that_differ_go_back(look: Callable[..., Any], stack: Deployed) -> None:
+    stack.describe(environment={**SETTINGS, "URI_ALLOWLIST": "none"})
+    done = look(TENTH, FINE)
+    assert done.status == 1
+    assert "✗ parity: URI_ALLOWLIST: 'none' on Lambda, '*' on SageMaker" in done.out
+    assert "cdk deploy -c mode=both -c stack_name=Traffic" in done.out
+
+
+def test_during_a_shift_it_waits(look: Callable[..., Any], stack: Deployed) -> None:
+    stack.describe(weights={"7": 0.1})
+    done = look(TENTH, FINE)
+    assert done.status == 2
+    assert "is being moved to another version" in done.out
+    assert "Wait" in done.out
+    assert "cdk deploy" not in done.out
+
+
+def test_it_looks_again(look: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(move.time, "sleep", sleep)
+    done = look({"mode": "lambda"}, {}, "--watch", "5")
+    assert (done.status, slept) == (130, [5, 5])
+    assert done.out.count("Traffic: mode=lambda") == 2
+
+
+@pytest.mark.parametrize(
+    ("outputs", "says"),
+    [
+        ({"EndpointName": "e"}, "no function, and so no URL"),
+        ({**OUTPUTS, "AsyncInput": "s3://b/in/"}, "asynchronous"),
+    ],
+)
+def test_what_cannot_move(
+    stack: Deployed, ops: Callable[..., Any], outputs: Mapping[str, str], says: str
+) -> None:
+    keys = json.dumps({"mode": "sagemaker"})
+    stack.account.deploy({**outputs, "ContextKeys": keys}, region=REGION)
+    done = ops("move", "--stack", "Traffic")
+    assert done.status == 2
+    assert says in done.err
+
+
+def test_its_steps_are_the_stacks(stack: Deployed) -> None:
+    configs = [read_config(dict(step)) for step in move.STEPS]
+    assert [config.forward_percent for config in configs] == [0, 0, 10, 100, 100]
+    assert [move.percent_of(step) for step in move.STEPS] == [0, 0, 10, 100, 100]
+    assert one_url.DOORMAN_MEMORY_MB == DOORMAN_MEMORY_MB

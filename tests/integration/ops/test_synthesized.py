@@ -1,0 +1,102 @@
+"""The app's own templates: what `ops plan` counts, and what the tools expect of the app."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ops import targets
+from ops.aws import STACK_NAME
+from ops.commands import plan
+from ops.commands.doctor import account
+from ops.local_servers import ROOT, process_environment
+from support.templates import MODEL_DATA, MODEL_ID
+
+
+def test_what_each_mode_would_create(ops: Callable[..., Any]) -> None:
+    """The examiner is a function, too, and of every mode: only the target has a URL."""
+    done = ops("plan", "--json")
+    assert done.status == 0, done.err
+    plans = json.loads(done.out)
+    found = {
+        kind: [mode for mode, plan in plans.items() if f"AWS::{kind}" in plan]
+        for kind in ("Lambda::Url", "SageMaker::Endpoint")
+    }
+    assert found == {
+        "Lambda::Url": ["lambda", "both"],
+        "SageMaker::Endpoint": ["sagemaker", "both"],
+    }
+
+
+def test_what_the_next_deployment_would_remove_or_swap(
+    account: Any, ops: Callable[..., Any]
+) -> None:
+    """A plain `cdk deploy` forgets what was given by -c."""
+    model = {"model_data": MODEL_DATA, "model_id": MODEL_ID}
+    deployed = {"mode": "both", "lambda_memory_mb": "3008", **model}
+    account.deploy({"ContextKeys": json.dumps(deployed)})
+    stack = ("--stack", account.stack_name)
+    checks = json.loads(ops("doctor", "--json", *stack).out)["checks"]
+    (found,) = (check for check in checks if check["check"] == "next deployment")
+    assert found["state"] == "warning"
+    assert f"model_data: {MODEL_DATA} -> the default (serves another model)" in found["says"]
+    assert "lambda_memory_mb: 3008 -> the default" in found["says"]
+    repeat = f"cdk deploy -c mode=both -c lambda_memory_mb=3008 -c model_data={MODEL_DATA}"
+    assert repeat in found["fix"]
+
+    plan = ["plan", "--deployed", *stack]
+    plan += [option for key in deployed for option in ("-c", f"{key}={deployed[key]}")]
+    done = ops(*plan)
+    assert (done.status, done.out) == (0, "the keys are those that were deployed\n"), done.err
+    done = ops(*plan, "-c", "mode=lambda", "--json")
+    assert json.loads(done.out) == {"changes": ["mode: both -> lambda (removes the endpoint)"]}
+    done = ops(*plan, "-c", "mode=sagemaker", "-c", "instance_type=ml.c5.large")
+    assert done.out.splitlines() == [
+        "instance_type: the default -> ml.c5.large (replaces the endpoint by one of another name)",
+        "mode: both -> sagemaker (removes the function and its URL)",
+    ]
+    done = ops(*plan, "-c", "mode=sagemaker", "-c", "keep_url=true")
+    expected = ["keep_url: the default -> true", "mode: both -> sagemaker"]
+    assert done.out.splitlines() == expected
+    done = ops(*plan, "-c", "url_auth=off")
+    assert done.out == "url_auth: the default -> off (removes the function URL)\n"
+    done = ops(*plan, "-c", "mode=x")
+    assert (done.status, len(done.err.splitlines())) == (2, 1)
+    assert "mode='x': it must be one of" in done.err
+
+
+def test_a_stack_of_an_older_version_kept_no_keys(account: Any, ops: Callable[..., Any]) -> None:
+    account.deploy({"EndpointName": "e"})
+    done = ops("plan", "--deployed", "--stack", account.stack_name)
+    assert done.status == 2
+    assert "no output ContextKeys" in done.err
+    assert "`cdk diff`" in done.err
+
+
+def test_the_tools_and_the_app_agree(tmp_path: Path) -> None:
+    """They import nothing of each other, so the names that both have are compared here."""
+    subprocess.run(
+        [sys.executable, ROOT / "app.py"],
+        env={
+            **os.environ,
+            "PATH": process_environment()["PATH"],
+            "CDK_CONTEXT_JSON": json.dumps({"mode": "both", "sagemaker_type": "async"}),
+            "CDK_OUTDIR": str(tmp_path),
+        },
+        check=True,
+        capture_output=True,
+    )
+    template = json.loads((tmp_path / f"{STACK_NAME}.template.json").read_text())
+    read = {*sum(targets.OUTPUTS.values(), ()), targets.ASYNC_OUTPUT, plan.KEYS_OUTPUT, "ImageUri"}
+    assert read <= template["Outputs"].keys()
+    parameter = template["Parameters"]["BootstrapVersion"]["Default"]
+    assert parameter == account.BOOTSTRAP_PARAMETER.format(account.DEFAULT_QUALIFIER)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    asked = manifest["artifacts"][STACK_NAME]["properties"]
+    assert asked["bootstrapStackVersionSsmParameter"] == parameter
+    (rule,) = template["Rules"]["CheckBootstrapVersion"]["Assertions"]
+    assert f"version {account.BOOTSTRAP_VERSION} required" in rule["AssertDescription"]
+    assert (tmp_path / f"{STACK_NAME}.assets.json").is_file()

@@ -1,0 +1,148 @@
+"""The address policy is compared with IANA's registries, and no fetch dials a special address."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from security.fuzz.plan import fuzzed, saw
+from serving.core.allowlist import UriAllowlist
+from serving.core.errors import ServingError, StartError
+from serving.fetch.addresses import is_public
+from serving.fetch.client import Fetcher
+
+TESTS = 2
+ALLOWLIST = UriAllowlist.parse("example.com, *.example.com, s3://photos")
+
+# IANA's special-purpose addresses, and the ranges that embed an IPv4 address: none of them may be
+# dialled. Of IPv6 only 2000::/3 is assigned as global unicast.
+SPECIAL = """
+    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
+    192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24
+    224.0.0.0/4 240.0.0.0/4 ::/96 ::ffff:0:0/96 ::ffff:0:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64
+    ::/3 2001::/23 2001:db8::/32 2002::/16 3fff::/20 4000::/2 5f00::/16 8000::/1 fc00::/7 fe80::/10
+    fec0::/10 ff00::/8
+"""
+ORDINARY = """
+    1.0.0.0/8 8.0.0.0/8 52.0.0.0/8 93.184.0.0/16 172.32.0.0/11 192.169.0.0/16 223.0.0.0/8 2400::/12
+    2600::/12 2a00::/12 2c00::/16 2003::/16
+"""
+special_networks = [ip_network(text) for text in SPECIAL.split()]
+
+
+def within(networks: str) -> st.SearchStrategy[str]:
+    """Generate addresses of these networks, half of them the first or the last one."""
+    chosen = st.sampled_from([ip_network(text) for text in networks.split()])
+    return chosen.flatmap(
+        lambda net: st.sampled_from((net[0], net[-1])) | st.ip_addresses(network=net)
+    ).map(str)
+
+
+def is_special(address: str) -> bool:
+    return any(ip_address(address.partition("%")[0]) in network for network in special_networks)
+
+
+special, ordinary = within(SPECIAL), within(ORDINARY)
+anywhere = st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(str) | special | ordinary
+names = st.sampled_from(
+    "example.com EXAMPLE.com. a.example.com localhost xn--bcher-kva.example bücher.example 127.1 * "
+    "0x7f.1 2130706433 [::1] [::ffff:127.0.0.1] １２７.0.0.1 a..b . [fe80::1%25eth0] [::1 "  # noqa: RUF001
+    f"example.com\0.a exa\ud800mple.com example。com {'a' * 300}".split(" ")
+)
+literals = anywhere.map(lambda address: f"[{address}]" if ":" in address else address)
+spelt = st.builds(
+    "{}{}{}{}{}{}".format,
+    st.sampled_from(["http://"] * 6 + ["https://", "HTTP://", "http:", "s3://", "data:,", "//"]),
+    st.sampled_from([""] * 6 + ["user:secret@", "@", "a@b@"]),
+    literals | literals | names | st.text(st.characters(), max_size=8),
+    st.sampled_from([""] * 6 + [":80", ":0", ":", ":65536", ":-1", ":x", ":８０"]),  # noqa: RUF001
+    st.sampled_from(["", "/", "?", "#", "\\", "/\0", "/\ud800", "/ /", "/%"]),
+    st.just("") | st.text(st.characters(), max_size=8),
+)
+uris = spelt | spelt | spelt | st.text(st.characters(), max_size=40)
+
+
+@fuzzed("addresses", TESTS)
+@given(anywhere, ordinary)
+def test_special_addresses_are_not_public_and_ordinary_ones_are(any_one: str, known: str) -> None:
+    saw("addresses", [is_public(any_one)])
+    assert not (is_public(any_one) and is_special(any_one))
+    assert is_public(known)
+
+
+allowlists = st.lists(names | st.sampled_from(["*", "*.example.com", "s3://photos", "none"]))
+
+
+@fuzzed("addresses", TESTS)
+@given(
+    st.text(st.characters(), max_size=30) | allowlists.map(",".join),
+    names | anywhere | st.text(st.characters(), max_size=20),
+)
+def test_an_allowlist_is_refused_in_one_line_or_allows_only_what_it_names(
+    text: str, host: str
+) -> None:
+    try:
+        allowlist = UriAllowlist.parse(text)
+    except StartError as error:
+        saw("addresses", ["StartError"])
+        assert "\n" not in str(error)
+    else:
+        saw("addresses", ["a list"])
+        assert not allowlist.buckets & {"", "*", "Photos"}
+    name = host.lower().rstrip(".")
+    if ALLOWLIST.allows_host(host, 80):
+        assert name == "example.com" or name.endswith(".example.com")
+        assert name.isascii() and "\0" not in name
+    assert not UriAllowlist.parse("none").allows_host(host, 80)
+
+
+@contextmanager
+def nothing_to_reach(addresses: list[str]) -> Iterator[list[str]]:
+    """Resolve every name to these addresses, none of which answers; yield what is dialled."""
+    dialled: list[str] = []
+
+    def look_up(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        if not addresses:
+            raise socket.gaierror
+        families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses]
+        return [
+            (family, socket.SOCK_STREAM, 6, "", (address, port))
+            for family, address in zip(families, addresses)
+        ]
+
+    def connect(_self: socket.socket, address: Any) -> None:
+        dialled.append(str(address[0]))
+        raise ConnectionRefusedError(111, "refused")
+
+    with patch("socket.getaddrinfo", look_up), patch.object(socket.socket, "connect", connect):
+        yield dialled
+
+
+fetch = Fetcher(max_bytes=1000, timeout_seconds=10)
+narrow = Fetcher(max_bytes=1000, timeout_seconds=10, allowlist=ALLOWLIST)
+
+
+@fuzzed("fetcher")
+@given(uris, st.lists(anywhere, max_size=3), st.booleans())
+def test_no_uri_leads_to_a_special_address(uri: str, addresses: list[str], any_host: bool) -> None:
+    """Whatever its name resolves to, the result is bytes or an expected error."""
+    fetcher = fetch if any_host else narrow
+    if uri.lower().startswith("s3://photos/"):
+        return  # botocore dials by itself
+    with nothing_to_reach(addresses) as dialled:
+        try:
+            fetcher(uri)
+        except ServingError as error:
+            saw("fetcher", [error.status])
+            assert 400 <= error.status < 500
+            assert "secret" not in str(error)
+        else:
+            saw("fetcher", [200])
+            assert uri[:5].lower() == "data:"
+    assert not any(map(is_special, dialled)), dialled
+    assert set(dialled) <= set(addresses)

@@ -1,0 +1,208 @@
+"""No URI leads either face to an address that is not public.
+
+Both faces run in an isolated network where the test owns every address. A canary listens at each
+address and the kernel reports every connection attempt, so a hole is detected and harms nobody. A
+third server, with the guard switched off, proves that the canaries detect one.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
+from typing import NamedTuple
+from urllib.parse import quote
+
+import pytest
+
+from ops import local_servers
+from ops.local_servers import process_environment
+from security.hostile.network import PICTURES, PORTS, PUBLIC, Network, astray, inside
+from security.hostile.uris import HOSTILE, METADATA, zone
+
+JSON = {"Content-Type": "application/json"}
+SILENT = "silent.example"
+FETCH_SECONDS = 3
+REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class Answer(NamedTuple):
+    uri: str
+    status: int
+    code: str
+    message: str
+    dialled: Sequence[Sequence[str | int]]  # protocol, address, port
+
+
+@cache
+def answers() -> Mapping[str, list[list[Answer]]]:
+    """Return both faces' answers to each URI, by group. One network serves all tests."""
+    found = inside(ask, groups())
+    return {
+        name: [[Answer(*one) for one in pair] for pair in asked] for name, asked in found.items()
+    }
+
+
+def groups() -> dict[str, list[str]]:
+    hostile = [uri for uris in HOSTILE.values() for uri in uris]
+    # Only URIs that a Location header can hold and that name a host of their own.
+    locations = [uri for uri in hostile if re.fullmatch(r"[!-9;-~]+://[!-.0-~][!-~]{0,999}", uri)]
+    public = f"http://{PICTURES}/cat.png"
+    return {
+        "hostile": hostile,
+        "redirects": [
+            redirect(uri, REDIRECTS[i % len(REDIRECTS)]) for i, uri in enumerate(locations)
+        ],
+        "every status": [redirect(f"http://{METADATA}/", status) for status in REDIRECTS],
+        "public": [
+            public,
+            f"https://{PICTURES}/cat.png",
+            f"http://{PUBLIC[0]}/",
+            f"https://[{PUBLIC[1]}]:443/",
+            f"HTTP://user:password@{PICTURES.upper()}.:80/",
+            redirect(public),
+            redirect(f"https://{PICTURES}/cat.png"),
+            redirect(redirect(redirect(public))),
+        ],
+        "too far": [redirect(redirect(redirect(redirect(public))))],
+        "downgrade": [redirect(public, scheme="https")],
+        "another name's certificate": ["https://other.example/"],
+        "mixed": ["http://mixed.example/"] * 4,
+        "rebinding": ["http://rebinding.example/"] * 6,
+        "rebinding redirect": [redirect("http://rebinding.example/", host="rebinding.example")],
+        "silent name server": [f"http://{SILENT}/"],
+        "trickle": [f"http://{PICTURES}/trickle"],
+        "large": [f"http://{PICTURES}/large"],
+    }
+
+
+def redirect(uri: str, status: int = 302, host: str = PICTURES, scheme: str = "http") -> str:
+    return f"{scheme}://{host}/redirect?status={status}&to={quote(uri, safe='')}"
+
+
+def ask(uris: Mapping[str, list[str]]) -> dict[str, list[list[Answer]]]:
+    """Return both faces' answers and what each request dialled. Runs inside the network."""
+    with Network.up({**zone(), SILENT: None}) as network, ExitStack() as stack:
+        environment = {
+            **process_environment(),
+            **network.environment,
+            "WORKERS": "1",
+            "FETCH_TIMEOUT_SECONDS": str(FETCH_SECONDS),
+        }
+        unguarded = {**environment, "FETCH_PRIVATE_ADDRESSES": "1"}
+        both: list[local_servers.Face] = [
+            stack.enter_context(local_servers.http_process(environment)),
+            stack.enter_context(local_servers.lambda_process(environment)),
+        ]
+        hole = stack.enter_context(local_servers.http_process(unguarded))
+
+        def asked(face: local_servers.Face, uri: str) -> Answer:
+            body = json.dumps({"uri": uri}).encode()
+            reply = face.send("POST", "/invocations", JSON, body)
+            error = json.loads(reply.body).get("error", {})
+            message = error.get("message", "")[:300]
+            # No canary listens on the ports of the faces and of Lambda's runtime API.
+            dialled = [d for d in network.dialled() if d.address != "127.0.0.1" or d.port in PORTS]
+            return Answer(uri, reply.status, error.get("code", ""), message, dialled)
+
+        for face in both:  # the emulator starts its function with the first
+            asked(face, "data:,")
+        found = {name: [[asked(f, uri) for f in both] for uri in uris[name]] for name in uris}
+        found["guard off"] = [[asked(hole, uri)] for uri in uris["hostile"]]
+        return found
+
+
+def refused(pair: list[Answer]) -> bool:
+    refusals = ((400, "malformed_request"), (403, "uri_not_allowed"), (424, "uri_fetch_failed"))
+    return all((answer.status, answer.code) in refusals for answer in pair)
+
+
+def reached(pair: list[Answer]) -> set[tuple[str, str, int]]:
+    return astray(dial for answer in pair for dial in answer.dialled)
+
+
+def test_hostile_uris_reach_nothing() -> None:
+    pairs = answers()["hostile"]
+    assert len({pair[0].uri for pair in pairs}) >= 150
+    assert [pair for pair in pairs if not refused(pair)] == []
+    assert [pair for pair in pairs if pair[0][:4] != pair[1][:4]] == []  # both faces say the same
+    assert [pair for pair in pairs if pair[0].dialled or pair[1].dialled] == []
+    print(f"\n{len(pairs)} hostile URIs of {len(HOSTILE)} kinds, 2 faces: 0 reach a canary")
+
+
+def test_redirects_to_hostile_uris_are_refused() -> None:
+    pairs = answers()["redirects"] + answers()["every status"]
+    assert len(pairs) >= 150
+    assert [pair for pair in pairs if not refused(pair) or pair[0].status == 400] == []
+    assert [pair for pair in pairs if reached(pair)] == []
+    assert all(pair[0].dialled and pair[1].dialled for pair in pairs)  # they were redirected
+    print(f"\n{len(pairs)} redirects to them, 2 faces: 0 reach a canary")
+
+
+def test_canaries_are_reached_with_the_guard_off() -> None:
+    """Prove that the tests above would detect a hole."""
+    found = {pair[0].uri: pair[0] for pair in answers()["guard off"]}
+    assert not [answer for answer in found.values() if answer.status >= 500]
+    led = [answer for answer in found.values() if reached([answer])]
+    assert len(led) >= 150
+    assert len([answer for answer in led if answer.status == 200]) >= 100
+    ipv4 = ("127.0.0.1", METADATA, "169.254.170.2", "169.254.170.23", "10.0.0.1")
+    canaries = {f"http://{address}/latest/meta-data/": address for address in ipv4}
+    for address in ("::1", "fd00:ec2::254"):
+        canaries[f"http://[{address}]/latest/meta-data/"] = address
+    for uri in ("http://2130706433/", "http://0177.0.0.1/", "http://[::ffff:7f00:1]/"):
+        canaries[uri] = "127.0.0.1"
+    for uri, address in canaries.items():
+        assert found[uri].dialled == [["tcp", address, 80]]
+    print(f"\nWith the guard off, {len(led)} of the {len(found)} reach one")
+
+
+def test_public_addresses_are_reached() -> None:
+    """By name, by address and after redirects, over http and https."""
+    for pair in answers()["public"]:
+        assert [answer.status for answer in pair] == [200, 200], pair
+        assert all(answer.dialled for answer in pair)
+        assert not reached(pair)
+
+
+WEB, TLS = ["tcp", PUBLIC[0], 80], ["tcp", PUBLIC[0], 443]
+
+
+@pytest.mark.parametrize(
+    ("group", "status", "message", "dialled"),
+    [
+        ("too far", 424, "more than 3 redirects", [WEB] * 4),
+        ("downgrade", 403, "a redirect from https to http is not followed", [TLS]),
+        (
+            "another name's certificate",
+            424,
+            "TLS with other.example: CERTIFICATE_VERIFY_FAILED",
+            [TLS],
+        ),
+        ("rebinding redirect", 403, "rebinding.example is not a public address", [WEB]),
+        ("silent name server", 424, f"{SILENT} was not found in time", []),
+        ("trickle", 424, f"{PICTURES} did not answer in time", [WEB]),
+        ("large", 413, "", [WEB]),
+    ],
+)
+def test_other_fetches_are_refused(
+    group: str, status: int, message: str, dialled: list[Sequence[str | int]]
+) -> None:
+    for answer in answers()[group][0]:
+        assert answer.status == status
+        assert message in answer.message
+        assert answer.dialled == dialled
+
+
+def test_a_name_with_public_and_private_addresses_leads_to_no_private_one() -> None:
+    """In whichever order the resolver returns them."""
+    for pair in answers()["mixed"]:
+        assert all(answer.status in (200, 403) for answer in pair)
+        assert not reached(pair)
+
+
+def test_a_name_that_changes_its_address_after_the_check_leads_nowhere_else() -> None:
+    """Its address alternates between public and loopback; the checked address is dialled."""
+    pairs = answers()["rebinding"]
+    assert [answer.status for pair in pairs for answer in pair] == [200, 403] * 6
+    assert [pair for pair in pairs if reached(pair)] == []

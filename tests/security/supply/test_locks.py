@@ -1,0 +1,69 @@
+"""Every installed package is locked to the byte, and the audit sees all of them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from support.locks import ROOT, SETS, pins
+from support.programs import BIN, run
+
+SHARED = ("container/requirements.txt", "container/requirements-mxnet.txt")  # with .venv
+
+
+@pytest.mark.parametrize("path", SETS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_package_has_one_version_and_its_hashes(path: Path) -> None:
+    found = pins(path)
+    assert found
+    assert len({pin.name for pin in found}) == len(found)
+    assert [pin.name for pin in found if not pin.hashes] == []
+    lines = re.sub(r"\\\n|^ *#.*\n", "", path.read_text(), flags=re.MULTILINE).splitlines()
+    assert len(lines) == len(found), "something in the file is no pinned package"
+
+
+@pytest.mark.parametrize("path", SETS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_asked_for_is_what_is_locked(path: Path) -> None:
+    """A version that was raised in the .in file only would not be installed."""
+    locked = {pin.name: pin.version for pin in pins(path)}
+    wanted = re.compile(r"^([a-z0-9-]+)(?:\[\S+\])?==(\S+)", re.MULTILINE)
+    asked = wanted.findall(path.with_suffix(".in").read_text())
+    assert asked
+    assert {name: version for name, version in asked if locked.get(name) != version} == {}
+
+
+def test_one_environment_can_hold_what_it_is_told_to() -> None:
+    """`make test` installs four sets into .venv, one after the other."""
+    versions: dict[str, set[str]] = {}
+    for path in (*SHARED, "requirements.txt", "requirements-pip.txt", "requirements-dev.txt"):
+        for pin in pins(ROOT / path):
+            versions.setdefault(pin.name, set()).add(pin.version)
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+    developers = {pin.name for pin in pins(ROOT / "requirements-dev.txt")}
+    assert {pin.name for pin in pins(ROOT / "requirements.txt")} <= developers
+
+
+@pytest.mark.parametrize("name", ["container", "examples/iris"])
+def test_every_pin_that_the_image_serves_with_has_a_wheel_for_arm(
+    name: str, tmp_path: Path
+) -> None:
+    """The one lock is for both architectures: it lacks nothing there, and every hash is known."""
+    command = [f"{BIN}/uv", "pip", "install", "--dry-run", "--python-version", "3.11"]
+    command += ["--python-platform", "aarch64-manylinux_2_28", "--only-binary", ":all:"]
+    command += ["--require-hashes", "--target", str(tmp_path)]
+    done = run([*command, "--requirement", str(ROOT / name / "requirements.txt")])
+    assert done.returncode == 0, done.stderr
+    assert "Would install" in done.stderr
+
+
+def test_nothing_is_installed_unlocked() -> None:
+    """By the Makefile or in the image: without its hash, nothing gets in."""
+    makefile = (ROOT / "Makefile").read_text()
+    dockerfile = (ROOT / "container/Dockerfile").read_text().replace("\\\n", "")
+    recipes = re.findall(r"^\t@.* -r .*", makefile, re.MULTILINE)
+    assert recipes
+    assert [line for line in recipes if not re.search(r"\$\((LOCKED|HASHED)\)", line)] == []
+    assert re.search(r"^HASHED := .*--require-hashes", makefile, re.MULTILINE)
+    assert re.search(r"^LOCKED := .*\$\(HASHED\)", makefile, re.MULTILINE)
+    installs = re.findall(r"pip (?:--python \S+ )?install\b[^&;]*", dockerfile)
+    assert len(installs) == 5
+    assert [line for line in installs if "--require-hashes" not in line] == []

@@ -1,0 +1,127 @@
+"""Read the context: the defaults, names that are no key, and all mistakes at once."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from infra.config.context import ConfigError, read_config
+from infra.config.keys import MEANINGS, RULES, Config
+from ops.local_servers import ROOT
+from support.templates import MODEL_DATA, MODEL_ID, SUBNETS
+
+
+def refused(**context: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read_config({"mode": "lambda", **context})
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("given", [{}, {"mode": None}])
+def test_without_a_mode_one_line_says_what_to_choose_and_where(given: dict[str, Any]) -> None:
+    """A default would remove the other target of a stack that has both."""
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    for more in ({}, {"min_instances": "0", "lambda_timeout_seconds": "61"}):
+        with pytest.raises(ConfigError) as caught:
+            read_config({**context, **more, **given})
+        (line,) = str(caught.value).splitlines()
+        assert line.startswith("mode is missing: choose lambda, sagemaker or both, with `-c mode=")
+        assert '"mode": "lambda" in "context" of cdk.json' in line
+
+
+def test_only_what_differs_from_the_defaults_was_given() -> None:
+    keys = {
+        "mode": "both",
+        "model_data": MODEL_DATA,
+        "model_id": MODEL_ID,
+        "min_instances": "2",
+        "uri_allowlist": "s3://pictures,example.com",
+        "examiner": "false",
+    }
+    defaults = {"lambda_memory_mb": "1769", "url_auth": "iam"}
+    given = read_config({**keys, **defaults}).given
+    assert given == keys
+    assert read_config(given) == read_config(keys)
+
+
+def test_the_architecture_brings_a_default_instance_type_of_its_own() -> None:
+    config = read_config({"mode": "both", "architecture": "arm64"})
+    assert config.instance_type == "ml.c7g.large"
+    assert read_config(config.given) == config
+    named = {"architecture": "arm64", "instance_type": "ml.m8g.xlarge"}
+    assert read_config({"mode": "both", **named}).instance_type == "ml.m8g.xlarge"
+
+
+def test_each_default_obeys_its_own_rule() -> None:
+    config = Config(mode="lambda")
+    given = {name: value for name, value in asdict(config).items() if value not in (None, ())}
+    assert read_config({**given, "uri_allowlist": ["*"]}) == config
+
+
+def test_every_key_is_explained_and_a_reader_meets_five_first() -> None:
+    assert [name for group in MEANINGS.values() for name in group] == [*RULES]
+    assert len(MEANINGS["First"]) == 5
+
+
+def test_all_mistakes_are_reported_together_and_each_key_once() -> None:
+    """Those of single keys come first, then combinations, then names that are no key."""
+    lines = refused(
+        zzz="x",
+        mode="both",
+        Mode="both",
+        sagemaker_type="serverless",
+        subnet_ids=SUBNETS,
+        url_auth="none",
+        lambda_memory_mb="lots",
+        min_instances="",
+        stack_name="fine",
+        **{"a:b": "c"},
+    )
+    keys = ["lambda_memory_mb", "min_instances", "url_auth", "subnet_ids", "zzz", "Mode"]
+    assert [line.partition("=")[0] for line in lines] == keys
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("Mode", "mode"),
+        ("lambda-memory-mb", "lambda_memory_mb"),
+        ("lambdaMemoryMb", "lambda_memory_mb"),
+        ("min_instance", "min_instances"),
+        ("url_allowlist", "uri_allowlist"),
+    ],
+)
+def test_a_misspelt_key_gets_the_nearest(key: str, meant: str) -> None:
+    assert refused(**{key: "x"}) == [f"{key}='x': there is no such key; did you mean {meant}?"]
+
+
+@pytest.mark.parametrize("key", ["vpc_id", "availability_zones", "async_output", "region"])
+def test_a_needless_key_is_told_why(key: str) -> None:
+    (line,) = refused(**{key: "x"})
+    assert line.startswith(f"{key}='x': there is no such key; ")
+    assert "did you mean" not in line
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("x", "'x'"), (False, "'false'"), (["a"], "'[\"a\"]'"), (None, "'null'")]
+)
+def test_any_other_key_is_told_where_all_are_listed(given: object, said: str) -> None:
+    told = f"zzz={said}: there is no such key; docs/05-deployment.md lists all"
+    assert refused(zzz=given) == [told]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "aws:cdk:enable-path-metadata",
+        "@aws-cdk/aws-iam:minimizePolicies",
+        "vpc-provider:account=123456789012:region=eu-west-1",
+        # The CDK's CLI writes these beside cdk.json: `cdk acknowledge`, `cdk cli-telemetry`.
+        "acknowledged-issue-numbers",
+        "cli-telemetry",
+    ],
+)
+def test_the_cdks_own_keys_are_left_alone(key: str) -> None:
+    for given in ("x", True, [1], None):
+        assert read_config({key: given, "mode": "both"}) == Config(mode="both")

@@ -1,0 +1,151 @@
+"""A function that forwards: what it is told, what it may do, and what outlives what."""
+
+from typing import Any
+
+import pytest
+
+from support.templates import GROUPS, SUBNETS, allows, canonical
+
+FUNCTION, ENDPOINT = "AWS::Lambda::Function", "AWS::SageMaker::Endpoint"
+ALIAS, URL = "AWS::Lambda::Alias", "AWS::Lambda::Url"
+VARIABLES = ("FORWARD_ENDPOINT", "FORWARD_PERCENT", "FORWARD_SPILL")
+MOVE: list[dict[str, str]] = [
+    {"mode": "lambda"},
+    {"mode": "both"},
+    {"mode": "both", "sagemaker_percent": "10"},
+    {"mode": "both", "sagemaker_percent": "100"},
+    {"mode": "both", "sagemaker_percent": "100", "spill": "true"},
+    {"mode": "sagemaker", "keep_url": "true"},
+    {"mode": "sagemaker", "keep_url": "true", "spill": "true"},
+    {"mode": "sagemaker", "keep_url": "true", "sagemaker_type": "serverless"},
+]
+FORWARDING = MOVE[2:]
+
+
+def told(stack: Any) -> dict[str, str]:
+    variables = stack.only(FUNCTION)[1]["Environment"]["Variables"]
+    return {name: variables[name] for name in VARIABLES if name in variables}
+
+
+@pytest.mark.parametrize(
+    ("keys", "percent", "spill", "memory_mb"),
+    [
+        ({"sagemaker_percent": "1"}, "1", None, 1769),
+        ({"sagemaker_percent": "100"}, "100", None, 512),
+        ({"sagemaker_percent": "100", "spill": "true"}, "100", "1", 1769),
+        ({"mode": "sagemaker", "keep_url": "true"}, "100", None, 512),
+        ({"mode": "sagemaker", "keep_url": "true", "lambda_memory_mb": "3008"}, "100", None, 512),
+        ({"mode": "sagemaker", "keep_url": "true", "spill": "true"}, "100", "1", 1769),
+        ({"mode": "sagemaker", "keep_url": "true", "sagemaker_percent": "1"}, "100", None, 512),
+    ],
+)
+def test_what_the_function_is_told(
+    synthesize: Any, keys: dict[str, str], percent: str, spill: str | None, memory_mb: int
+) -> None:
+    stack = synthesize(**{"mode": "both", **keys})
+    name = stack.only(ENDPOINT)[1]["EndpointName"]
+    expected = {"FORWARD_ENDPOINT": name, "FORWARD_PERCENT": percent}
+    assert told(stack) == (expected | {"FORWARD_SPILL": spill} if spill else expected)
+    assert stack.only(FUNCTION)[1]["MemorySize"] == memory_mb
+    assert not {*VARIABLES} & stack.environments()["AWS::SageMaker::Model"].keys()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"mode": "lambda", "sagemaker_percent": "10", "keep_url": "true", "spill": "true"},
+        {"mode": "both", "keep_url": "true", "spill": "true"},
+        {"mode": "both", "sagemaker_type": "async"},
+    ],
+)
+def test_what_a_mode_leaves_out_forwards_nothing(synthesize: Any, keys: dict[str, str]) -> None:
+    stack = synthesize(**keys)
+    assert told(stack) == {}
+    assert "sagemaker:InvokeEndpoint" not in str(stack.statements("lambda"))
+
+
+@pytest.mark.parametrize("seconds", ["1", "30", "60"])
+def test_the_function_outlasts_the_endpoint_and_then_has_its_own_time(
+    synthesize: Any, seconds: str
+) -> None:
+    """A real-time call ends after 60 s. `test_combinations` holds the function's own to that."""
+    for keys in ({}, {"sagemaker_percent": "10"}):
+        stack = synthesize(mode="both", lambda_timeout_seconds=seconds, **keys)
+        timeout = stack.only(FUNCTION)[1]["Timeout"]
+        assert timeout == int(seconds) + (60 if keys else 0)
+        slow = [
+            alarm["Threshold"]
+            for alarm in stack.gates(ALIAS).values()
+            if alarm.get("MetricName") == "Duration"
+        ]
+        assert slow == [timeout * 1000 / 2]
+        examiner = stack.resources(FUNCTION, of_examiner=True).values()
+        # The examiner waits for one call so long.
+        assert all(timeout <= 120 < e["Properties"]["Timeout"] for e in examiner)
+
+
+@pytest.mark.parametrize("keys", FORWARDING, ids=str)
+def test_it_may_invoke_the_one_endpoint_and_waits_for_both(
+    synthesize: Any, keys: dict[str, str]
+) -> None:
+    stack = synthesize(**keys)
+    granted = stack.statements("lambda")
+    arn = "arn:${AWS::Partition}:sagemaker:${AWS::Region}:${AWS::AccountId}:endpoint/"
+    assert allows(granted, "sagemaker:InvokeEndpoint", arn + told(stack)["FORWARD_ENDPOINT"])
+    assert not allows(granted, "sagemaker:InvokeEndpoint", arn + "another")
+    assert {s["Action"] for s in granted if "sagemaker" in str(s)} == {"sagemaker:InvokeEndpoint"}
+    [endpoint] = stack.resources(ENDPOINT)
+    [policy] = [
+        n
+        for n, p in stack.resources("AWS::IAM::Policy").items()
+        if "Forwards" in n and "InvokeEndpoint" in str(p)
+    ]
+    # What waits for it is removed before it, by a rollback and by `cdk destroy`.
+    for kind in (FUNCTION, "AWS::Lambda::Version", ALIAS, URL):
+        assert {endpoint, policy} <= stack.before(stack.only(kind)[0])
+
+
+def test_function_alias_and_url_stay_from_the_first_call_to_the_last(synthesize: Any) -> None:
+    """One address: what has another logical id would be made anew, under another name."""
+    stacks = [synthesize(**keys) for keys in MOVE]
+    for kind in (FUNCTION, ALIAS, URL, "AWS::Logs::LogGroup"):
+        kept = [{*stack.resources(kind)} for stack in stacks]
+        assert kept[0]
+        assert all(kept[0] <= each for each in kept)
+    for kind in (ALIAS, URL):
+        kept = [dict(stack.only(kind)[1], FunctionVersion=None) for stack in stacks]
+        assert all(each == kept[0] for each in kept)
+
+
+def test_the_last_step_of_the_move_changes_no_call(synthesize: Any) -> None:
+    """From both with 100 to keep_url: the same function, so that nothing shifts."""
+    before, after = synthesize(**MOVE[3]), synthesize(**MOVE[5])
+    for kind in (FUNCTION, "AWS::Lambda::Version", ALIAS, URL, ENDPOINT):
+        assert before.only(kind) == after.only(kind)
+
+
+def test_another_endpoint_is_there_before_the_function_forwards_to_it(synthesize: Any) -> None:
+    """The old one and its permission go last, as all does that a template no longer has."""
+    one, other = synthesize(**MOVE[5]), synthesize(**MOVE[7])
+    names = [stack.only(ENDPOINT)[1]["EndpointName"] for stack in (one, other)]
+    assert [told(stack)["FORWARD_ENDPOINT"] for stack in (one, other)] == names
+    assert names[0] != names[1]
+    before, after = (
+        {name for name in stack.resources("AWS::IAM::Policy") if "Forwards" in name}
+        for stack in (one, other)
+    )
+    assert len(before) == len(after) == 2  # to invoke it, and to see its alarms
+    assert not before & after
+
+
+def test_it_forwards_out_of_a_vpc_and_to_an_isolated_endpoint(synthesize: Any) -> None:
+    """SageMaker's runtime is reached as any other host: by a NAT gateway or an endpoint of it."""
+    in_vpc = synthesize(**MOVE[2], subnet_ids=SUBNETS, security_group_ids=GROUPS)
+    assert in_vpc.only(FUNCTION)[1]["VpcConfig"]["SubnetIds"] == SUBNETS.split(",")
+    assert told(in_vpc)["FORWARD_PERCENT"] == "10"
+    isolated = synthesize(**MOVE[2], network_isolation="true")
+    assert told(isolated)["FORWARD_PERCENT"] == "10"
+    assert isolated.only(FUNCTION)[1]["Environment"]["Variables"]["URI_ALLOWLIST"] == "none"
+    outputs = synthesize(**MOVE[5]).outputs
+    assert {"FunctionUrl", "EndpointName", "InvokeUrl", "InvokeEndpoint"} <= outputs.keys()
+    assert canonical(outputs["FunctionUrl"]["Value"]).endswith(".FunctionUrl}")

@@ -1,0 +1,195 @@
+"""What each alarm watches that people hear of, and who hears of them."""
+
+from typing import Any
+
+import pytest
+
+from support.templates import canonical, evaluate, listed, metrics
+
+ALARM = "AWS::CloudWatch::Alarm"
+ENDPOINT = "AWS::SageMaker::Endpoint"
+
+
+def watching(stack: Any, *names: str) -> dict[str, Any]:
+    """The properties of the one alarm for people that watches just these metrics."""
+    (found,) = (
+        alarm["Properties"]
+        for alarm in stack.resources(ALARM).values()
+        if metrics(alarm["Properties"]).keys() == {*names} and not is_gate(alarm["Properties"])
+    )
+    return dict(found)
+
+
+def is_gate(alarm: dict[str, Any]) -> bool:
+    """Whether it watches just what is new: of no interest but to an update."""
+    return any(
+        metric["dimensions"].keys() & {"ExecutedVersion", "EndpointConfigName", "version"}
+        for metric in metrics(alarm).values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "calls"), [("Errors", "Invocations"), ("Url5xxCount", "UrlRequestCount")]
+)
+def test_the_share_of_a_functions_calls_that_fail(both: Any, fault: str, calls: str) -> None:
+    """A fault through the URL is a count of its own: Lambda's Errors do not hold it."""
+    alarm = watching(both, fault, calls)
+    function, _ = both.only("AWS::Lambda::Function")
+    dimensions = {"FunctionName": f"${{{function}}}"}
+    if fault == "Errors":  # of the alias, which is what is called; it has the function's one URL
+        dimensions["Resource"] = f"${{{function}}}:live"
+    for metric in metrics(alarm).values():
+        assert metric == {
+            "namespace": "AWS/Lambda",
+            "dimensions": dimensions,
+            "statistic": "Sum",
+            "period": 60,
+        }
+    names = {
+        query["Id"]: query["MetricStat"]["Metric"]["MetricName"]
+        for query in alarm["Metrics"]
+        if "MetricStat" in query
+    }
+    (expression,) = (query for query in alarm["Metrics"] if "Expression" in query)
+    assert [q["Id"] for q in alarm["Metrics"] if q["ReturnData"]] == [expression["Id"]]
+    counts = {fault: 3, calls: 200}
+    share = evaluate(
+        expression["Expression"], **{name: counts[metric] for name, metric in names.items()}
+    )
+    assert share == pytest.approx(1.5)
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    # A tenth of the traffic at a version that always fails rings; one stray fault in 100 does not.
+    assert 1 <= alarm["Threshold"] < 10
+
+
+def test_throttles_and_a_functions_slowest_calls(both: Any, synthesize: Any) -> None:
+    function, _ = both.only("AWS::Lambda::Function")
+    dimensions = {"FunctionName": f"${{{function}}}", "Resource": f"${{{function}}}:live"}
+    throttles = watching(both, "Throttles")
+    assert metrics(throttles)["Throttles"]["dimensions"] == dimensions
+    assert metrics(throttles)["Throttles"]["statistic"] == "Sum"
+    assert throttles["Threshold"] == 0
+    patient = synthesize(mode="lambda", lambda_timeout_seconds="60")
+    for stack, timeout in ((both, 30), (patient, 60)):
+        slow = watching(stack, "Duration")
+        assert metrics(slow)["Duration"]["dimensions"] == dimensions
+        assert metrics(slow)["Duration"]["statistic"] == "p99"
+        assert timeout * 100 < slow["Threshold"] < timeout * 1000  # ms
+
+
+@pytest.mark.parametrize(
+    ("name", "limit_seconds"), [("both", 60), ("serverless", 60), ("async", 15 * 60)]
+)
+def test_an_endpoints_faults_and_slowest_calls(
+    configured: Any, name: str, limit_seconds: int
+) -> None:
+    stack = configured(name)
+    endpoint = stack.only(ENDPOINT)[1]["EndpointName"]
+    dimensions = {"EndpointName": endpoint, "VariantName": "AllTraffic"}
+    faults = watching(stack, "Invocation5XXErrors")
+    assert metrics(faults)["Invocation5XXErrors"] == {
+        "namespace": "AWS/SageMaker",
+        "dimensions": dimensions,
+        "statistic": "Average",  # 1 for a call that failed, else 0: a share
+        "period": 60,
+    }
+    assert 0.01 <= faults["Threshold"] < 0.1
+    slow = watching(stack, "ModelLatency")
+    assert metrics(slow)["ModelLatency"]["dimensions"] == dimensions
+    assert metrics(slow)["ModelLatency"]["statistic"] == "p99"
+    assert limit_seconds * 100_000 < slow["Threshold"] < limit_seconds * 1_000_000  # µs
+
+
+LOST = ("RequestDownloadFailures", "ResponseUploadFailures", "ExpiredRequests")
+
+
+@pytest.mark.parametrize("name", ["async", "async_from_none"])
+def test_requests_and_answers_that_are_lost_on_their_way(configured: Any, name: str) -> None:
+    """None of them reaches the container, so none is a 5xx."""
+    stack = configured(name)
+    alarm = watching(stack, *LOST)
+    endpoint = stack.only(ENDPOINT)[1]["EndpointName"]
+    for metric in metrics(alarm).values():
+        assert metric["dimensions"] == {"EndpointName": endpoint, "VariantName": "AllTraffic"}
+        assert (metric["statistic"], metric["namespace"]) == ("Sum", "AWS/SageMaker")
+    (expression,) = (query["Expression"] for query in alarm["Metrics"] if "Expression" in query)
+    ids = [query["Id"] for query in alarm["Metrics"] if "MetricStat" in query]
+    for lost in ids:
+        values = dict.fromkeys(ids, 0.0)
+        assert evaluate(expression, **values) <= alarm["Threshold"]
+        assert evaluate(expression, **{**values, lost: 1}) > alarm["Threshold"]
+
+
+def test_only_an_asynchronous_endpoint_can_lose_them(both: Any) -> None:
+    assert not any(name in str(both.template) for name in LOST)
+
+
+@pytest.mark.parametrize("name", ["sagemaker", "async", "fleet", "fixed", "everything"])
+def test_no_healthy_capacity(configured: Any, name: str) -> None:
+    stack = configured(name)
+    alarm = watching(stack, "CPUUtilization")
+    metric = metrics(alarm)["CPUUtilization"]
+    assert metric["namespace"] == "/aws/sagemaker/Endpoints"
+    assert metric["dimensions"] == {
+        "EndpointName": stack.only(ENDPOINT)[1]["EndpointName"],
+        "VariantName": "AllTraffic",
+    }
+    assert metric["statistic"] == "SampleCount"  # each instance reports once a minute
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+    assert alarm["TreatMissingData"] == "breaching"  # none reports
+    (alarm_id,) = (i for i, a in stack.resources(ALARM).items() if a["Properties"] == alarm)
+    assert ENDPOINT in stack.waits_for(alarm_id)  # it would ring until then
+
+
+@pytest.mark.parametrize("name", ["serverless", "async_from_none"])
+def test_no_instance_is_missed_where_none_is_promised(configured: Any, name: str) -> None:
+    watched = configured(name).resources(ALARM).values()
+    assert not [a for a in watched if "CPUUtilization" in metrics(a["Properties"])]
+
+
+def test_an_alarm_says_what_it_means_and_bears_a_minute_without_calls(every: Any) -> None:
+    for alarm in every.resources(ALARM).values():
+        assert alarm["Properties"]["AlarmDescription"]
+        if "CPUUtilization" not in metrics(alarm["Properties"]):
+            assert alarm["Properties"]["TreatMissingData"] in ("notBreaching", "missing")
+
+
+def test_without_an_address_nobody_is_told(both: Any) -> None:
+    assert not both.resources("AWS::SNS::Subscription")
+    for alarm in both.resources(ALARM).values():
+        assert not alarm["Properties"].keys() & {"AlarmActions", "OKActions"}
+
+
+@pytest.mark.parametrize("name", ["async", "async_from_none", "shared", "everything"])
+def test_alarm_email_hears_of_every_alarm_and_of_its_end(configured: Any, name: str) -> None:
+    stack = configured(name)
+    _, subscription = stack.only("AWS::SNS::Subscription")
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "team@example.com")
+    topic = subscription["TopicArn"]
+    for alarm in (alarm["Properties"] for alarm in stack.resources(ALARM).values()):
+        if is_gate(alarm):  # beside an alarm of the same calls that does tell
+            assert not alarm.keys() & {"AlarmActions", "OKActions"}
+            of_the_log = metrics(alarm).keys() & {"Faults", "NewSpilled"}
+            beside = ("Url5xxCount", "UrlRequestCount") if of_the_log else metrics(alarm)
+            assert watching(stack, *beside)["AlarmActions"] == [topic]
+        elif metrics(alarm).keys() != {"HasBacklogWithoutCapacity"}:
+            assert alarm["AlarmActions"] == [topic]
+            assert alarm["OKActions"] == [topic]
+    # A policy of ours takes the place of AWS's default, which would let alarms publish.
+    (policy,) = (
+        policy["Properties"]["PolicyDocument"]["Statement"]
+        for policy in stack.resources("AWS::SNS::TopicPolicy").values()
+        if policy["Properties"]["Topics"] == [topic]
+    )
+    (allowed,) = (statement for statement in policy if statement["Effect"] == "Allow")
+    assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allowed["Action"] == "sns:Publish"
+    assert allowed["Resource"] == topic
+    ((_, condition),) = allowed["Condition"].items()
+    sources = {canonical(source) for source in listed(condition["aws:SourceArn"])}
+    telling = {
+        f"${{{name}.Arn}}"
+        for name, alarm in stack.template["Resources"].items()
+        if topic in alarm.get("Properties", {}).get("AlarmActions", [])
+    }
+    assert sources == telling

@@ -1,0 +1,198 @@
+"""One dashboard: both targets side by side, and what 1,000 calls cost at each."""
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from infra.monitoring.running_cost import PRICES
+from support.templates import canonical, evaluate
+
+LISTED = json.loads(PRICES.read_text())["regions"]["us-east-1"]
+CALL = LISTED["lambda"]["usd_per_million_requests"] / 1e6
+SUBJECTS = ["traffic", "latency", "faults", "cold starts", "capacity", "cost"]
+
+
+def widgets(stack: Any) -> list[dict[str, Any]]:
+    body = canonical(stack.only("AWS::CloudWatch::Dashboard")[1]["DashboardBody"])
+    return list(json.loads(body)["widgets"])
+
+
+def rows(stack: Any) -> list[list[dict[str, Any]]]:
+    """The dashboard as it is seen: from the top, each row from the left."""
+    found = defaultdict(list)
+    for widget in sorted(widgets(stack), key=lambda widget: widget["x"]):
+        found[widget["y"]].append(widget)
+    return [found[y] for y in sorted(found)]
+
+
+def shown(widget: dict[str, Any]) -> set[tuple[str, str, str]]:
+    """Namespace, metric and statistic of each line of a graph."""
+    return {
+        (metric[0], metric[1], metric[-1].get("stat", "Average"))
+        for metric in widget["properties"].get("metrics", [])
+        if isinstance(metric[0], str)
+    }
+
+
+def targets(stack: Any) -> list[str]:
+    kinds = (("Lambda", "AWS::Lambda::Function"), ("SageMaker", "AWS::SageMaker::Endpoint"))
+    return [title for title, kind in kinds if stack.resources(kind)]
+
+
+def test_each_row_is_one_subject_of_each_target(every: Any) -> None:
+    forwards = "$.forwardMilliseconds" in str(every.template)
+    assert len(rows(every)) == len(SUBJECTS) + forwards
+    width = 24 // 2
+    for row in rows(every):
+        assert [widget["x"] for widget in row] == [width * i for i in range(len(targets(every)))]
+        assert all(widget["width"] == width for widget in row)
+        for widget, target in zip(row, targets(every)):
+            if widget["type"] == "metric":
+                assert widget["properties"]["title"].startswith(f"{target}: ")
+                assert widget["properties"]["region"] == "${AWS::Region}"
+            else:
+                assert widget["properties"]["markdown"]  # says why there is nothing to draw
+
+
+@pytest.mark.parametrize("name", ["shared", "doorman"])
+def test_who_answers_and_how_long_a_call_waits(configured: Any, name: str) -> None:
+    """The first row, while calls are forwarded."""
+    (answered, waited), *_ = rows(configured(name))
+    namespace = "DualInferenceStack"
+    assert shown(waited) == {(namespace, "Forwarded", p) for p in ("p50", "p99")}
+    counted = {(namespace, "Forwarded", "SampleCount"), (namespace, "Spilled", "Sum")}
+    assert shown(answered) == {("AWS/Lambda", "Invocations", "Sum"), *counted}
+    lines = [line[0] for line in answered["properties"]["metrics"] if len(line) == 1]
+    shares = [evaluate(line["expression"], calls=200, forwarded=20, spilled=3) for line in lines]
+    assert shares == [10, 1.5]
+
+
+def test_what_the_functions_column_shows(both: Any) -> None:
+    traffic, latency, faults, starts, capacity, _ = (shown(row[0]) for row in rows(both))
+    assert traffic == {("AWS/Lambda", "Invocations", "Sum")}
+    assert latency == {("AWS/Lambda", "Duration", p) for p in ("p50", "p99")}
+    counts = ("Errors", "Url5xxCount", "Throttles")
+    assert faults == {("AWS/Lambda", name, "Sum") for name in counts}
+    assert starts == {("DualInferenceStack", "ColdStarts", "SampleCount")}
+    assert capacity == {("AWS/Lambda", "ConcurrentExecutions", "Maximum")}
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"), [("both", "Invocations"), ("async", "InvocationsProcessed")]
+)
+def test_what_an_endpoints_column_shows(configured: Any, name: str, calls: str) -> None:
+    """AWS does not publish Invocations of an asynchronous endpoint."""
+    column = [row[1] for row in rows(configured(name))]
+    traffic, latency, faults, starts, capacity, _ = (shown(widget) for widget in column)
+    examined = {("DualInferenceStack", "Examined", "Sum")} if name == "both" else set()
+    assert traffic == {("AWS/SageMaker", calls, "Sum"), *examined}
+    if examined:
+        expressions = [line[0] for line in column[0]["properties"]["metrics"] if len(line) == 1]
+        assert [each["expression"] for each in expressions] == ["every - FILL(examined, 0)"]
+    assert latency == {("AWS/SageMaker", "ModelLatency", p) for p in ("p50", "p99")}
+    assert faults == {("AWS/SageMaker", "Invocation5XXErrors", "Sum")}
+    assert not starts
+    assert "no cold starts" in column[3]["properties"]["markdown"]
+    assert capacity == {("/aws/sagemaker/Endpoints", "CPUUtilization", "SampleCount")}
+
+
+def test_what_a_serverless_endpoints_column_shows(configured: Any) -> None:
+    column = [shown(row[1]) for row in rows(configured("serverless"))]
+    assert column[3] == {("AWS/SageMaker", "ModelSetupTime", "SampleCount")}
+    assert column[4] == {("AWS/SageMaker", "ServerlessConcurrentExecutionsUtilization", "Maximum")}
+
+
+@pytest.mark.parametrize("stack_name", ["DualInferenceStack", "cats"])
+def test_cold_starts_are_counted_from_the_functions_own_log(
+    synthesize: Any, stack_name: str
+) -> None:
+    """Lambda has no metric of them; two stacks do not count into one."""
+    stack = synthesize(mode="lambda", stack_name=stack_name)
+    _, function = stack.only("AWS::Lambda::Function")
+    [counted] = [
+        resource["Properties"]
+        for name, resource in stack.resources("AWS::Logs::MetricFilter").items()
+        if "ColdStarts" in name
+    ]
+    assert counted["LogGroupName"] == function["LoggingConfig"]["LogGroup"]
+    # Only the report of a first invocation has it.
+    assert "$.record.metrics.initDurationMs" in counted["FilterPattern"]
+    (transformation,) = counted["MetricTransformations"]
+    assert transformation["MetricValue"] == "$.record.metrics.initDurationMs"
+    name = (stack_name, transformation["MetricName"], "SampleCount")
+    assert transformation["MetricNamespace"] == stack_name
+    assert name in shown(rows(stack)[3][0])
+
+
+def cost(stack: Any, target: str, date: str = "2026-09-27", **measured: float) -> float:
+    """US dollars of 1,000 calls, by the dashboard's own expression.
+
+    `measured` are the metrics of a quarter of an hour, by the name that AWS publishes them under.
+    """
+    (widget,) = (
+        widget
+        for widget in widgets(stack)
+        if widget["properties"].get("title") == f"{target}: running cost"
+    )
+    (expression,) = (metric[0] for metric in widget["properties"]["metrics"] if len(metric) == 1)
+    assert "USD per 1,000 calls without data" in expression["label"]
+    assert expression["label"].endswith(f"list prices of us-east-1, {date}")
+    values = {"PERIOD": 900.0}
+    for metric in widget["properties"]["metrics"]:
+        if len(metric) > 1:
+            assert metric[-1]["visible"] is False
+            assert metric[-1]["period"] == expression["period"] == 900
+            statistic = metric[-1].get("stat", "Average")
+            values[metric[-1]["id"]] = measured[f"{metric[1]}_{statistic}"]
+    return evaluate(expression["expression"], **values)
+
+
+def test_the_cost_of_a_function(synthesize: Any) -> None:
+    prices = LISTED["lambda"]
+    stack = synthesize(mode="lambda", lambda_memory_mb="2048")
+    # 2 GB for 0.1 s, and the request; $0.0035 per 1,000 at 2026's prices.
+    expected = 1000 * (2 * 0.1 * prices["usd_per_million_gb_seconds"] / 1e6 + CALL)
+    for calls in (1, 100_000):
+        for starts in (0, 3):  # of 2 s each, which are billed since August 2025
+            measured = {"Duration_Average": 100, "Invocations_Sum": calls}
+            actual = cost(stack, "Lambda", ColdStarts_Sum=starts * 2000, **measured)
+            init = 1000 * starts * 2 * 2 * prices["usd_per_million_gb_seconds"] / 1e6 / calls
+            assert actual == pytest.approx(expected + init, rel=1e-4)
+    warm = synthesize(mode="lambda", lambda_memory_mb="2048", lambda_provisioned_concurrency="3")
+    # As much for a call, at another price; and 3 executions of 2 GB for 900 s, over 300 calls.
+    kept = 3 * 2 * 900 * prices["kept_usd_per_million_gb_seconds"] / 1e6 / 300
+    used = 2 * 0.1 * prices["kept_duration_usd_per_million_gb_seconds"] / 1e6 + CALL
+    actual = cost(warm, "Lambda", Duration_Average=100, Invocations_Sum=300, ColdStarts_Sum=0)
+    assert actual == pytest.approx(1000 * (kept + used), rel=1e-4)
+
+
+def test_the_cost_of_a_function_on_arm(synthesize: Any) -> None:
+    stack = synthesize(mode="lambda", architecture="arm64", lambda_memory_mb="2048")
+    measured = {"Duration_Average": 100, "Invocations_Sum": 300, "ColdStarts_Sum": 0}
+    expected = 1000 * (2 * 0.1 * 13.3334 / 1e6 + CALL)
+    actual = cost(stack, "Lambda", LISTED["lambda_arm64"]["date"], **measured)
+    assert actual == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("calls", ["Invocations", "InvocationsProcessed"])
+def test_the_cost_of_instances(configured: Any, calls: str) -> None:
+    stack = configured("sagemaker" if calls == "Invocations" else "async")
+    # Two instances for a quarter of an hour, each with 15 reports, over 600 calls.
+    expected = 1000 * 2 * LISTED["instances"]["usd_per_hour"]["ml.m5.large"] / 4 / 600
+    measured = {"CPUUtilization_SampleCount": 30, f"{calls}_Sum": 600}
+    assert cost(stack, "SageMaker", **measured) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_cost_of_a_serverless_endpoint(configured: Any) -> None:
+    # 3 GB for 0.1 s.
+    expected = 1000 * 3 * 0.1 * LISTED["serverless"]["usd_per_million_gb_seconds"] / 1e6
+    actual = cost(configured("serverless"), "SageMaker", ModelLatency_Average=100_000)
+    assert actual == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_instance_without_a_known_price_has_no_cost(synthesize: Any) -> None:
+    stack = synthesize(mode="sagemaker", instance_type="ml.g6.2xlarge")
+    (note,) = rows(stack)[-1]
+    assert "has no price" in note["properties"]["markdown"]

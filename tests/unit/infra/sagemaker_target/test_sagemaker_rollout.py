@@ -1,0 +1,103 @@
+"""The endpoint moves to a new config beside the old fleet, and back on alarm."""
+
+from typing import Any
+
+import pytest
+
+ENDPOINT = "AWS::SageMaker::Endpoint"
+WITH_INSTANCES = ["sagemaker", "async", "async_from_none", "fleet", "fixed", "everything"]
+SMALL, GPU = "ml.m5.large", "ml.g5.xlarge"
+
+
+def policy(stack: Any) -> dict[str, Any]:
+    deployment = stack.only(ENDPOINT)[1]["DeploymentConfig"]
+    return dict(deployment["BlueGreenUpdatePolicy"])
+
+
+@pytest.mark.parametrize("name", WITH_INSTANCES)
+def test_from_two_instances_on_one_goes_first(configured: Any, name: str) -> None:
+    routing = policy(configured(name))["TrafficRoutingConfiguration"]
+    several = name in ("fleet", "fixed")
+    assert routing["Type"] == ("CANARY" if several else "ALL_AT_ONCE")
+    # AWS takes at most half of the fleet.
+    one = {"Type": "INSTANCE_COUNT", "Value": 1}
+    assert routing.get("CanarySize") == (one if several else None)
+
+
+@pytest.mark.parametrize("name", WITH_INSTANCES)
+def test_the_new_fleet_is_watched_for_longer_than_an_alarm_needs(
+    configured: Any, name: str
+) -> None:
+    stack = configured(name)
+    bake = policy(stack)["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"]
+    # Where all traffic moves at once, this is the wait that the old fleet is there to go back to.
+    kept = policy(stack)["TerminationWaitInSeconds"]
+    alarms = stack.gates(ENDPOINT).values()
+    assert alarms
+    for alarm in alarms:
+        assert alarm["Period"] * alarm["EvaluationPeriods"] < min(bake, kept)
+    assert kept <= 3600
+    # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_BlueGreenUpdatePolicy.html
+    assert 600 <= policy(stack)["MaximumExecutionTimeoutInSeconds"] <= 28800
+    # The role sees the alarms, which stop an update.
+    (statement,) = (
+        statement
+        for statement in stack.statements("sagemaker")
+        if statement["Action"] == "cloudwatch:DescribeAlarms"
+    )
+    seen = {resource["Fn::GetAtt"][0] for resource in statement["Resource"]}
+    assert seen == stack.gates(ENDPOINT).keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("sagemaker", True),
+        ("fleet", True),
+        ("async", True),
+        ("async_from_none", False),  # of none there would be no new instance to watch
+        ("fixed", False),
+    ],
+)
+def test_only_a_fleet_that_scales_keeps_its_size(configured: Any, name: str, kept: bool) -> None:
+    """Of one that is fixed, min_instances could not be changed."""
+    assert configured(name).only(ENDPOINT)[1]["RetainAllVariantProperties"] is kept
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "fewest", "most", "batch"),
+    [
+        (SMALL, 2, 2, None),
+        (SMALL, 3, 3, 1),
+        (SMALL, 3, 20, 1),
+        (SMALL, 3, 21, None),  # of 21, one instance would be less than 5 %, and two of 3 too many
+        (SMALL, 4, 21, 2),
+        (SMALL, 100, 100, 5),
+        (GPU, 1, 2, None),  # half of one is none
+        (GPU, 2, 2, 1),
+    ],
+)
+def test_a_large_fleet_and_gpus_are_replaced_in_batches(
+    synthesize: Any, instance_type: str, fewest: int, most: int, batch: int | None
+) -> None:
+    """Blue/green would need twice the instances."""
+    keys = {"instance_type": instance_type, "min_instances": fewest, "max_instances": most}
+    stack = synthesize(mode="sagemaker", **{key: str(value) for key, value in keys.items()})
+    deployment = stack.only(ENDPOINT)[1]["DeploymentConfig"]
+    assert ("BlueGreenUpdatePolicy" in deployment) == (batch is None)
+    assert deployment["AutoRollbackConfiguration"]["Alarms"]
+    if batch:
+        rolling = deployment["RollingUpdatePolicy"]
+        assert rolling["MaximumBatchSize"] == {"Type": "INSTANCE_COUNT", "Value": batch}
+        for fleet in (fewest, most):
+            assert 0.05 <= batch / fleet <= 0.5  # which AWS takes
+        assert rolling["WaitIntervalInSeconds"] >= 300  # longer than an alarm needs
+        steps = most / batch
+        assert steps * rolling["WaitIntervalInSeconds"] < 8 * 3600
+        assert rolling["MaximumExecutionTimeoutInSeconds"] == 8 * 3600  # AWS's most
+
+
+def test_sagemaker_updates_a_serverless_endpoint_by_its_own_means(configured: Any) -> None:
+    """AWS takes no deployment config for it."""
+    _, endpoint = configured("serverless").only(ENDPOINT)
+    assert not endpoint.keys() & {"DeploymentConfig", "RetainAllVariantProperties"}

@@ -1,0 +1,141 @@
+"""How many instances an endpoint has, and how many executions a function keeps warm."""
+
+from typing import Any
+
+import pytest
+
+from support.templates import canonical
+
+TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
+POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
+ENDPOINT = "AWS::SageMaker::Endpoint"
+
+
+def tracking(stack: Any, target: str) -> dict[str, Any]:
+    """The configuration of a target's one target-tracking policy."""
+    (found,) = (
+        policy["Properties"]["TargetTrackingScalingPolicyConfiguration"]
+        for policy in stack.resources(POLICY).values()
+        if policy["Properties"]["PolicyType"] == "TargetTrackingScaling"
+        and policy["Properties"]["ScalingTargetId"] == {"Ref": target}
+    )
+    return dict(found)
+
+
+def assert_of_the_endpoint(stack: Any, metric: dict[str, Any]) -> None:
+    """AWS publishes metrics of waiting work by endpoint, not by variant."""
+    assert metric["Namespace"] == "AWS/SageMaker"
+    (dimension,) = metric["Dimensions"]
+    assert dimension["Name"] == "EndpointName"
+    assert canonical(dimension["Value"]) == f"${{{stack.only(ENDPOINT)[0]}.EndpointName}}"
+
+
+@pytest.mark.parametrize(
+    ("name", "fewest", "most"),
+    [("sagemaker", 1, 2), ("fleet", 2, 8), ("async", 1, 2), ("async_from_none", 0, 2)],
+)
+def test_the_endpoint_that_exists_is_scaled_between_its_bounds(
+    configured: Any, name: str, fewest: int, most: int
+) -> None:
+    stack = configured(name)
+    endpoint, _ = stack.only(ENDPOINT)
+    target, properties = stack.only(TARGET)
+    assert properties["ServiceNamespace"] == "sagemaker"
+    assert properties["ScalableDimension"] == "sagemaker:variant:DesiredInstanceCount"
+    (variant,) = stack.only("AWS::SageMaker::EndpointConfig")[1]["ProductionVariants"]
+    # Its own attribute, not the text: an endpoint has to exist to be registered.
+    assert canonical(properties["ResourceId"]) == (
+        f"endpoint/${{{endpoint}.EndpointName}}/variant/{variant['VariantName']}"
+    )
+    assert ENDPOINT in stack.waits_for(target)
+    assert (properties["MinCapacity"], properties["MaxCapacity"]) == (fewest, most)
+
+
+@pytest.mark.parametrize("name", ["fixed", "serverless"])
+def test_what_has_no_room_to_scale_is_not_registered(configured: Any, name: str) -> None:
+    assert not configured(name).resources(TARGET)
+    assert not configured(name).resources(POLICY)
+
+
+def test_a_realtime_endpoint_follows_its_calls(both: Any, synthesize: Any) -> None:
+    busier = synthesize(mode="sagemaker", invocations_per_instance_per_minute="120")
+    for stack, calls in ((both, 3000), (busier, 120)):
+        policy = tracking(stack, stack.only(TARGET)[0])
+        assert policy["TargetValue"] == calls
+        assert policy["PredefinedMetricSpecification"] == {
+            "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+        }
+
+
+@pytest.mark.parametrize("name", ["async", "async_from_none"])
+def test_an_asynchronous_endpoint_follows_the_work_that_waits(configured: Any, name: str) -> None:
+    stack = configured(name)
+    metric = tracking(stack, stack.only(TARGET)[0])["CustomizedMetricSpecification"]
+    assert metric["MetricName"] == "ApproximateBacklogSizePerInstance"
+    assert metric["Statistic"] == "Average"
+    assert_of_the_endpoint(stack, metric)
+
+
+@pytest.mark.parametrize("name", ["sagemaker", "async", "async_from_none", "fleet"])
+def test_instances_come_sooner_than_they_go(configured: Any, name: str) -> None:
+    policy = tracking(configured(name), configured(name).only(TARGET)[0])
+    assert 0 < policy["ScaleOutCooldown"] < policy["ScaleInCooldown"] <= 600
+
+
+def test_the_first_instance_is_started_by_an_alarm(configured: Any) -> None:
+    """A backlog per instance has no value while there is none."""
+    assert "HasBacklogWithoutCapacity" not in str(configured("async").template)
+    stack = configured("async_from_none")
+    ((step_id, step),) = (
+        (name, policy["Properties"])
+        for name, policy in stack.resources(POLICY).items()
+        if policy["Properties"]["PolicyType"] == "StepScaling"
+    )
+    assert step["ScalingTargetId"] == {"Ref": stack.only(TARGET)[0]}
+    configuration = step["StepScalingPolicyConfiguration"]
+    assert configuration["AdjustmentType"] == "ChangeInCapacity"
+    assert configuration["StepAdjustments"] == [
+        {"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}
+    ]
+    (alarm,) = (
+        alarm["Properties"]
+        for alarm in stack.resources("AWS::CloudWatch::Alarm").values()
+        if alarm["Properties"].get("MetricName") == "HasBacklogWithoutCapacity"
+    )
+    assert alarm["AlarmActions"] == [{"Ref": step_id}]
+    assert_of_the_endpoint(stack, alarm)
+    # The metric is 1 while work waits, and missing while none does.
+    assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+    assert alarm["Threshold"] == 1
+    assert alarm["TreatMissingData"] != "breaching"
+
+
+def test_warm_executions_are_scaled_up_to_the_cap(configured: Any) -> None:
+    stack = configured("everything")
+    alias_id, alias = stack.only("AWS::Lambda::Alias")
+    assert alias["ProvisionedConcurrencyConfig"] == {"ProvisionedConcurrentExecutions": 2}
+    ((target_id, target),) = (
+        (name, target["Properties"])
+        for name, target in stack.resources(TARGET).items()
+        if target["Properties"]["ServiceNamespace"] == "lambda"
+    )
+    assert target["ScalableDimension"] == "lambda:function:ProvisionedConcurrency"
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (2, 18)  # an update runs two versions
+    start, function, end = target["ResourceId"]["Fn::Join"][1]
+    assert (start, end) == ("function:", f":{alias['Name']}")
+    # The function's name, seventh of the parts of the alias' ARN.
+    assert function == {"Fn::Select": [6, {"Fn::Split": [":", {"Ref": alias_id}]}]}
+    policy = tracking(stack, target_id)
+    # AWS's predefined metric has no data without calls, and so never scales in.
+    assert "PredefinedMetricSpecification" not in policy
+    used, filled = policy["CustomizedMetricSpecification"]["Metrics"]
+    assert (filled["Expression"], filled["ReturnData"]) == ("FILL(used, 0)", True)
+    assert (used["Id"], used["ReturnData"]) == ("used", False)
+    assert used["MetricStat"]["Stat"] == "Maximum"
+    metric = used["MetricStat"]["Metric"]
+    name, _ = stack.only("AWS::Lambda::Function")
+    dimensions = {d["Name"]: canonical(d["Value"]) for d in metric["Dimensions"]}
+    assert dimensions == {"FunctionName": f"${{{name}}}", "Resource": f"${{{name}}}:live"}
+    kind = metric["Namespace"], metric["MetricName"]
+    assert kind == ("AWS/Lambda", "ProvisionedConcurrencyUtilization")
+    assert 0.1 <= policy["TargetValue"] <= 0.9  # what Lambda takes

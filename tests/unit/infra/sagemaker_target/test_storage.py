@@ -1,0 +1,87 @@
+"""What an endpoint keeps in S3, and who is told: asynchronous work, captured traffic."""
+
+from typing import Any
+
+import pytest
+
+from support.templates import allows, canonical
+
+BUCKET, TOPIC = "AWS::S3::Bucket", "AWS::SNS::Topic"
+CONFIG = "AWS::SageMaker::EndpointConfig"
+WITH_BUCKET = ["async", "async_from_none", "everything"]
+
+
+@pytest.mark.parametrize("name", ["lambda", "sagemaker", "both", "serverless", "fleet"])
+def test_nothing_is_kept_unasked(configured: Any, name: str) -> None:
+    assert not configured(name).resources(BUCKET)
+    assert not configured(name).resources(TOPIC)
+
+
+@pytest.mark.parametrize("name", WITH_BUCKET)
+def test_a_bucket_is_emptied_by_time(configured: Any, name: str) -> None:
+    """tests/integration/cdk/test_static_checks.py finds one that is open or not encrypted."""
+    stack = configured(name)
+    bucket_id, bucket = stack.only(BUCKET)
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert rule["Status"] == "Enabled"
+    assert 0 < rule["ExpirationInDays"] <= 30
+    assert rule["AbortIncompleteMultipartUpload"]
+    # A stack that goes away does not take data with it, nor fail because there is some; a
+    # deployment that fails takes the bucket that it has made.
+    resource = stack.template["Resources"][bucket_id]
+    assert resource["UpdateReplacePolicy"] == "Retain"
+    assert resource["DeletionPolicy"] == "RetainExceptOnCreate"
+
+
+@pytest.mark.parametrize("name", ["async", "async_from_none"])
+def test_an_asynchronous_endpoint_writes_to_its_bucket_and_tells_its_topics(
+    configured: Any, name: str
+) -> None:
+    stack = configured(name)
+    bucket, _ = stack.only(BUCKET)
+    _, config = stack.only(CONFIG)
+    output = config["AsyncInferenceConfig"]["OutputConfig"]
+    assert canonical(output["S3OutputPath"]) == f"s3://${{{bucket}}}/output"
+    assert canonical(output["S3FailurePath"]) == f"s3://${{{bucket}}}/failure"
+    told = output["NotificationConfig"]
+    topics = [told["SuccessTopic"]["Ref"], told["ErrorTopic"]["Ref"]]
+    assert topics[0] != topics[1]
+    assert {*topics} <= {*stack.resources(TOPIC)}
+    # The alarms' topic is another one.
+    for alarm in stack.resources("AWS::CloudWatch::Alarm").values():
+        for action in alarm["Properties"].get("AlarmActions", []):
+            assert action["Ref"] not in topics
+
+
+def test_the_role_reads_requests_and_writes_answers(configured: Any) -> None:
+    stack = configured("async")
+    bucket, _ = stack.only(BUCKET)
+    granted = stack.statements("sagemaker")
+    arn = f"${{{bucket}.Arn}}"
+    assert allows(granted, "s3:GetObject", f"{arn}/input/cat.jpg")
+    assert not allows(granted, "s3:PutObject", f"{arn}/input/cat.jpg")
+    for folder in ("output", "failure"):
+        assert allows(granted, "s3:PutObject", f"{arn}/{folder}/1.out")
+        assert not allows(granted, "s3:GetObject", f"{arn}/{folder}/1.out")
+    assert not allows(granted, "s3:DeleteObject", f"{arn}/input/cat.jpg")
+    told = stack.only(CONFIG)[1]["AsyncInferenceConfig"]["OutputConfig"]["NotificationConfig"]
+    for topic in told.values():
+        assert allows(granted, "sns:Publish", canonical(topic))
+    assert not allows(stack.statements("lambda"), "s3:GetObject", f"{arn}/input/cat.jpg")
+
+
+@pytest.mark.parametrize("percent", [10, 100])
+def test_a_share_of_the_traffic_is_captured(synthesize: Any, percent: int) -> None:
+    stack = synthesize(mode="sagemaker", data_capture_percent=str(percent))
+    bucket, _ = stack.only(BUCKET)
+    capture = stack.only(CONFIG)[1]["DataCaptureConfig"]
+    assert capture["EnableCapture"] is True
+    assert capture["InitialSamplingPercentage"] == percent
+    assert canonical(capture["DestinationS3Uri"]) == f"s3://${{{bucket}}}/capture"
+    modes = {option["CaptureMode"] for option in capture["CaptureOptions"]}
+    assert modes == {"Input", "Output"}
+    # JSON as text; a photograph in base64, which is what SageMaker does with all others.
+    assert "application/json" in capture["CaptureContentTypeHeader"]["JsonContentTypes"]
+    granted = stack.statements("sagemaker")
+    assert allows(granted, "s3:PutObject", f"${{{bucket}.Arn}}/capture/a.jsonl")
+    assert not allows(granted, "s3:GetObject", f"${{{bucket}.Arn}}/capture/a.jsonl")

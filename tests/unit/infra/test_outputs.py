@@ -1,0 +1,165 @@
+"""The outputs: what there is, and invocations that paste into a shell."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.config.context import read_config
+from ops.local_servers import ROOT
+from serving.fetch.client import Fetcher
+from serving.model.images import decode
+from support.programs import run
+from support.templates import CONFIGURATIONS, canonical
+
+PACKAGE = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/cats/1"
+ALWAYS = {"ContextKeys", "ImageUri", "Dashboard"}
+ON_LAMBDA = {"FunctionUrl", "FunctionName", "InvokeUrl", "InvokeLambda"}
+ON_SAGEMAKER = {"EndpointName", "InvokeEndpoint"}
+ON_ASYNC = ON_SAGEMAKER | {"AsyncInput", "AsyncAnswered", "AsyncFailed"}
+OUTPUTS = {
+    "lambda": ALWAYS | ON_LAMBDA,
+    "sagemaker": ALWAYS | ON_SAGEMAKER,
+    "both": ALWAYS | ON_LAMBDA | ON_SAGEMAKER,
+    "serverless": ALWAYS | ON_LAMBDA | ON_SAGEMAKER,
+    "async": ALWAYS | ON_LAMBDA | ON_ASYNC,
+    "async_from_none": ALWAYS | ON_ASYNC,
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_the_outputs_are_those_of_the_targets(configured: Any, name: str) -> None:
+    assert set(configured(name).outputs) == OUTPUTS[name]
+
+
+def test_the_keys_of_a_deployment_are_kept(configured: Any, synthesize: Any) -> None:
+    for name, keys in CONFIGURATIONS.items():
+        kept = json.loads(configured(name).outputs["ContextKeys"]["Value"])
+        assert kept.items() <= keys.items()
+        assert read_config(kept) == read_config(keys)
+    looked_up = synthesize(mode="lambda", model_package_arn=PACKAGE)
+    kept = json.loads(looked_up.outputs["ContextKeys"]["Value"])
+    assert kept == {"mode": "lambda", "model_package_arn": PACKAGE}  # and no artifact of it
+
+
+def test_every_output_says_what_it_is_and_one_links_to_the_dashboard(every: Any) -> None:
+    for output in every.outputs.values():
+        assert output["Description"]
+        assert "Export" not in output  # another stack's use of it would keep this one from changing
+
+
+def test_the_dashboards_link(every: Any) -> None:
+    """In China, GovCloud and Europe's own partition, the console has another domain."""
+    dashboard, _ = every.only("AWS::CloudWatch::Dashboard")
+    found = every.outputs["Dashboard"]["Value"]["Fn::Join"][1]
+    (domain,) = (part["Fn::FindInMap"] for part in found if "Fn::FindInMap" in part)
+    assert domain == ["Console", {"Ref": "AWS::Partition"}, "Domain"]
+    mapping = every.template["Mappings"]["Console"]
+    assert {name: facts["Domain"] for name, facts in mapping.items()} == {
+        "aws": "console.aws.amazon.com",
+        "aws-cn": "console.amazonaws.cn",
+        "aws-us-gov": "console.amazonaws-us-gov.com",
+        "aws-eusc": "console.amazonaws-eusc.eu",
+    }
+    link = ["DOMAIN" if "Fn::FindInMap" in part else part for part in found]
+    assert canonical({"Fn::Join": ["", link]}) == (
+        "https://${AWS::Region}.DOMAIN/cloudwatch/home?region=${AWS::Region}"
+        f"#dashboards/dashboard/${{{dashboard}}}"
+    )
+
+
+def pasted(
+    stack: Any, output: str, folder: Path, *, status: int = 0, **scripts: str
+) -> list[list[str]]:
+    """Paste an output into a shell where `aws` and `curl` note their words and then do `scripts`;
+    what a name stands for is written @NAME."""
+    for program in ("aws", "curl"):
+        script = f'#!/bin/sh\nprintf "%s\\n" {program} "$@" "" >>{folder}/calls\n'
+        (folder / program).write_text(script + scripts.get(program, ""))
+        (folder / program).chmod(0o755)
+    command = canonical(stack.outputs[output]["Value"])
+    for name in (*stack.template["Resources"], "AWS::Region"):
+        for reference in (name, f"{name}.FunctionUrl", f"{name}.EndpointName"):
+            command = command.replace(f"${{{reference}}}", f"@{name}")
+    done = run(["/bin/sh", "-c", command], env={"PATH": f"{folder}:/usr/bin:/bin"})
+    assert done.returncode == status, done.stderr
+    calls = (folder / "calls").read_text().rstrip("\n").split("\n\n")
+    return [call.split("\n") for call in calls]
+
+
+def after(words: list[str], option: str) -> str:
+    return words[words.index(option) + 1]
+
+
+def test_the_functions_invocation(both: Any, tmp_path: Path) -> None:
+    (words,) = pasted(both, "InvokeLambda", tmp_path)
+    assert words[:3] == ["aws", "lambda", "invoke"]
+    assert after(words, "--function-name") == f"@{both.only('AWS::Lambda::Alias')[0]}"
+    assert after(words, "--region") == "@AWS::Region"
+    assert after(words, "--cli-binary-format") == "raw-in-base64-out"
+    event = json.loads(after(words, "--payload"))
+    assert decode(Fetcher(1000, 1)(event["uri"])).shape == (8, 8, 3)
+    assert words[-1] == "/dev/stdout"
+
+
+@pytest.mark.parametrize("name", ["both", "serverless"])
+def test_the_endpoints_invocation(configured: Any, name: str, tmp_path: Path) -> None:
+    (words,) = pasted(configured(name), "InvokeEndpoint", tmp_path)
+    assert words[:2] == ["aws", "sagemaker-runtime"]
+    assert "invoke-endpoint" in words
+    endpoint, _ = configured(name).only("AWS::SageMaker::Endpoint")
+    assert after(words, "--endpoint-name") == f"@{endpoint}"
+    assert after(words, "--region") == "@AWS::Region"
+    assert after(words, "--content-type") == "image/jpeg"
+    assert (ROOT / after(words, "--body").removeprefix("fileb://")).is_file()
+    assert words[-1] == "/dev/stdout"
+
+
+def test_the_asynchronous_endpoints_invocation_and_who_hears_of_it(
+    configured: Any, tmp_path: Path
+) -> None:
+    stack = configured("async")
+    bucket, _ = stack.only("AWS::S3::Bucket")
+    _, config = stack.only("AWS::SageMaker::EndpointConfig")
+    told = config["AsyncInferenceConfig"]["OutputConfig"]["NotificationConfig"]
+    assert canonical(stack.outputs["AsyncInput"]["Value"]) == f"s3://${{{bucket}}}/input/"
+    assert stack.outputs["AsyncAnswered"]["Value"] == told["SuccessTopic"]
+    assert stack.outputs["AsyncFailed"]["Value"] == told["ErrorTopic"]
+    copy, invoke = pasted(stack, "InvokeEndpoint", tmp_path)
+    assert copy[:3] == ["aws", "s3", "cp"]
+    source, destination = copy[-2:]
+    assert (ROOT / source).is_file()
+    assert destination.startswith(f"s3://@{bucket}/input/")
+    assert "invoke-endpoint-async" in invoke
+    assert after(invoke, "--input-location") == destination
+    endpoint, _ = stack.only("AWS::SageMaker::Endpoint")
+    assert after(invoke, "--endpoint-name") == f"@{endpoint}"
+    assert after(invoke, "--content-type") == "image/jpeg"
+    assert after(copy, "--region") == after(invoke, "--region") == "@AWS::Region"
+
+
+def test_nothing_is_invoked_where_the_request_could_not_be_put(
+    configured: Any, tmp_path: Path
+) -> None:
+    calls = pasted(configured("async"), "InvokeEndpoint", tmp_path, status=1, aws="exit 1")
+    assert "invoke-endpoint-async" not in str(calls)
+
+
+@pytest.mark.parametrize("token", ["", "IQoJb3JpZ2luX2VjE/+="])
+def test_the_urls_invocation_is_signed(both: Any, tmp_path: Path, token: str) -> None:
+    credentials = "export AWS_ACCESS_KEY_ID=AK AWS_SECRET_ACCESS_KEY=SK"
+    if token:
+        credentials += f" AWS_SESSION_TOKEN={token}"
+    exported, words = pasted(both, "InvokeUrl", tmp_path, aws=f"echo {shlex.quote(credentials)}")
+    assert exported[:3] == ["aws", "configure", "export-credentials"]
+    url, _ = both.only("AWS::Lambda::Url")
+    assert f"@{url}invocations" in words  # a function URL ends in a slash
+    assert after(words, "--aws-sigv4") == "aws:amz:@AWS::Region:lambda"
+    assert after(words, "--user") == "AK:SK"
+    assert [word for word in words if "token" in word] == (
+        [f"-Hx-amz-security-token:{token}"] if token else []
+    )
+    assert "content-type: image/jpeg" in words
+    assert (ROOT / after(words, "--data-binary").removeprefix("@")).is_file()

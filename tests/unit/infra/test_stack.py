@@ -1,0 +1,149 @@
+"""What a mode creates, what waits for what, and under which names."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from support.templates import CONFIGURATIONS
+
+ON_LAMBDA = {
+    "AWS::CloudWatch::Alarm": 7,
+    "AWS::CodeDeploy::Application": 1,
+    "AWS::CodeDeploy::DeploymentGroup": 1,
+    "AWS::IAM::Policy": 2,
+    "AWS::IAM::Role": 2,
+    "AWS::Lambda::Alias": 1,
+    "AWS::Lambda::Function": 1,
+    "AWS::Lambda::Url": 1,
+    "AWS::Lambda::Version": 1,
+    "AWS::Logs::LogGroup": 1,
+    "AWS::Logs::MetricFilter": 2,
+}
+ON_SAGEMAKER = {
+    "AWS::ApplicationAutoScaling::ScalableTarget": 1,
+    "AWS::ApplicationAutoScaling::ScalingPolicy": 1,
+    "AWS::CloudWatch::Alarm": 5,
+    "AWS::IAM::Policy": 2,
+    "AWS::IAM::Role": 1,
+    "AWS::Logs::LogGroup": 1,
+    "AWS::SageMaker::Endpoint": 1,
+    "AWS::SageMaker::EndpointConfig": 1,
+    "AWS::SageMaker::Model": 1,
+}
+ALWAYS = {"AWS::CloudWatch::Dashboard": 1}
+RESOURCES = {
+    "lambda": Counter(ON_LAMBDA) + Counter(ALWAYS),
+    "sagemaker": Counter(ON_SAGEMAKER) + Counter(ALWAYS),
+    "both": Counter(ON_LAMBDA) + Counter(ON_SAGEMAKER) + Counter(ALWAYS),
+}
+
+
+@pytest.mark.parametrize("mode", RESOURCES)
+def test_a_mode_creates_its_targets_and_nothing_else(synthesize: Any, mode: str) -> None:
+    resources = synthesize(mode=mode, examiner="false").template["Resources"].values()
+    assert Counter(resource["Type"] for resource in resources) == RESOURCES[mode]
+
+
+def test_a_target_that_the_mode_leaves_out_leaves_no_trace(synthesize: Any) -> None:
+    """Its keys have no effect either."""
+    everything = {**CONFIGURATIONS["everything"], "examiner": "false"}
+    for mode, others in (("lambda", ("SageMaker", "S3")), ("sagemaker", ("Lambda", "CodeDeploy"))):
+        resources = synthesize(**{**everything, "mode": mode}).template["Resources"].values()
+        services = {resource["Type"].split("::")[1] for resource in resources}
+        assert not services & {*others}
+
+
+@pytest.mark.parametrize(
+    "name", ["both", "serverless", "async", "isolated", "shared", "doorman", "everything"]
+)
+def test_the_function_is_left_alone_until_the_endpoint_is_healthy(
+    configured: Any, name: str
+) -> None:
+    stack = configured(name)
+    for kind in ("Function", "Version", "Alias"):
+        resource, _ = stack.only(f"AWS::Lambda::{kind}")
+        assert "AWS::SageMaker::Endpoint" in stack.waits_for(resource)
+
+
+def test_who_takes_a_role_waits_for_its_policies(every: Any) -> None:
+    """Naming a role does not wait for them, and what it takes the role for may be at once."""
+    taking = {
+        "AWS::Lambda::Function": "Role",
+        "AWS::CodeDeploy::DeploymentGroup": "ServiceRoleArn",
+        "AWS::SageMaker::Model": "ExecutionRoleArn",
+    }
+    for kind, key in taking.items():
+        for name, resource in every.resources(kind).items():
+            policies = every.policies_of(resource["Properties"][key]["Fn::GetAtt"][0])
+            assert policies
+            # The endpoint's alarms name its config, and so wait for the model themselves; what is
+            # denied to a function's code names the function.
+            later_of = {"Model": "cloudwatch:DescribeAlarms", "Function": "SourceFunctionArn"}
+            named = later_of.get(kind.rpartition(":")[2], "nothing")
+            later = {policy for policy, written in policies.items() if named in str(written)}
+            assert policies.keys() - every.before(name) == later
+            user = "AWS::SageMaker::Endpoint" if "Model" in kind else "AWS::Lambda::Version"
+            for used in every.resources(user) if later else ():
+                assert policies.keys() <= every.before(used)
+
+
+def test_no_physical_name_but_the_endpoints_and_of_its_log_group(every: Any) -> None:
+    named = {}
+    for resource in every.template["Resources"].values():
+        properties = resource.get("Properties", {})
+        # What a resource is called has its type's name: `AWS::IAM::Role` -> RoleName.
+        kind = resource["Type"]
+        keys = {f"{kind.split('::')[-1]}Name", "Name", "FilterName"}
+        if kind == "AWS::CodeDeploy::DeploymentGroup":
+            keys = {"DeploymentGroupName"}
+        for key in keys & properties.keys():
+            named[kind] = properties[key]
+    # An inline policy has no name of its own outside its role, and CloudFormation demands one; an
+    # alias' Name is unique within its function.
+    assert named.pop("AWS::IAM::Policy")
+    named.pop("AWS::Lambda::Alias", None)
+    endpoint = named.pop("AWS::SageMaker::Endpoint", None)
+    # SageMaker writes to the group of this name.
+    expected = {"AWS::Logs::LogGroup": f"/aws/sagemaker/Endpoints/{endpoint}"} if endpoint else {}
+    assert named == expected
+
+
+def test_nothing_but_what_holds_data_or_a_version_outlives_the_stack(every: Any) -> None:
+    kept = {
+        resource["Type"]
+        for resource in every.template["Resources"].values()
+        if resource.get("DeletionPolicy", "Delete") != "Delete"
+    }
+    existing = {resource["Type"] for resource in every.template["Resources"].values()}
+    assert kept == {"AWS::Lambda::Version", "AWS::S3::Bucket"} & existing
+
+
+def test_what_an_endpoint_may_still_run_outlives_its_update(every: Any) -> None:
+    """SageMaker takes an update back without a word, and the old ones would be deleted."""
+    kept = {
+        resource["Type"]
+        for resource in every.template["Resources"].values()
+        if resource.get("UpdateReplacePolicy", "Delete") == "Retain"
+    }
+    needed = {"AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig"}
+    assert needed <= kept or not every.resources("AWS::SageMaker::Endpoint")
+
+
+def test_logs_are_kept_as_long_as_asked_and_go_with_the_stack(both: Any, configured: Any) -> None:
+    for stack, days in ((both, 30), (configured("everything"), 90)):
+        groups = stack.resources("AWS::Logs::LogGroup").values()
+        assert len(groups) == 2
+        for group in groups:
+            assert group["Properties"]["RetentionInDays"] == days
+            assert group["DeletionPolicy"] == "Delete"
+
+
+def test_only_a_public_url_is_warned_of_with_its_cap(every: Any) -> None:
+    urls = every.resources("AWS::Lambda::Url").values()
+    public = any(url["Properties"]["AuthType"] == "NONE" for url in urls)
+    assert len(every.warnings) == public
+    for warning in every.warnings:
+        _, function = every.only("AWS::Lambda::Function")
+        assert warning.startswith("url_auth=none: everybody can call the function's URL")
+        assert f"{function['ReservedConcurrentExecutions']} at once" in warning

@@ -1,0 +1,471 @@
+"""`python -m ops cost` as an operator runs it, without AWS."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.config.context import read_config
+from infra.config.keys import Config
+from ops import local_servers
+from ops.cost import CostError, command, measure, prices, targets, workload
+from ops.cost.measure import choose
+from ops.cost.plot import MOST_MARKED
+from ops.cost.workload import MemorySize
+
+Run = Callable[..., Any]
+GOLDEN = Path(__file__).parent / "golden"
+BY_HAND = ("--duration-ms", "674", "--memory-mb", "3008", "--region", "us-east-1")
+SHORT = ("--duration-ms", "40", "--region", "us-east-1")
+PROFILE = (
+    *(*SHORT, "--data-kb", "1", "--requests", "900M", "--profile", "1," * 18 + "6,6,6,6,6,6"),
+    *("--instance", "ml.m5.large=120", "--instance", "ml.t2.medium=20"),
+    *("--least", "2", "--provisioned", "10", "--free-tier"),
+)
+
+
+@pytest.fixture
+def cost(ops: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/no/such/file")
+
+    return partial(ops, "cost")
+
+
+@pytest.fixture
+def report(cost: Run) -> Run:
+    """`ops cost --json`, which must succeed."""
+
+    def run(*arguments: str) -> Any:
+        done = cost(*arguments, "--json")
+        assert done.status == 0, done.err
+        return json.loads(done.out)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("cost.txt", (*BY_HAND, "--requests", "10M", "--data-kb", "0")),
+        ("cost_traffic.txt", (*BY_HAND, "--data-kb", "50", "--cold-ms", "2000")),
+        ("cost_profile.txt", PROFILE),
+        ("cost_one_url.txt", (*SHORT, "--data-kb", "1", "--requests", "100M", "--one-url", "25")),
+        ("cost_region.txt", ("--duration-ms", "40", "--region", "eu-west-1", "--requests", "1e6")),
+    ],
+)
+def test_golden(cost: Run, name: str, arguments: Sequence[str]) -> None:
+    done = cost(*arguments)
+    assert (done.status, done.err) == (0, "")
+    ours, golden = (
+        [line.rstrip() for line in text.splitlines()]
+        for text in (done.out, (GOLDEN / name).read_text())
+    )
+    assert ours == golden
+
+
+def test_golden_json(cost: Run) -> None:
+    """To nine digits, so that another machine's last one does not count."""
+    done = cost(*BY_HAND, "--requests", "10M", "--data-kb", "50", "--json")
+    assert done.status == 0, done.err
+    ours, golden = (
+        json.loads(text, parse_float=lambda digits: f"{float(digits):.9g}")
+        for text in (done.out, (GOLDEN / "cost.json").read_text())
+    )
+    assert ours == golden
+
+
+def test_the_cheapest_is_advised_with_a_command_that_the_stack_takes(report: Run) -> None:
+    """Each target's command is read as `cdk deploy` reads it, and deploys that target."""
+    found = report(*SHORT, "--requests", "100M")
+    configs = {
+        target["target"]: read_config(dict(re.findall(r"-c (\w+)=(\S+)", target["command"])))
+        for target in found["targets"]
+    }
+    modes = {name: config.mode for name, config in configs.items()}
+    on_lambda = {"lambda": "lambda", "lambda_kept_warm": "lambda"}
+    assert modes == {**on_lambda, "serverless": "sagemaker", "realtime": "sagemaker"}
+    assert configs["lambda"].lambda_memory_mb == 1769
+    assert configs["lambda_kept_warm"].lambda_provisioned_concurrency == 3
+    for name in ("serverless", "realtime"):
+        assert configs[name].sagemaker_type == name
+    costs = [target["usd_per_month"] for target in found["targets"]]
+    assert costs == sorted(costs)
+    best = found["targets"][0]
+    assert best["cheapest"]
+    assert found["command"] == best["command"]
+    assert best["name"] in found["advice"]
+
+
+@pytest.mark.parametrize(("own", "unlike"), [("x86_64", "arm64"), ("arm64", "x86_64")])
+def test_the_other_architecture_is_priced_and_not_advised(
+    report: Run, own: str, unlike: str
+) -> None:
+    """As if a request took as long there, which nobody has measured."""
+    asked = (*BY_HAND, "--requests", "2M", "--data-kb", "50", "--architecture", own)
+    found = report(*asked)
+    assert found["architecture"] == own
+    assert found["price_dates"]["lambda_arm64"] == "2025-10-28"
+    own_lambda, its = (
+        next(each for each in found[kind] if each["target"] == "lambda")
+        for kind in ("targets", "not_measured")
+    )
+    # 3,008 MB are 2.9375 GB; times 0.674 s is 1.979875 GB-s, $26.3985 a million, and $0.20.
+    arm, x86 = (own_lambda, its) if own == "arm64" else (its, own_lambda)
+    assert arm["usd_per_million_requests"] == pytest.approx(26.60, abs=0.005)
+    assert x86["usd_per_million_requests"] == pytest.approx(33.20, abs=0.005)
+    for target, name in ((own_lambda, own), (its, unlike)):
+        keys = dict(re.findall(r"-c (\w+)=(\S+)", target["command"]))
+        assert read_config(keys).architecture == name
+    assert own_lambda["name"] in found["advice"]
+    assert own_lambda["command"] == found["command"]
+
+
+def test_what_is_not_measured_is_marked(cost: Run) -> None:
+    asked = (*BY_HAND, "--requests", "2M")
+    brief, whole = cost(*asked, "--brief").out, cost(*asked).out
+    said = "* Not measured on Graviton. If a request takes as long there, Lambda arm64, 3,008 MB "
+    said += "costs $53.20 a month (Lambda arm64: list prices of 2025-10-28)."
+    for shown in (brief, whole):
+        assert said in " ".join(shown.split())
+    assert "Lambda arm64, 3,008 MB * " in whole
+
+
+def test_an_instance_for_arm_is_compared_by_the_rate_that_is_given(
+    report: Run, tmp_path: Path
+) -> None:
+    """Without one, its vCPUs are taken for as fast as those that were measured, and marked."""
+    content = json.loads(prices.SHIPPED.read_text())
+    content["regions"]["us-east-1"]["instances"]["usd_per_hour"]["ml.c7g.large"] = 0.01
+    file = tmp_path / "prices.json"
+    file.write_text(json.dumps(content))
+    asked = (*SHORT, "--requests", "100M", "--prices", str(file))
+    given = report(*asked, "--instance", "ml.c7g.large=140")
+    assert given["targets"][0]["name"] == "SageMaker ml.c7g.large"
+    keys = dict(re.findall(r"-c (\w+)=(\S+)", given["command"]))
+    assert read_config(keys).instance_type == "ml.c7g.large"
+    for found in (report(*asked, "--instance", "ml.c7g.large"), report(*asked)):
+        assert "ml.c7g.large" not in found["advice"]
+        assert "SageMaker ml.c7g.large" in [each["name"] for each in found["not_measured"]]
+
+
+@pytest.mark.parametrize(("machine", "emulated"), [("arm64", False), ("x86_64", True)])
+def test_the_image_that_is_there_is_measured(
+    report: Run, monkeypatch: pytest.MonkeyPatch, machine: str, emulated: bool
+) -> None:
+    timing = measure.Timing([10.0, 12.0], 200.0, 400.0)
+    times = {1769: timing}, "an image for Arm"
+    monkeypatch.setattr(measure, "_time_containers", lambda *_: times)
+    monkeypatch.setattr(local_servers, "architecture_of", lambda image: "arm64")
+    monkeypatch.setattr(local_servers, "machine", lambda: machine)
+    found = report("--measure", "--docker", "--region", "us-east-1")
+    assert found["architecture"] == "arm64"
+    assert found["targets"][0]["name"] == "Lambda arm64, 1,769 MB"
+    assert any("emulated here" in note for note in found["notes"]) is emulated
+
+
+def test_defaults_are_those_of_the_stack() -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    options = parser.parse_args(["--stack"])
+    assert Config.stack_name == options.stack
+    defaults = {
+        name: read_config({"mode": "both", "architecture": name}).instance_type
+        for name in workload.DEFAULT_INSTANCES
+    }
+    assert defaults == workload.DEFAULT_INSTANCES
+    assert Config.serverless_memory_mb == options.serverless_mb
+    assert Config.serverless_max_concurrency == targets.DEFAULT_SERVERLESS
+    assert Config.lambda_timeout_seconds == targets.DEFAULT_LAMBDA_SECONDS
+
+
+def test_an_account_that_asks_too_much_of_an_endpoint(report: Run) -> None:
+    found = report("--duration-ms", "2000", "--region", "us-east-1", "--requests", "1B")
+    runs = {t["target"]: (t["usd_per_month"], t["runs"]) for t in found["targets"]}
+    assert runs["serverless"] == (None, "needs 1,088 at once; the most is 200")
+    assert runs["realtime"][0] is None
+    assert re.fullmatch("needs [0-9,]+ instances; the most is 100", runs["realtime"][1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "say what a request takes, in one way: --duration-ms MS, --measure (the model here)"),
+        (("--duration-ms", "5", "--measure"), "say what a request takes, in one way"),
+        (("--duration-ms", "5", "--requests", "many"), "--requests many: it must be a number"),
+        (("--duration-ms", "5", "--requests", "1e99"), "--requests 1e99: it must be a number"),
+        (("--duration-ms", "5", "--requests", "2.500"), "from 1 to 1e+13 without a fraction"),
+        (("--duration-ms", "5", "--requests", "2.000"), "from 1 to 1e+13 without a fraction"),
+        (("--duration-ms", "5", "--requests", "1,000.5"), "1,000.5: it must be a number"),
+        (("--duration-ms", "5", "--requests", ""), "--requests : it must be a number"),
+        (("--duration-ms", "5", "--requests", "2,5M"), "2,5M: it may be 2.5M or 25M; write one"),
+        (("--duration-ms", "5", "--requests", "2,500M"), "it may be 2.500M or 2500M; write one"),
+        (("--duration-ms", "5", "--profile", ",".join(["4"] * 25)), "it has 25 numbers"),
+        (("--duration-ms", "5", "--profile", "0.04," * 23 + "0.08"), "add up to 1, as shares do"),
+        (("--duration-ms", "5", "--days", "3"), "--days goes with --stack"),
+        (("--measure", "--memory-mb", "3008"), "--memory-mb goes with --duration-ms"),
+        (("--duration-ms", "5", "--profile", "1,2,3"), "it has 3 numbers; it must have 24"),
+        (("--duration-ms", "5", "--profile", "no.csv"), "no.csv: No such file or directory"),
+        (("--duration-ms", "5", "--profile", "0," * 23 + "0"), "its numbers must be 0 or more"),
+        (("--duration-ms", "5", "--region", "mars-1"), "no prices for mars-1 in prices.json"),
+        (("--duration-ms", "5", "--region", "the moon"), "cost --refresh --region 'the moon'`"),
+        (("--duration-ms", "5", "--profile", "10.5," * 166 + "x"), "it has 'x', which is no numb"),
+        (("--duration-ms", "5", "--prices", "no.json"), "no.json: No such file or directory"),
+        (("--duration-ms", "5", "--plot", "cost.gif"), "the name must end with .svg or .png"),
+        (("--duration-ms", "5", "--plot", "/no/such/cost.svg"), "No such file or directory"),
+        (("--duration-ms", "5", "--docker"), "--docker goes with --measure"),
+        ((*BY_HAND, *("--instance", "ml.m5.large=1") * 2), "--instance ml.m5.large is there twice"),
+        (("--measure", "--image", "no.jpg"), "no.jpg: No such file or directory"),
+    ],
+)
+def test_a_mistake_is_one_line(cost: Run, arguments: Sequence[str], said: str) -> None:
+    done = cost(*arguments)
+    assert (done.status, done.out) == (2, "")
+    (line,) = done.err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+
+
+def test_an_option_says_what_it_takes(cost: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for option, said in (
+        ("--duration-ms=x", "x is not a number of 1 or more"),
+        ("--duration-ms=0.674", "0.674 is not a number of 1 or more"),
+        ("--cold-ms=0", "0 is not a number above 0"),
+        ("--memory-mb=64", "64 is not a whole number from 128 to 10240"),
+        ("--least=0", "0 is not a whole number of 1 or more"),
+        ("--cold-share=2", "2 is not a share from 0 to 1"),
+        ("--instance=ml.m5.large=", " is not a number above 0"),
+        ("--instance=ml.p6-gb200.36xlarge=9", "ml.p6-gb200.36xlarge is not an instance type"),
+        ("--architecture=arm", "invalid choice: 'arm'"),
+        ("--instance=ml.[red].large=9", "ml.[red].large is not an instance type"),
+        ("--instance=m5.large", "m5.large is not an instance type, such as ml.m5.large"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            cost(option)
+        assert said in capsys.readouterr().err
+
+
+def price_file(**groups: object) -> str:
+    """Return a price file of us-east-1."""
+    return json.dumps({"currency": "USD", "regions": {"us-east-1": groups}})
+
+
+DATED = {"date": "2026-01-01", "source": "me"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{}", "is not a price file"),
+        ('{"currency": "EUR", "regions": {}}', "it holds no prices in USD"),
+        (price_file(data={"usd_per_gb": 1}), "a date"),
+        (price_file(data={**DATED, "usd_per_gb": "free"}), "usd_per_gb is 'free', which is not a"),
+        (price_file(instances={**DATED, "usd_per_hour": [1]}), "usd_per_hour is [1], which is not"),
+    ],
+)
+def test_a_price_file_that_is_none(cost: Run, tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(content)
+    done = cost(*SHORT, "--prices", str(file))
+    assert (done.status, said in done.err, done.err.count("\n")) == (2, True, 1)
+
+
+def profile(heading: str, row: str) -> str:
+    """Return a CSV file: 3,600 requests in each hour from 8 to 20, as `row` writes an hour."""
+    counts = [3600 if 8 <= hour < 20 else 0 for hour in range(24)]
+    return heading + "\n".join(row.format(hour=hour, n=count) for hour, count in enumerate(counts))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        profile("hour,requests\n", "2026-11-02T{hour:02},{n}"),
+        profile("\ufeffhour,requests_2026\n", "{hour:02}:00,{n}"),
+        profile("day,hour,requests\n", "1,{hour},{n}"),
+        profile("Stunde;Anfragen\n", "{hour};{n}"),
+        profile("", "{hour},{n}"),
+        profile("", "{hour:02}:00,{n}"),
+        profile("", "{n}"),
+    ],
+)
+def test_a_csv_of_requests_by_hour_is_traffic_by_itself(
+    report: Run, tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "hours, a day.csv"
+    file.write_text(content)
+    found = report(*SHORT, "--profile", str(file))
+    assert found["requests_per_second"] == pytest.approx(0.5)
+    assert found["peak_requests_per_second"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (profile("Stunde;Anfragen\n", "{hour};{n},5"), "hours.csv: 0,5 may be 0.5 or 05; write"),
+        (profile("hour,requests\n", "{hour},1.250"), "1.250 may be 1.2500 or 1250; write"),
+        (profile("hour,requests\n", "{hour},{hour}") + ".250", "23.250 may be 23.2500 or 23250"),
+        (profile("requests\n", "{n},5"), "a comma may separate its columns or be a decimal"),
+        (profile("", "{n},5"), "a comma may separate its columns or be a decimal"),
+        (profile("", "{hour:02}:00,{n},5"), "a comma may separate its columns or be a decimal"),
+        (profile("hour,requests\n", "{hour},{n}") + ",5", "a comma may separate its columns or be"),
+    ],
+)
+def test_a_csv_with_commas_or_points_of_two_meanings_is_refused(
+    cost: Run, tmp_path: Path, content: str, said: str
+) -> None:
+    """The fraction was taken for the count: 240 times too little, for $0.00 (a user's report)."""
+    file = tmp_path / "hours.csv"
+    file.write_text(content)
+    done = cost(*SHORT, "--profile", str(file))
+    assert (done.status, done.out, said in done.err) == (2, "", True), done.err
+
+
+def test_shares_with_three_decimals_are_a_shape(cost: Run) -> None:
+    shares = ",".join(["4.167"] * 24)
+    done = cost("--duration-ms", "40", "--requests", "1M", "--profile", shares, "--json")
+    assert json.loads(done.out)["requests_per_second"] == pytest.approx(1e6 / 730 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("duration_ms", "kinds", "said", "keys"),
+    [
+        ("9000", {"lambda", "serverless", "realtime"}, "", "lambda_memory_mb=1769"),
+        ("40000", {"lambda", "serverless", "realtime"}, "", "lambda_timeout_seconds=120"),
+        ("80000", {"lambda"}, "80 s there, and 60 s is the most", "lambda_timeout_seconds=240"),
+        ("700000", {"lambda"}, "sagemaker_type=async allows more", "lambda_timeout_seconds=900"),
+        ("950000", set(), "Lambda is left out: a request would take 950 s", None),
+    ],
+)
+def test_what_cannot_run_is_left_out(
+    report: Run, duration_ms: str, kinds: set[str], said: str, keys: str | None
+) -> None:
+    """A function ends after 900 s and by default 30 s, an endpoint's call after 60 s."""
+    found = report("--duration-ms", duration_ms, "--region", "us-east-1", "--requests", "1k")
+    assert {target["target"].removesuffix("_kept_warm") for target in found["targets"]} == kinds
+    assert said in " ".join(found["missing"])
+    assert (found["command"] or "").endswith(keys or "")
+    assert (found["command"] is None) is (keys is None)
+
+
+def test_brief_advice_says_what_has_no_price(cost: Run) -> None:
+    """Lambda was the cheapest where nothing else had a price (a user's report)."""
+    for traffic in ((), ("--requests", "1M")):
+        done = cost("--duration-ms", "40", "--region", "ap-southeast-2", *traffic, "--brief")
+        assert "no price for SageMaker serverless in ap-southeast-2" in done.out
+        assert "no price for ml.m5.large in ap-southeast-2" in done.out
+        assert "Only Lambda could be compared." in done.out
+        assert "cheapest" not in done.out
+
+
+def test_names_are_printed_as_they_are(cost: Run, tmp_path: Path) -> None:
+    """Square brackets were taken for markup and vanished (a user's report)."""
+    region = "[red]:cat:[/x]"
+    shipped = json.loads(command.prices.SHIPPED.read_text())["regions"]["us-east-1"]
+    file = tmp_path / "prices.json"
+    file.write_text(json.dumps({"currency": "USD", "regions": {region: shipped}}))
+    for brief in ((), ("--brief",)):
+        done = cost("--duration-ms", "40", "--region", region, "--prices", str(file), *brief)
+        assert f"list prices of {region}, 2026-09-27" in done.out
+
+
+@pytest.mark.parametrize(("p95_ms", "chosen"), [(None, 1769), (65.0, 1769), (25.0, 3538)])
+def test_the_cheapest_memory_that_is_fast_enough(p95_ms: float | None, chosen: int) -> None:
+    """1,769 MB cost as much as 885, and 3,538 a third more."""
+    sizes = [
+        MemorySize(885, 80.0, 78.0, 90.0),
+        MemorySize(1769, 40.5, 39.0, 45.0),
+        MemorySize(3538, 27.0, 26.0, 24.0),
+    ]
+    assert choose(sizes, p95_ms).memory_mb == chosen
+    with pytest.raises(CostError, match=r"no memory size has a p95 of 5 ms here: the fastest"):
+        choose(sizes, 5.0)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "REQUESTS", 20)
+
+
+def test_the_model_of_this_checkout_is_measured(report: Run, quick: None) -> None:
+    found = report("--measure", "--region", "us-east-1", "--requests", "1M")
+    request = found["request"]
+    sizes = {size["memory_mb"]: size for size in found["sizes"]}
+    assert request["lambda_memory_mb"] in sizes
+    assert 0 < request["vcpu_ms"] < request["cold_ms"]
+    assert sizes[1024]["median_ms"] > sizes[1769]["median_ms"]
+    photos = list((measure.local_servers.ROOT / "container/photos").iterdir())
+    assert 1000 < request["data_bytes"] < sum(photo.stat().st_size for photo in photos)
+    assert "a process with one thread on a whole CPU" in found["notes"][0]
+    assert found["command"]
+
+
+def test_a_picture_of_ones_own_is_measured_in_a_line(cost: Run, quick: None) -> None:
+    photo = str(measure.local_servers.ROOT / "container/photos/cat.jpg")
+    done = cost("--measure", "--brief", "--image", photo, "--region", "us-east-1")
+    assert done.status == 0, done.err
+    said = " ".join(done.out.split())
+    assert "SageMaker takes $0.7" in said
+    assert "(list prices of us-east-1, 2026-09-27)" in said
+
+
+def test_a_picture_that_the_model_refuses(cost: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff no picture")
+    done = cost("--measure", "--image", str(broken), "--region", "us-east-1")
+    assert (done.status, done.out) == (2, "")
+    assert "broken.jpg was answered 4" in done.err
+
+
+@pytest.mark.docker
+def test_the_image_is_measured_at_several_sizes(report: Run, quick: None, image: str) -> None:
+    found = report("--measure", "--docker", image, "--region", "us-east-1")
+    assert [size["memory_mb"] for size in found["sizes"]][:2] == [1024, 1769]
+    assert found["architecture"] == "x86_64"
+    assert image in found["notes"][0]
+
+
+def test_the_plot_shows_targets_break_evens_and_traffic(report: Run, tmp_path: Path) -> None:
+    """The same estimate is drawn to the same bytes."""
+    files = [tmp_path / "first.svg", tmp_path / "second.svg"]
+    for file in files:
+        found = report(*BY_HAND, "--requests", "10M", "--data-kb", "0", "--plot", str(file))
+    drawn = files[0].read_text()
+    assert drawn == files[1].read_text()
+    for target in found["targets"]:
+        assert f">{target['name']}<" in drawn
+    assert ">today: 10 million (3.8/s)<" in drawn
+    marks = drawn.count(">break-even ") + drawn.count(">limit ")
+    assert marks == len(found["break_evens"][:MOST_MARKED])
+
+
+def test_a_plot_without_matplotlib(
+    cost: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    done = cost(*BY_HAND, "--plot", str(tmp_path / "cost.svg"), "--brief")
+    assert (done.status, done.out) == (2, "")
+    assert "--plot needs matplotlib: `pip install matplotlib`" in done.err
+
+
+def test_nothing_here_changes_an_account() -> None:
+    """Of AWS's operations only those that read are called."""
+    sources = "".join(path.read_text() for path in Path(command.__file__).parent.glob("*.py"))
+    called = set(re.findall(r"client(?:\([^)]*\))?\.(\w+)\(", sources))
+    paged = set(re.findall(r'get_paginator\("(\w+)"\)', sources))
+    assert called | paged == {
+        "describe_endpoint",
+        "describe_endpoint_config",
+        "get_function_configuration",
+        "get_metric_data",
+        "get_paginator",
+        "get_products",
+        "get_provisioned_concurrency_config",
+    }

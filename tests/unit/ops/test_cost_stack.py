@@ -1,0 +1,360 @@
+"""`python -m ops cost --stack` and `--refresh`: what it reads of AWS, and that it only reads."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.common.alarms import PERIOD
+from infra.sagemaker_target.target import VARIANT
+from ops.cost import observe
+
+Run = Callable[..., Any]
+REGION = "eu-west-1"  # one whose instances have a price
+FUNCTION = "Traffic-Lambda-1X2Y"
+ALIAS_ARN = f"arn:aws:lambda:{REGION}:123456789012:function:{FUNCTION}:live"
+CONFIGURATION = f"/2015-03-31/functions/{FUNCTION}/configuration?Qualifier=live"
+KEPT_WARM = f"/2019-09-30/functions/{FUNCTION}/provisioned-concurrency?Qualifier=live"
+ENDPOINT = "Traffic-1234abcd"
+REAL_TIME = {"InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 1}
+
+
+@pytest.fixture
+def stack(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An account in REGION whose function and endpoint can be described."""
+    monkeypatch.setenv("AWS_REGION", REGION)
+    script.json(CONFIGURATION, {"MemorySize": 3008})
+    none = {"x-amzn-ErrorType": "ProvisionedConcurrencyConfigNotFoundException"}
+    script.replies[KEPT_WARM] = (404, none, b"{}")
+    return account
+
+
+def deploy(stack: Any, *outputs: str) -> None:
+    every = {"FunctionName": ALIAS_ARN, "EndpointName": ENDPOINT, "ImageUri": "an image"}
+    stack.deploy({name: every[name] for name in outputs}, region=REGION)
+
+
+def run_endpoint(stack: Any, variant: Mapping[str, Any] = REAL_TIME) -> None:
+    sagemaker = stack.client("sagemaker", REGION)
+    role = "arn:aws:iam::123456789012:role/execution"
+    sagemaker.create_model(ModelName="model", ExecutionRoleArn=role, PrimaryContainer={})
+    sagemaker.create_endpoint_config(
+        EndpointConfigName="config",
+        ProductionVariants=[{"VariantName": VARIANT, "ModelName": "model", **variant}],
+    )
+    sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName="config")
+
+
+def record(stack: Any, hourly: Callable[[datetime], Mapping[str, float]], hours: int = 3) -> None:
+    """Values of metrics, by METRICS' names, in each of the last whole hours."""
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    data: dict[str, list[Any]] = defaultdict(list)
+    for back in range(1, hours + 1):
+        hour = end - timedelta(hours=back)
+        for metric, value in hourly(hour).items():
+            namespace, dimensions, copies = METRICS[metric]
+            pairs = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+            datum = {"MetricName": metric.split()[-1], "Dimensions": pairs, "Value": value}
+            data[namespace] += [{**datum, "Timestamp": hour + timedelta(minutes=1)}] * copies
+    cloudwatch = stack.client("cloudwatch", REGION)
+    for namespace, metrics in data.items():
+        for start in range(0, len(metrics), 500):
+            batch = metrics[start : start + 500]
+            cloudwatch.put_metric_data(Namespace=namespace, MetricData=batch)
+
+
+ALIAS = {"FunctionName": FUNCTION, "Resource": f"{FUNCTION}:live"}
+ON_ENDPOINT = {"EndpointName": ENDPOINT, "VariantName": VARIANT}
+# Namespace, dimensions, and how often the value is there: two instances report each minute.
+METRICS: Mapping[str, tuple[str, Mapping[str, str], int]] = {
+    "Lambda Invocations": ("AWS/Lambda", ALIAS, 1),
+    "Duration": ("AWS/Lambda", ALIAS, 1),
+    "ColdStarts": ("Traffic", {}, 2),
+    "Invocations": ("AWS/SageMaker", ON_ENDPOINT, 1),
+    "ModelLatency": ("AWS/SageMaker", ON_ENDPOINT, 1),
+    "Examined": ("Traffic", {}, 1),
+    "Forwarded": ("Traffic", {}, 900),
+    "Spilled": ("Traffic", {}, 1),
+    "CPUUtilization": ("/aws/sagemaker/Endpoints", ON_ENDPOINT, 120),
+}
+ON_ENDPOINT_CALLS = {"Invocations": 36.0, "ModelLatency": 500_000.0}
+
+
+def calls(number: float) -> Mapping[str, float]:
+    return {"Lambda Invocations": number, "Duration": 673.5}
+
+
+@pytest.fixture
+def cost(stack: Any, ops: Run) -> Run:
+    def run(*arguments: str) -> Any:
+        done = ops("cost", "--stack", stack.stack_name, "--json", *arguments)
+        return json.loads(done.out) if done.status == 0 else done
+
+    return run
+
+
+def test_what_a_function_did_is_what_is_priced(stack: Any, cost: Run) -> None:
+    deploy(stack, "FunctionName")
+    record(stack, lambda _: {**calls(3600.0), "ColdStarts": 1500.0}, hours=200)
+    assert cost("--requests", "5M")["requests_per_month"] == 5e6
+    found = cost()
+    assert found["requests_per_second"] == pytest.approx(1.0)
+    assert found["peak_requests_per_second"] == pytest.approx(1.0)
+    request = found["request"]
+    assert (request["lambda_memory_mb"], request["lambda_ms"]) == (3008, pytest.approx(674.0))
+    assert request["cold_share"] == pytest.approx(2 / 3600)
+    assert request["cold_ms"] == pytest.approx(1500)
+    assert "Cold starts: 0.06% of Lambda's calls." in found["notes"]
+    # 2,628,000 requests of 674 ms and 2 / 3600 x 1.5 s with 2.9375 GB.
+    by_call = next(t for t in found["targets"] if t["target"] == "lambda")
+    expected = 2.628 * ((0.674 + 2 / 3600 * 1.5) * 2.9375 * 16.6667 + 0.20)
+    assert by_call["usd_per_month"] == pytest.approx(expected)
+    assert found["price_dates"]["lambda"] == "2026-11-22"
+
+
+def test_a_stack_on_arm_is_compared_with_what_it_is(stack: Any, script: Any, cost: Run) -> None:
+    script.json(CONFIGURATION, {"MemorySize": 3008, "Architectures": ["arm64"]})
+    deploy(stack, "FunctionName")
+    record(stack, lambda _: calls(3600.0))
+    found = cost()
+    assert found["architecture"] == "arm64"
+    missing = "\n".join(found["missing"])
+    assert "no price for Lambda arm64 in " in missing
+    assert "no price for ml.c7g.large in " in missing
+
+
+def test_the_examiners_calls_are_left_out(stack: Any, cost: Run) -> None:
+    deploy(stack, "EndpointName")
+    run_endpoint(stack)
+    record(stack, lambda _: {"Invocations": 3608.0, "ModelLatency": 500_000.0, "Examined": 8.0})
+    assert cost()["requests_per_second"] == pytest.approx(1.0)
+
+
+def test_a_call_that_is_forwarded_is_one_call(stack: Any, cost: Run) -> None:
+    """Both targets count it, and the function's time has the wait for the endpoint in it."""
+    deploy(stack, "FunctionName", "EndpointName")
+    run_endpoint(stack)
+    a_quarter = {"Invocations": 900.0, "ModelLatency": 500_000.0, "Forwarded": 510.0}
+    record(stack, lambda _: {"Lambda Invocations": 3600.0, "Duration": 577.5, **a_quarter})
+    found = cost()
+    assert found["requests_per_second"] == pytest.approx(1.0)
+    # 3,600 of 577.5 ms on average, 900 of them of 510 ms: 2,700 of 600 ms.
+    assert found["request"]["lambda_ms"] == pytest.approx(600.5)
+
+
+def test_a_function_that_only_forwards_is_priced_with_its_model(
+    stack: Any, cost: Run, script: Any
+) -> None:
+    """Of its own calls, which are pings, nothing can be told; the endpoint answers."""
+    forwards = {"FORWARD_ENDPOINT": ENDPOINT, "FORWARD_PERCENT": "100"}
+    script.json(CONFIGURATION, {"MemorySize": 512, "Environment": {"Variables": forwards}})
+    deploy(stack, "FunctionName", "EndpointName")
+    run_endpoint(stack)
+    by_url = {"Invocations": 900.0, "ModelLatency": 40_000.0, "Forwarded": 45.0}
+    record(stack, lambda _: {"Lambda Invocations": 910.0, "Duration": 47.0, **by_url})
+    found = cost()
+    assert found["requests_per_second"] == pytest.approx(910 / 3600)
+    assert found["request"]["lambda_memory_mb"] == 1769
+    assert found["request"]["lambda_ms"] == pytest.approx(40.0)
+    assert "Lambda answers few calls: taken for as fast as the endpoint, 40.0 ms." in found["notes"]
+    assert "ml.m5.xlarge, where the stack is now" in found["advice"]
+
+
+def test_a_call_that_spills_is_one_call(stack: Any, cost: Run) -> None:
+    deploy(stack, "FunctionName", "EndpointName")
+    run_endpoint(stack)
+    by_url = {"Invocations": 3600.0, "ModelLatency": 40_000.0, "Forwarded": 45.0}
+    record(stack, lambda _: {**calls(3600.0), **by_url, "Spilled": 2700.0})
+    assert cost()["requests_per_second"] == pytest.approx(1.0)
+
+
+def test_the_hours_of_the_week_are_told_apart(stack: Any, cost: Run) -> None:
+    deploy(stack, "FunctionName")
+    by_day = [7200.0] * 5 + [720.0] * 2
+    record(stack, lambda hour: calls(by_day[hour.weekday()]), hours=14 * 24)
+    found = cost("--days", "14")
+    assert found["peak_requests_per_second"] == pytest.approx(2.0)
+    assert found["requests_per_second"] == pytest.approx((5 * 2.0 + 2 * 0.2) / 7)
+
+
+def test_a_young_stack_is_judged_since_its_first_call(stack: Any, cost: Run) -> None:
+    deploy(stack, "FunctionName")
+    record(stack, lambda _: calls(7200.0), hours=5)
+    assert cost("--days", "14")["requests_per_second"] == pytest.approx(2.0)
+
+
+def test_an_endpoint_that_is_paid_for_too_dearly(stack: Any, cost: Run) -> None:
+    deploy(stack, "EndpointName")
+    run_endpoint(stack)
+    record(stack, lambda _: {**ON_ENDPOINT_CALLS, "CPUUtilization": 50.0})
+    found = cost()
+    assert "Endpoint: 500.0 ms of model latency a call." in found["notes"]
+    assert "Instances: 2.00 x ml.m5.xlarge on average." in found["notes"]
+    assert "Lambda has not run: taken for as fast as the endpoint, 500.0 ms." in found["notes"]
+    assert found["requests_per_second"] == pytest.approx(0.01)
+    assert "the cheapest" in found["advice"]
+    assert "less than SageMaker ml.m5.xlarge, where the stack is now." in found["advice"]
+    command = "cdk deploy -c mode=lambda -c lambda_memory_mb=1769"
+    assert found["command"] == f"{command} -c stack_name={stack.stack_name}"
+
+
+def test_a_stack_that_is_in_the_right_place_is_told_so(stack: Any, cost: Run) -> None:
+    deploy(stack, "FunctionName", "EndpointName")
+    run_endpoint(stack)
+    record(stack, lambda _: calls(36.0))
+    found = cost()
+    assert found["advice"].endswith(", and the stack is there.")
+    assert found["command"] is None
+
+
+def test_a_serverless_endpoint(stack: Any, cost: Run) -> None:
+    deploy(stack, "EndpointName")
+    run_endpoint(stack, {"ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}})
+    record(stack, lambda _: ON_ENDPOINT_CALLS)
+    found = cost()
+    request = found["request"]
+    assert (request["serverless_memory_mb"], request["serverless_ms"]) == (2048, 500.0)
+    assert any("no price for SageMaker serverless in eu-west-1" in m for m in found["missing"])
+
+
+def test_executions_that_are_kept_warm_are_counted(stack: Any, script: Any, cost: Run) -> None:
+    deploy(stack, "FunctionName")
+    record(stack, lambda _: calls(3600.0))
+    script.json(KEPT_WARM, {"RequestedProvisionedConcurrentExecutions": 3})
+    found = cost()
+    kept = next(t for t in found["targets"] if t["target"] == "lambda_kept_warm")
+    assert kept["runs"] == "3 kept warm"
+    assert "kept warm" in found["advice"]
+
+
+def test_what_cannot_be_read_is_said_in_a_line(
+    stack: Any, script: Any, cost: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(*parts: str) -> None:
+        done = cost()
+        (line,) = done.err.splitlines()
+        assert (done.status, line.startswith("error: ")) == (2, True)
+        assert [part for part in parts if part not in line] == [], line
+
+    said("there is no stack Traffic in eu-west-1; `cdk deploy` makes it; --stack and")
+    deploy(stack, "ImageUri")
+    said("neither a function nor an endpoint")
+    stack.client("cloudformation", REGION).delete_stack(StackName=stack.stack_name)
+    deploy(stack, "FunctionName")
+    said("stack Traffic had no calls in the last 14 days; --days looks further back, --measure")
+    script.deny(CONFIGURATION)
+    said("these credentials may not lambda:GetFunctionConfiguration; ask for a policy")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    said("no AWS credentials were found; run `aws configure`, or set AWS_PROFILE")
+
+
+def test_the_stack_and_the_tool_mean_the_same_metrics() -> None:
+    """A variant or an alias of another name would read as no traffic."""
+    assert observe.VARIANT == VARIANT
+    assert observe.ALIAS == "live"
+    # An instance reports once in each of the stack's periods.
+    assert PERIOD.to_minutes() == 1
+
+
+def product(usd: str, *tiers: str, **attributes: str) -> str:
+    """As the Price List API gives one: JSON in a text."""
+    dimensions = {
+        f"SKU.TERM.{n}": {"beginRange": str(n * 6_000_000_000), "pricePerUnit": {"USD": price}}
+        for n, price in enumerate((usd, *tiers))
+    }
+    terms = {"OnDemand": {"SKU.TERM": {"priceDimensions": dimensions}}}
+    return json.dumps({"product": {"attributes": attributes}, "terms": terms})
+
+
+PRODUCTS = {
+    "AWSLambda": [
+        product("0.0000002000", group="AWS-Lambda-Requests"),
+        product("0.0000002000", group="AWS-Lambda-Requests-ARM"),
+        product("0.0000166667", "0.0000150000", "0.0000133334", group="AWS-Lambda-Duration"),
+        product("0.0000133334", group="AWS-Lambda-Duration-ARM"),
+        product("0.0000040118", group="AWS-Lambda-Provisioned-Concurrency-ARM"),
+        product("0.0000093609", group="AWS-Lambda-Duration-Provisioned-ARM"),
+        product("0.0000050147", group="AWS-Lambda-Provisioned-Concurrency"),
+        product("0.0000117011", group="AWS-Lambda-Duration-Provisioned"),
+        product("0.0000000367", group="AWS-Lambda-Storage-Duration"),
+    ],
+    "AmazonSageMaker": [
+        product("0.1380", instanceName="ml.m5.large", component="Hosting"),
+        product("0.1500", instanceName="ml.m5.large", component="Training"),
+        product("0.0000480000", usagetype="EUC1-ServerlessInf:Mem-2GB"),
+        product("0.0000110000", usagetype="EUC1-ServerlessInf:Mem-2GB-PC"),
+        product("0.0160000000", usagetype="EUC1-Host:Data-Bytes-In"),
+    ],
+}
+
+
+@pytest.fixture
+def price_list(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The API, with a product a page."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_PRICING", script.url)
+
+    def answer(asked: Any) -> tuple[int, dict[str, str], bytes]:
+        wanted = json.loads(asked.body)
+        page = int(wanted.get("NextToken", 0))
+        found = PRODUCTS[wanted["ServiceCode"]]
+        more = {"NextToken": str(page + 1)} if page + 1 < len(found) else {}
+        body = {"FormatVersion": "aws_v1", "PriceList": found[page : page + 1], **more}
+        return 200, {}, json.dumps(body).encode()
+
+    script.replies["GetProducts"] = answer
+    return script
+
+
+def test_prices_are_read_from_aws(price_list: Any, ops: Run, tmp_path: Path) -> None:
+    file = tmp_path / "prices.json"
+    other = {"lambda": {"date": "2020-01-01", "source": "by hand"}}
+    file.write_text(json.dumps({"currency": "USD", "regions": {"us-east-1": other}}))
+    done = ops("cost", "--refresh", "--region", "eu-central-1", "--prices", str(file))
+    assert done.status == 0, done.err
+    said = " ".join(done.out.split())
+    assert "prices of eu-central-1 (lambda, lambda_arm64, serverless, data, instances)" in said
+    regions = json.loads(file.read_text())["regions"]
+    assert regions["us-east-1"] == other
+    groups = regions["eu-central-1"]
+    today = str(datetime.now(UTC).date())
+    assert {group["date"] for group in groups.values()} == {today}
+    assert groups["lambda"] == {
+        "date": today,
+        "source": "AWS Price List API, AWSLambda, on demand",
+        "usd_per_million_requests": 0.2,
+        "usd_per_million_gb_seconds": 16.6667,
+        "kept_usd_per_million_gb_seconds": 5.0147,
+        "kept_duration_usd_per_million_gb_seconds": 11.7011,
+    }
+    assert groups["lambda_arm64"] == {
+        "date": today,
+        "source": "AWS Price List API, AWSLambda, on demand",
+        "usd_per_million_requests": 0.2,
+        "usd_per_million_gb_seconds": 13.3334,
+        "kept_usd_per_million_gb_seconds": 4.0118,
+        "kept_duration_usd_per_million_gb_seconds": 9.3609,
+    }
+    assert groups["serverless"]["usd_per_million_gb_seconds"] == 24.0
+    assert groups["data"]["usd_per_gb"] == 0.016
+    assert groups["instances"]["usd_per_hour"] == {"ml.m5.large": 0.138}
+    filters = json.loads(price_list.asked[0].body)["Filters"]
+    assert filters == [{"Type": "TERM_MATCH", "Field": "regionCode", "Value": "eu-central-1"}]
+    # In us-east-1, where the API is, whatever the region that is asked about.
+    assert "/us-east-1/pricing/" in price_list.asked[0].headers["authorization"]
+    asked = ("--duration-ms", "40", "--requests", "1e6", "--region", "eu-central-1", "--json")
+    estimate = json.loads(ops("cost", *asked, "--prices", str(file)).out)
+    assert estimate["price_dates"]["instances"] == today
+    assert not [line for line in estimate["missing"] if "no price" in line]
+
+
+def test_a_refresh_that_is_not_allowed(price_list: Any, ops: Run, tmp_path: Path) -> None:
+    price_list.deny("GetProducts")
+    file = tmp_path / "prices.json"
+    done = ops("cost", "--refresh", "--region", "eu-central-1", "--prices", str(file))
+    denied = "pricing:GetProducts; ask for a policy that allows pricing:GetProducts"
+    assert (done.status, done.err.strip()) == (2, f"error: these credentials may not {denied}")
+    assert not file.exists()

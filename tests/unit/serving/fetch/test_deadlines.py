@@ -1,0 +1,139 @@
+"""A fetch ends within its time, here 1 s, whatever a host, a name server or S3 does."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from serving.core.allowlist import UriAllowlist
+from serving.core.errors import UriFetchFailed
+from serving.fetch.client import Fetcher
+from serving.fetch.timeouts import run_with_timeout
+from support.upstream import answering
+
+UNFINISHED = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
+
+trusting = Fetcher(max_bytes=1000, timeout_seconds=1, private_addresses=True)
+
+
+@pytest.fixture
+def over() -> Iterator[threading.Event]:
+    """Set when the test is: what hangs in it ends then."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def served(over: threading.Event) -> Iterator[Callable[..., int]]:
+    """Starts a server; see `answering`. Its peers are let go before it is waited for."""
+    with ExitStack() as stack:
+        yield lambda answer, most=1: stack.enter_context(answering(answer, most))
+        over.set()
+
+
+def trickle(over: threading.Event, sent: bytes) -> Callable[[socket.socket, bytes], None]:
+    """Answers with `sent`, and then with a byte at a time."""
+
+    def answer(peer: socket.socket, _: bytes) -> None:
+        peer.sendall(sent)
+        for _ in range(400):
+            if over.wait(0.05):
+                break
+            peer.sendall(b"x")
+
+    return answer
+
+
+def silence(over: threading.Event, sent: bytes) -> Callable[[socket.socket, bytes], None]:
+    def answer(peer: socket.socket, _: bytes) -> None:
+        peer.sendall(sent)
+        over.wait(20)
+
+    return answer
+
+
+def fails_in_time(
+    uri: str, message: str = r"^127\.0\.0\.1 did not answer in time$", fetch: Fetcher = trusting
+) -> None:
+    """Assert that a fetch gives up. What hangs ends by itself later, and fails otherwise."""
+    with pytest.raises(UriFetchFailed, match=message):
+        fetch(uri)
+
+
+@pytest.mark.parametrize(("scheme", "sent"), [("http", b""), ("http", UNFINISHED), ("https", b"")])
+def test_a_host_that_falls_silent(
+    scheme: str, sent: bytes, over: threading.Event, served: Callable[..., int]
+) -> None:
+    fails_in_time(f"{scheme}://127.0.0.1:{served(silence(over, sent))}/")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"HTTP/1.1 200 OK\r\nX-", UNFINISHED, b"HTTP/1.0 200 OK\r\n\r\n"],
+    ids=["headers", "body", "body without a length"],
+)
+def test_a_trickle_ends_at_the_deadline(
+    sent: bytes, over: threading.Event, served: Callable[..., int]
+) -> None:
+    fails_in_time(f"http://127.0.0.1:{served(trickle(over, sent))}/")
+
+
+def test_a_redirect_does_not_renew_the_deadline(
+    over: threading.Event, served: Callable[..., int]
+) -> None:
+    """The last connection is made when the time is nearly over, and is cut all the same."""
+
+    def redirect(port: int) -> Callable[[socket.socket, bytes], None]:
+        location = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{port}/\r\n\r\n".encode()
+
+        def answer(peer: socket.socket, _: bytes) -> None:
+            over.wait(0.3)
+            peer.sendall(location)
+
+        return answer
+
+    last = served(trickle(over, UNFINISHED))
+    first = served(redirect(served(redirect(served(redirect(last))))))
+    fails_in_time(f"http://127.0.0.1:{first}/")
+
+
+def test_a_name_server_that_hangs(over: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(20))
+    fails_in_time("http://slow.example/", r"^slow\.example was not found in")
+
+
+def test_a_place_is_free_again_when_what_hung_has_ended() -> None:
+    end = threading.Event()
+    slots = threading.BoundedSemaphore(1)
+    for call in (end.wait, lambda: True):
+        with pytest.raises(TimeoutError):
+            run_with_timeout(call, 0.1, slots)
+    end.set()
+    assert run_with_timeout(lambda: "a slot", 10, slots) == "a slot"
+    with pytest.raises(ZeroDivisionError):
+        run_with_timeout(lambda: 1 // 0, 10, slots)
+    assert run_with_timeout(lambda: "a slot", 10, slots) == "a slot"
+
+
+@pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\nX-", UNFINISHED], ids=["headers", "body"])
+def test_s3_that_trickles(
+    sent: bytes,
+    over: threading.Event,
+    served: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """botocore's timeouts begin anew with every byte, and with every attempt."""
+    port = served(trickle(over, sent), most=2)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    photos = Fetcher(1000, 1, allowlist=UriAllowlist.parse("s3://photos"))
+    assert photos._s3.boto  # making it takes time of its own
+    before = threading.active_count()
+    fails_in_time("s3://photos/cat.jpg", "^S3 did not answer in time$", photos)
+    if sent == UNFINISHED:  # its thread is let go, though the body goes on
+        assert any(threading.active_count() <= before or over.wait(0.05) for _ in range(400))

@@ -1,0 +1,177 @@
+"""What can be told of a classifier before a request, at every way in.
+
+The models are small ones of the kinds that public reports are about.
+"""
+
+import shutil
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+from build_artifact.__main__ import build
+from build_artifact.check import check
+from ops.local_servers import ROOT
+from serving import inference
+from serving.artifact import labels, manifest, resolve
+from serving.artifact.preprocessing import Preprocessing
+from serving.core.contract import Request
+from serving.core.errors import StartError
+from serving.core.settings import Settings
+from serving.model import engines
+from serving.model.classifier import Classifier
+from serving.model.images import decode
+from serving.service import Service, model_of
+from support.cases import PHOTOS
+
+MODELS = ROOT / "tests" / "support" / "models"
+PHOTO = (PHOTOS / "cat.jpg").read_bytes()
+COLOURS = {"input_size": 8, "resize_short": 8, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+def built(folder: Path, output: Path, **options: object) -> Path:
+    """Run `build_artifact own OUTPUT --onnx FOLDER/model.onnx`; return the artifact's folder."""
+    given = {"onnx": folder / "model.onnx", "network": None, "labels": None, **COLOURS, **options}
+    build(Namespace(name="own", output=output, **{"probabilities": False, **given}))
+    return output
+
+
+WAYS: dict[str, Callable[[Path, Path], object]] = {
+    "start, and the image's build": lambda folder, _: inference.load_model(folder),
+    "ops package": lambda folder, _: check(folder),
+    "build_artifact": built,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nan", "the model's answer is not finite"),
+        ("softmax", "the model ends in a softmax, and the server takes the softmax of what it"),
+        ("one_class", r"the model answers an array of \[1, 1\]; it must be .* two classes or more"),
+    ],
+)
+def test_a_wrong_model_is_refused_at_every_way_in(
+    name: str, message: str, way: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StartError, match=message):
+        WAYS[way](MODELS / name, tmp_path / "artifact")
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_a_symbol_for_training_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    folder = MODELS / "mx_SoftmaxOutput"
+    message = "cats-symbol.json has the operator SoftmaxOutput, which is for training and wants la"
+    with pytest.raises(StartError, match=message):
+        resolve.check(folder)
+    with pytest.raises(StartError, match=message):
+        built(folder, tmp_path / "cats", network=folder, onnx=None)
+
+
+def test_a_softmax_is_served_where_the_manifest_says_so(tmp_path: Path) -> None:
+    folder = built(MODELS / "softmax", tmp_path / "own", probabilities=True)
+    assert manifest.read(folder)["output"] == "probabilities"
+    net = Classifier.load(folder)
+    tensor = net.transform(decode(PHOTO))
+    np.testing.assert_array_equal(net.probabilities(PHOTO), net.forward(tensor)[0])
+    with pytest.raises(
+        StartError, match='says "output": "probabilities", and the model answers nu'
+    ):
+        built(MODELS / "good", tmp_path / "good", probabilities=True)
+    manifest.write(folder, {**manifest.read(folder), "output": "softmax"})
+    with pytest.raises(StartError, match="output must be 'logits' or 'probabilities'"):
+        Classifier.load(folder)
+
+
+def test_an_onnx_classifier_gets_its_manifest_from_a_command(tmp_path: Path) -> None:
+    folder = MODELS / "no_manifest"
+    with pytest.raises(StartError, match=r"`python -m build_artifact NAME OUTPUT_DIR --onnx .*`"):
+        resolve.check(folder)
+    own = built(folder, tmp_path / "own")
+    facts = manifest.read(own)
+    assert (facts["name"], facts["source"]) == ("own", {"onnx": "model.onnx"})
+    assert facts["input"]["shape"] == [1, 3, 8, 8]
+    assert check(own)["warnings"] == []
+    served = Classifier.load(own).probabilities(PHOTO)
+    np.testing.assert_allclose(served, Classifier.load(MODELS / "good").probabilities(PHOTO), 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"preprocessing": {"interpolation": "cubic"}}, "std 0, and nothing else"),
+        (
+            {"preprocessing": {"mean": [123.7, 116.3, 103.5]}},
+            "divide those for values from 0 to 25",
+        ),
+        (
+            {"preprocessing": {"std": [255, 255, 255]}},
+            "divide those for values from 0 to 255 by 255",
+        ),
+        (
+            {"input": {"layout": "NHWC, BGR"}},
+            "has input NHWC, BGR, and its preprocessing makes pict",
+        ),
+        (
+            {"input": {"shape": [1, 3, "height", 9]}},
+            r"has input \[1, 3, 'height', 9\], and its prepro",
+        ),
+    ],
+)
+def test_a_manifest_that_says_what_is_not_done_is_refused(
+    facts: dict[str, dict[str, object]], message: str
+) -> None:
+    whole = manifest.read(MODELS / "good")
+    changed = {name: {**whole.get(name, {}), **values} for name, values in facts.items()}
+    with pytest.raises(StartError, match=message):
+        Preprocessing.check({**whole, **changed}, "here")
+
+
+def test_one_picture_of_one_row_and_column_is_a_vector() -> None:
+    """Some exports answer (1, classes, 1, 1)."""
+    net = Classifier.load(MODELS / "nc11")
+    assert net.probabilities(PHOTO).shape == (len(net.labels),)
+
+
+def test_labels_of_windows(tmp_path: Path) -> None:
+    expected = tuple(f"class{number}" for number in range(5))
+    assert Classifier.load(MODELS / "labels_bom_crlf").labels == expected
+    (tmp_path / "labels.txt").write_text("a\u2028b\nc\x0cd\n", encoding="utf-8")
+    assert labels.read(tmp_path) == ("a\u2028b", "c\x0cd")  # each ends at a line feed, nowhere else
+
+
+@pytest.mark.filterwarnings("ignore:::mxnet")  # its own use of what SciPy deprecates
+def test_what_other_programs_leave_in_a_folder_is_no_part_of_it(tmp_path: Path) -> None:
+    """macOS's files. test_artifact has the archive of SageMaker's local mode."""
+    found = check(MODELS / "mx_macos")
+    assert found["names"] == ["cats-0000.params", "cats-symbol.json", "labels.txt"]
+    for name in found["names"]:
+        shutil.copy(MODELS / "mx_macos" / name, tmp_path)
+    assert resolve.check(tmp_path).model_id == found["model_id"]
+    assert len(Classifier.load(MODELS / "mx_macos").probabilities(PHOTO)) == 5
+
+
+def test_an_answer_that_is_not_finite_is_500_and_makes_pings_unhealthy() -> None:
+    broken = Event()
+    forward = engines.load(MODELS / "good", threads=1)
+
+    def sometimes(batch: engines.Tensor) -> engines.Tensor:
+        return forward(batch) * np.float32(np.nan if broken.is_set() else 1)
+
+    settings = Settings(model_name="good", artifacts_dir=MODELS)
+    service = Service(settings, resolve.resolve(settings), model_of(settings))
+    with patch.object(engines, "load", lambda *_: sometimes):
+        service.start()
+    headers = {"content-type": "image/jpeg"}
+    picture = Request("POST", "/invocations", headers, PHOTO)
+    ping = Request("GET", "/ping")
+    assert [service.respond(asked).status for asked in (picture, ping)] == [200, 200]
+    broken.set()
+    assert [service.respond(asked).status for asked in (picture, ping, ping)] == [500, 503, 503]
+    broken.clear()
+    assert [service.respond(asked).status for asked in (ping, picture)] == [200, 200]

@@ -1,0 +1,284 @@
+"""Decoding and the transform, held bit for bit to MXNet's and GluonCV's own."""
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import simplejpeg
+from PIL import Image
+
+from security.hostile import pictures
+from security.hostile.pictures import canvas, chunk, encoded, riff, saved, segment
+from serving.artifact.preprocessing import Preprocessing
+from serving.core.errors import UndecodableImage
+from serving.model.images import Transform, decode
+from support.cases import PHOTOS
+
+IMAGENET = Preprocessing()
+CIFAR = Preprocessing(32, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+random = np.random.default_rng(7)
+
+
+@pytest.mark.parametrize("made", [IMAGENET, CIFAR], ids=["imagenet", "cifar"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *((PHOTOS / name).read_bytes() for name in ("cat.jpg", "coffee.png", "rocket.jpg")),
+        encoded(".jpg", random.integers(0, 256, (97, 31, 3), np.uint8)),
+        encoded(".jpg", random.integers(0, 256, (31, 97), np.uint8)),
+        encoded(".png", random.integers(0, 256, (300, 257, 3), np.uint8)),
+        encoded(".png", random.integers(0, 256, (256, 256, 3), np.uint8)),
+    ],
+    ids=["cat", "coffee", "rocket", "tall", "grey", "odd", "square"],
+)
+def test_the_same_tensor_as_gluoncv(data: bytes, made: Preprocessing) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mxnet and gluoncv use names since deprecated
+        import mxnet as mx
+        from gluoncv.data.transforms.presets.imagenet import transform_eval
+
+        expected = transform_eval(
+            mx.image.imdecode(data),
+            resize_short=made.resize_short,
+            crop_size=made.crop,
+            mean=made.mean,
+            std=made.std,
+        ).asnumpy()
+    actual = Transform(made)(decode(data))
+    assert actual.dtype == np.float32
+    np.testing.assert_array_equal(actual, expected)
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    """An EXIF block that holds a width and an orientation."""
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    entries = struct.pack(f"{order}HHIHH", 0x0100, 3, 1, 7, 0)
+    entries += struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0)
+    return head + struct.pack(f"{order}IH", 8, 2) + entries + bytes(4)
+
+
+def with_exif(data: bytes, block: bytes) -> bytes:
+    """The file with that block where its format has it, made without a library."""
+    if data[:2] == b"\xff\xd8":
+        return pictures.with_exif(data, block)
+    if data[:4] == b"\x89PNG":
+        return data[:33] + chunk(b"eXIf", block) + data[33:]
+    width, height = Image.open(io.BytesIO(data)).size
+    picture = (data[12:16], data[20 : 20 + int.from_bytes(data[16:20], "little")])
+    return riff(canvas(width, height, 8), picture, (b"EXIF", block))
+
+
+# Turns by 90 degrees, and whether it is mirrored before, of orientations 1 to 9. 9 is none.
+TURNS = [(0, 0), (0, 1), (2, 0), (2, 1), (1, 1), (3, 0), (3, 1), (1, 0), (0, 0)]
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+@pytest.mark.parametrize("name", ["cat.jpg", "coffee.png", "astronaut.webp"])
+def test_an_exif_orientation_is_applied(name: str, order: str) -> None:
+    photo = (PHOTOS / name).read_bytes()
+    upright = decode(photo)
+    for orientation, (turns, mirrored) in enumerate(TURNS, 1):
+        expected = np.rot90(upright[:, ::-1] if mirrored else upright, turns)
+        turned = decode(with_exif(photo, exif(orientation, order)))
+        np.testing.assert_array_equal(turned, expected)
+        assert turned.flags.c_contiguous
+
+
+@pytest.mark.parametrize("name", ["cat.jpg", "coffee.png", "astronaut.webp"])
+def test_an_exif_block_that_cannot_be_read_turns_nothing(name: str) -> None:
+    photo = (PHOTOS / name).read_bytes()
+    upright = decode(photo)
+    for block in (b"", b"no tiff at all", b"II*\0\xff\xff\xff\xff", exif(3)[:12]):
+        np.testing.assert_array_equal(decode(with_exif(photo, block)), upright)
+
+
+def flat(*shape: int) -> npt.NDArray[np.uint8]:
+    """Random colours in tiles of 16 pixels, of which JPEG at its best keeps nearly all."""
+    tiles = random.integers(0, 256, shape, np.uint8)
+    return np.kron(tiles, np.ones((16, 16, 1), np.uint8))
+
+
+def on_white(ink: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Return the light that cyan, magenta, yellow and black leave."""
+    light = 255 - ink.astype(float)
+    return light[:, :, :3] * light[:, :, 3:] / 255
+
+
+def test_cmyk_is_ink_on_white() -> None:
+    ink = flat(3, 4, 4)
+    jpeg = saved(Image.fromarray(ink, "CMYK"), "JPEG", quality=100, subsampling=0)
+    np.testing.assert_allclose(decode(jpeg), on_white(ink), atol=3)
+
+
+def test_ycck_is_cmyk_whose_colours_are_ycc() -> None:
+    """Pillow writes CMYK upside down, as Adobe does, but no YCCK: it is given and marked so."""
+    ink = flat(3, 4, 4)
+    ycc = np.asarray(Image.fromarray(ink[:, :, :3]).convert("YCbCr"))
+    given = Image.fromarray(np.dstack([255 - ycc, ink[:, :, 3]]), "CMYK")
+    jpeg = bytearray(saved(given, "JPEG", quality=100, subsampling=0))
+    jpeg[jpeg.index(b"Adobe") + 11] = 2  # ITU-T T.872, 6.5.3
+    assert simplejpeg.decode_jpeg_header(bytes(jpeg))[2] == "YCCK"
+    np.testing.assert_allclose(decode(bytes(jpeg)), on_white(ink), atol=5)
+
+
+def test_a_palette_with_transparency_or_without() -> None:
+    indices = random.integers(0, 16, (5, 7), np.uint8)
+    palette = random.integers(0, 256, (16, 3), np.uint8)
+    picture = Image.fromarray(indices, "L")
+    picture.putpalette(palette.tobytes())
+    for options in ({}, {"transparency": bytes(range(0, 256, 16))}, {"bits": 4}):
+        np.testing.assert_array_equal(
+            decode(saved(picture, "PNG", **options)), palette[indices], str(options)
+        )
+
+
+def test_a_webp_with_alpha_keeps_its_colours() -> None:
+    pixels = random.integers(0, 256, (5, 7, 4), np.uint8)
+    webp = saved(Image.fromarray(pixels, "RGBA"), "WEBP", lossless=True, exact=True)
+    np.testing.assert_array_equal(decode(webp), pixels[:, :, :3])
+
+
+def test_grey_alpha_and_16_bits_become_rgb() -> None:
+    grey = random.integers(0, 256, (5, 7), np.uint8)
+    rgb = np.repeat(grey[:, :, None], 3, axis=2)
+    with_alpha = np.dstack([rgb, np.zeros_like(grey)])
+    np.testing.assert_array_equal(decode(encoded(".png", grey)), rgb)
+    np.testing.assert_array_equal(decode(encoded(".png", with_alpha)), rgb)
+    np.testing.assert_array_equal(decode(encoded(".png", grey.astype(np.uint16) * 257)), rgb)
+
+
+def test_formats_that_we_do_not_take() -> None:
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    for data in (encoded(".bmp", pixels), encoded(".tiff", pixels), b"GIF89a", b"", b"\0" * 64):
+        with pytest.raises(UndecodableImage, match="not a JPEG, PNG or WebP"):
+            decode(data)
+
+
+def test_of_a_png_no_chunk_that_changes_no_pixel_is_decoded(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A profile that libpng would print a warning about, and an animation that crashes OpenCV."""
+    pixels = random.integers(0, 256, (5, 7, 3), np.uint8)
+    data = encoded(".png", pixels)
+    frame = struct.pack(">IIIIIHHBB", 0, 20000, 20000, 0, 0, 1, 10, 0, 0)
+    extra = chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", frame)
+    extra += chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(5000)))
+    np.testing.assert_array_equal(decode(data[:33] + extra + data[33:]), pixels[:, :, ::-1])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_animated_webp_is_refused_and_an_animated_png_is_its_default_picture() -> None:
+    first, second = (Image.fromarray(flat(3, 4, 3)) for _ in range(2))
+    options = {"save_all": True, "append_images": [second], "lossless": True}
+    with pytest.raises(UndecodableImage, match="animation"):
+        decode(saved(first, "WEBP", **options))
+    np.testing.assert_array_equal(decode(saved(first, "PNG", **options)), np.asarray(first))
+
+
+CAT = (PHOTOS / "cat.jpg").read_bytes()
+CUT = CAT[: len(CAT) // 2] + b"\xff\xd9"
+
+
+def set_band(jpeg: bytes) -> bytes:
+    """Return the JPEG whose scan names no coefficients but the first, as Samsung's do."""
+    return jpeg.replace(b"\x03\x11\0\x3f\0", b"\x03\x11\0\0\0")
+
+
+# Of each warning of libjpeg, a way to cause it in a JPEG with a JFIF header of 20 bytes.
+WARNINGS: dict[str, Callable[[bytes], bytes]] = {
+    "unknown JFIF revision": lambda jpeg: jpeg[:11] + b"\2" + set_band(jpeg)[12:],
+    "Invalid SOS parameters": set_band,
+    "bad ICC marker": lambda jpeg: jpeg[:2] + segment(0xE2, b"ICC_PROFILE\0\2\1") + jpeg[2:],
+    "Unknown Adobe color transform": lambda jpeg: (
+        jpeg[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\7") + jpeg[20:]
+    ),
+    "extraneous bytes before marker": lambda jpeg: jpeg[:20] + b"abc" + jpeg[20:],
+}
+
+
+@pytest.mark.parametrize("warning", WARNINGS)
+def test_a_jpeg_that_libjpeg_warns_of(warning: str) -> None:
+    """It has the pixels that OpenCV, Pillow and MXNet decode; one without all its data has none."""
+    warned = WARNINGS[warning](CAT)
+    with pytest.raises(ValueError, match=warning):
+        simplejpeg.decode_jpeg(warned)
+    assert_decoded_alike(warned)
+    np.testing.assert_array_equal(decode(warned), decode(CAT))
+    for cut in (CUT, CUT[:-2]):  # libjpeg tells only the first of several warnings
+        with pytest.raises(UndecodableImage, match="broken or incomplete"):
+            decode(WARNINGS[warning](cut))
+
+
+def assert_decoded_alike(jpeg: bytes) -> None:
+    """Assert that OpenCV, Pillow and MXNet have the same pixels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mxnet as mx
+
+        by_mxnet = mx.image.imdecode(jpeg).asnumpy()
+    by_opencv = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    by_pillow = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+    for expected in (by_opencv, by_pillow, by_mxnet):
+        np.testing.assert_array_equal(decode(jpeg), expected)
+
+
+@pytest.mark.parametrize("mark", [b"Adobe", b"Adobe\0\x64\0\0\0\0\7"])
+def test_a_mark_of_adobe_that_says_nothing(mark: bytes) -> None:
+    grey = saved(Image.open(io.BytesIO(CAT)).convert("L"), "JPEG")
+    marked = WARNINGS["unknown JFIF revision"](grey[:20] + segment(0xEE, mark) + grey[20:])
+    np.testing.assert_array_equal(decode(marked), decode(grey))
+
+
+def test_a_jpeg_with_damaged_data_is_decoded_as_far_as_it_goes() -> None:
+    """libjpeg warns of a bad code, of a restart that is missing, and of a repeated scan."""
+    picture = Image.open(io.BytesIO(CAT))
+    restarts = saved(picture, "JPEG", restart_marker_blocks=4)
+    at = restarts.index(b"\xff\xd3")
+    scans = saved(picture, "JPEG", progressive=True)
+    last = scans.rindex(b"\xff\xda")
+    for damaged, warning in (
+        (CAT[:-40] + b"\xff\0" * 20 + CAT[-2:], "bad Huffman code"),
+        (restarts[:at] + restarts[restarts.index(b"\xff\xd4") :], "0xd4 instead of RST3"),
+        (scans[:-2] + scans[last:], "Inconsistent progression sequence"),
+    ):
+        with pytest.raises(ValueError, match=warning):
+            simplejpeg.decode_jpeg(damaged)
+        assert_decoded_alike(damaged)
+
+
+def test_a_jpeg_without_its_end_has_all_its_data() -> None:
+    np.testing.assert_array_equal(decode(CAT[:-2]), decode(CAT))
+    np.testing.assert_array_equal(decode(CAT[:-2] + bytes(512)), decode(CAT))
+
+
+def test_a_jpeg_of_inks_must_have_all_its_data() -> None:
+    jpeg = saved(Image.open(io.BytesIO(CAT)).convert("CMYK"), "JPEG")
+    assert decode(jpeg).shape == decode(CAT).shape
+    with pytest.raises(UndecodableImage, match="broken or incomplete"):
+        decode(jpeg[: len(jpeg) // 2] + b"\xff\xd9")
+
+
+def test_a_sampling_that_few_programs_write() -> None:
+    frame = CAT.index(b"\xff\xc0")
+    odd = CAT[: frame + 14] + b"\x12" + CAT[frame + 15 :]  # one of the colours' sampling
+    assert decode(odd).shape == decode(CAT).shape
+
+
+def test_only_scans_count_as_scans() -> None:
+    """Bytes like a scan's start in a segment or after the end change nothing (is-progressive#2)."""
+    jpeg = saved(Image.open(io.BytesIO(CAT)), "JPEG", progressive=True)
+    scans = b"\xff\xda" * 100
+    other = jpeg[:2] + segment(0xE2, scans) + jpeg[2:] + scans
+    np.testing.assert_array_equal(decode(other), decode(jpeg))
+
+
+def test_an_image_too_narrow_to_resize_is_refused() -> None:
+    with pytest.raises(UndecodableImage, match="too narrow"):
+        Transform(IMAGENET)(np.zeros((1, 1000, 3), np.uint8))
+    assert Transform(IMAGENET)(np.zeros((1, 100, 3), np.uint8)).shape == (1, 3, 224, 224)

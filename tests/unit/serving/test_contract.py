@@ -1,0 +1,180 @@
+"""Parsing and rendering, as plain functions."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from serving.core import contract
+from serving.core.contract import Payload, Request, Shape, encode, parse, render, reply_type
+from serving.core.errors import (
+    MalformedRequest,
+    NotAcceptable,
+    ServingError,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from serving.core.strict_json import MAX_DEPTH
+
+
+def parsed(
+    body: bytes, content_type: str = "application/json", limit: int = 10**6
+) -> Sequence[contract.Record | ServingError]:
+    request = Request("POST", "/invocations", {"content-type": content_type}, body)
+    records, _ = parse(request, payload_types={"image/jpeg"}, max_body_bytes=limit)
+    return records
+
+
+def test_a_payload_keeps_its_bytes_and_its_type() -> None:
+    assert parsed(b"\xff\xd8", "Image/JPEG; q=1") == [Payload(b"\xff\xd8", "image/jpeg")]
+
+
+@pytest.mark.parametrize("content_type", ["", "application/octet-stream", "image/jpg", "image/*"])
+def test_a_picture_without_a_clear_type_is_one_for_a_model_of_pictures(content_type: str) -> None:
+    request = Request("POST", "/invocations", {"content-type": content_type}, b"\xff\xd8\xff")
+    types = {"image/jpeg", "application/x-image"}
+    (record,) = parse(request, payload_types=types, max_body_bytes=10)[0]
+    assert record == Payload(b"\xff\xd8\xff", "application/x-image")
+    with pytest.raises((UnsupportedMediaType, MalformedRequest)):  # a replaced model's own types
+        parse(request, payload_types={"image/jpeg"}, max_body_bytes=10)
+    with pytest.raises((UnsupportedMediaType, MalformedRequest)):
+        parse(replace(request, body=b"GIF89a"), payload_types=types, max_body_bytes=10)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compression"),
+    [
+        *(("", ""), ("identity", ""), ("base64", ""), ("aws-chunked", ""), ("UTF-8", "")),
+        *(("GZIP", "GZIP"), ("x-gzip", "gzip"), ("aws-chunked, br", "br"), ("zstd", "zstd")),
+    ],
+)
+def test_what_is_a_compression(encoding: str, compression: str) -> None:
+    assert contract.compression_in(encoding) == compression
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the body is not JSON: Expecting value"),
+        (b"\xff", "the body is not UTF-8"),
+        (b'{"n": NaN}', "a number that is not finite"),
+        (b'{"n": 1e999}', "a number that is not finite"),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", "the body is not JSON"),
+        (b'{"uri": "a\0b"}', "Invalid control character"),
+        (b"{}{}", "Extra data"),
+        (b"true", "not a boolean"),
+    ],
+)
+def test_malformed_json(body: bytes, message: str) -> None:
+    with pytest.raises(MalformedRequest, match=message):
+        parsed(body)
+
+
+def test_an_integer_of_too_many_digits_is_malformed() -> None:
+    """And is not answered with what Python says of it, which names its own functions."""
+    assert parsed(b'{"n": ' + b"1" * 4300 + b"}")
+    with pytest.raises(MalformedRequest) as refusal:
+        parsed(b'{"n": ' + b"1" * 4301 + b"}")
+    assert str(refusal.value) == "the body has a number that is not finite, or too long"
+
+
+@pytest.mark.parametrize("stack", [0, 800])
+@pytest.mark.parametrize(
+    ("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"\\"]":', b"}]")]
+)
+def test_nesting_has_one_limit_however_much_stack_is_left(
+    opening: bytes, closing: bytes, stack: int
+) -> None:
+    def parsed_below(frames: int, body: bytes) -> Sequence[contract.Record | ServingError]:
+        return parsed_below(frames - 1, body) if frames else parsed(body)
+
+    fits = MAX_DEPTH // (opening.count(b"[") + opening.count(b"{"))
+    inside = b'"\\\\[[[{{{"'
+    assert parsed_below(stack, opening * fits + inside + closing * fits)
+    for body in (
+        opening * (fits + 1) + inside + closing * (fits + 1),
+        opening * 20_000,  # broken, but that is not looked for
+        opening * 20_000 + b'"',
+    ):
+        with pytest.raises(MalformedRequest, match="the JSON is nested more than 64 deep"):
+            parsed_below(stack, body)
+
+
+def test_brackets_that_are_not_nested_are_not_counted() -> None:
+    assert len(parsed(b"[" + b"{}," * 999 + b"{}]")) == 1000
+    assert parsed(b'{"uri": "' + b"[" * 1000 + b'"}') == [{"uri": "[" * 1000}]
+    assert parsed(rb'{"uri": "' + rb"\\\"[{" * 100 + rb'"}') == [{"uri": '\\"[{' * 100}]
+
+
+def test_what_is_no_text_can_be_answered_all_the_same() -> None:
+    (record,) = parsed(rb'{"uri": "\ud800\u0000"}')
+    assert isinstance(record, dict)
+    body = render([encode(record)], Shape.ONE, contract.JSON).body
+    assert body == rb'{"uri":"\ud800\u0000"}'
+    assert b"\\ud800" in contract.render_error(MalformedRequest("\ud800")).body
+
+
+def test_the_size_is_judged_first() -> None:
+    with pytest.raises(TooLarge):
+        parsed(b"x" * 1001, "text/csv", limit=1000)
+    with pytest.raises(UnsupportedMediaType, match="text/csv"):
+        parsed(b"x" * 1000, "text/csv", limit=1000)
+
+
+def test_too_many_records_are_refused_before_any_is_read() -> None:
+    for body, content_type in (
+        (b"[" + b"1," * 1000 + b"1]", "application/json"),
+        (b"\n" * 1001 + b"{}", "application/jsonlines"),
+    ):
+        with pytest.raises(TooLarge, match="are more than 1000"):
+            parsed(body, content_type)
+
+
+def test_lines_may_end_or_not_and_a_blank_one_keeps_its_place() -> None:
+    for body in (b"{}\n\n{}\n", b"{}\n\n{}"):
+        first, blank, last = parsed(body, "application/jsonlines")
+        assert first == last == {}
+        assert isinstance(blank, MalformedRequest)
+
+
+@pytest.mark.parametrize(
+    ("accept", "shape", "expected"),
+    [
+        ("", Shape.ONE, "application/json"),
+        ("*/*", Shape.LINES, "application/jsonlines"),
+        ("application/*", Shape.ARRAY, "application/json"),
+        ("application/json", Shape.LINES, "application/json"),
+        ("APPLICATION/JSONLINES", Shape.ONE, "application/jsonlines"),
+        ("text/html, */*;q=0.1", Shape.ONE, "application/json"),
+        ("application/json;q=0.2, application/jsonlines;q=0.9", Shape.ONE, "application/jsonlines"),
+        ("application/json;q=0, */*", Shape.ONE, "application/jsonlines"),
+        ("application/json; charset=utf-8", Shape.ONE, "application/json"),
+        ("text/html, *; q=.2", Shape.LINES, "application/jsonlines"),
+        ("application/json;q=.2, application/jsonlines;q=3", Shape.ONE, "application/jsonlines"),
+        ("*/*;q=nan", Shape.ONE, "application/json"),
+    ],
+)
+def test_accept(accept: str, shape: Shape, expected: str) -> None:
+    assert reply_type(accept, shape) == expected
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/csv", "application/json;q=0", "*/*;q=0.000", "*;q=.0", "image/*, */*;q=0"]
+)
+def test_not_acceptable(accept: str) -> None:
+    with pytest.raises(NotAcceptable):
+        reply_type(accept, Shape.ONE)
+
+
+def test_answers_keep_their_order_and_errors_their_place() -> None:
+    answers = [encode({"a": 1}), MalformedRequest("no"), encode({"b": "é\n"})]
+    error = {"error": {"code": "malformed_request", "message": "no"}}
+    assert json.loads(render(answers, Shape.ARRAY, contract.JSON).body) == [
+        {"a": 1},
+        error,
+        {"b": "é\n"},
+    ]
+    lines = render(answers, Shape.LINES, contract.JSON_LINES).body.split(b"\n")
+    assert [json.loads(line) for line in lines[:-1]] == [{"a": 1}, error, {"b": "é\n"}]
+    assert lines[-1] == b""

@@ -1,0 +1,43 @@
+"""The first word after the image's name: `serve`, a Lambda handler, or a word to refuse."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ops.local_servers import ENTRY, process_environment
+from support.farm import emulated
+
+
+def run(word: str) -> subprocess.CompletedProcess[str]:
+    command = [ENTRY, word]
+    environment = process_environment()
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=10, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["train", "bash", "/bin/sh", "./train.sh", "serving.absent.handler", "os.path", "json.nothing"],
+)
+def test_any_other_word_ends_at_once_with_one_line(word: str) -> None:
+    """SageMaker bills a training job for as long as `train` runs."""
+    ended = run(word)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"'{word}' is not \"serve\", and no Lambda handler of that name can be ")
+    assert "usage: serve" in line
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_is_no_failure(word: str) -> None:
+    ended = run(word)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("usage: serve")
+
+
+def test_a_handler_of_the_users_own_is_served(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def handler(event, context):\n    return [event]\n")
+    with emulated({"PYTHONPATH": str(tmp_path)}, "mine.handler") as (function, _):
+        assert function.invoke(7) == [7]

@@ -1,0 +1,207 @@
+"""The Lambda face under AWS's emulator: the shapes of its events, its failures, its log."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops import local_servers
+from ops.local_servers import EmulatedLambda, Process, process_environment
+from support.cases import PHOTOS, data_uri
+from support.farm import emulated
+
+EVENTS = Path(__file__).parents[2] / "support" / "events"
+ENCODED = base64.b64encode((PHOTOS / "cat.jpg").read_bytes()).decode()
+
+
+def event(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((EVENTS / name).read_text())
+    if found["body"] == "{base64}":
+        found["body"] = ENCODED
+    return found
+
+
+@pytest.fixture(scope="module")
+def function() -> Iterator[EmulatedLambda]:
+    with local_servers.lambda_process(process_environment()) as face:
+        yield face
+
+
+@pytest.fixture(scope="module")
+def answer(function: EmulatedLambda) -> dict[str, Any]:
+    """Return the answer to a direct invocation, which every event must get too."""
+    found: dict[str, Any] = function.invoke({"uri": data_uri("cat.jpg")})
+    assert found["results"][0]["label"] == "tiger cat"
+    return found
+
+
+def test_function_url(function: EmulatedLambda, answer: dict[str, Any]) -> None:
+    reply = function.invoke(event("url.json"))
+    assert (reply["statusCode"], reply["isBase64Encoded"]) == (200, False)
+    assert json.loads(reply["body"]) == answer
+    assert reply["headers"]["Content-Type"] == "application/json"
+
+
+def test_a_url_request_without_body_or_headers(function: EmulatedLambda) -> None:
+    request = event("url.json")
+    request["requestContext"]["http"]["method"] = "GET"
+    request["rawPath"] = "/ping"
+    del request["body"], request["headers"], request["isBase64Encoded"]
+    reply = function.invoke(request)
+    assert (reply["statusCode"], reply["body"]) == (200, "")
+
+
+def test_a_rest_api(function: EmulatedLambda, answer: dict[str, Any]) -> None:
+    """Payload 1.0. API Gateway answers 502 to a reply with other members."""
+    reply = function.invoke(event("rest_api.json"))
+    assert reply.keys() == {"statusCode", "headers", "body", "isBase64Encoded"}
+    assert (reply["statusCode"], reply["isBase64Encoded"]) == (200, False)
+    assert json.loads(reply["body"]) == answer
+    assert reply["headers"]["Content-Type"] == "application/json"
+
+
+def test_an_http_api_with_payload_1_0(function: EmulatedLambda, answer: dict[str, Any]) -> None:
+    """Text is no base64, and a header may stand among the multi-value headers only."""
+    text = {"body": json.dumps({"uri": data_uri("cat.jpg")}), "isBase64Encoded": False}
+    request = {**event("rest_api.json"), "version": "1.0", "resource": "$default", **text}
+    request |= {"headers": None, "multiValueHeaders": {"content-type": ["application/json"]}}
+    reply = function.invoke(request | {"path": "/prod/invocations"})
+    assert (reply["statusCode"], json.loads(reply["body"])) == (200, answer)
+    reply = function.invoke(request | {"path": "/nothing"})
+    assert (reply["statusCode"], json.loads(reply["body"])["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "inner", "route", "rest"),
+    [
+        ("/prod/invocations", "/prod/invocations", "$default", ""),
+        ("/ml/invocations", "/invocations", "$default", ""),
+        ("/ml/invocations", "/ml/invocations", "POST /invocations", ""),
+        ("/v1/ml/invocations", "/v1/ml/invocations", "ANY /ml/{rest+}", "invocations"),
+    ],
+)
+def test_what_api_gateway_puts_before_the_path_is_removed(
+    *, path: str, inner: str, route: str, rest: str, function: EmulatedLambda, answer: Any
+) -> None:
+    """A stage, or a custom domain's base path.
+
+    Reports: aws-powertools/powertools-lambda-python#579, aws/serverless-java-container#34.
+    """
+    request = {**event("url.json"), "rawPath": path, "routeKey": route}
+    request["pathParameters"] = {"rest": rest}
+    request["requestContext"] |= {"stage": "prod", "http": {"method": "POST", "path": inner}}
+    assert json.loads(function.invoke(request)["body"]) == answer
+    if route != "$default":
+        request = {**event("rest_api.json"), "path": path, "resource": route.split(" ")[1]}
+        request["pathParameters"] = {"rest": rest}
+        assert json.loads(function.invoke(request)["body"]) == answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "service"),
+    [
+        ({"Records": [{"eventSource": "aws:sqs", "body": '{"uri": "data:,"}'}]}, "aws:sqs"),
+        ({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "{}"}}]}, "aws:sns"),
+        ({"Records": [{"eventSource": "aws:s3", "s3": {}}]}, "aws:s3"),
+        ([{"eventSource": "aws:sqs", "body": "{}"}], "aws:sqs"),  # EventBridge Pipes
+        ({"eventSource": "SelfManagedKafka", "records": {}}, "SelfManagedKafka"),
+        ({"detail-type": "Object Created", "source": "aws.s3", "detail": {}}, "EventBridge"),
+        ({"awslogs": {"data": ""}}, "CloudWatch Logs"),
+    ],
+)
+def test_an_event_that_its_source_must_keep_fails(
+    sent: Any, service: str, function: EmulatedLambda
+) -> None:
+    """Any result would be success to the source, which then deletes the message."""
+    failure = function.invoke(sent)
+    assert failure["errorType"] == "UnsupportedEvent"
+    assert f"an event of {service};" in failure["errorMessage"]
+    assert not failure.get("stackTrace")
+
+
+def test_a_schedule_keeps_the_function_warm_and_says_nothing() -> None:
+    with emulated({}) as (function, process):
+        scheduled = {"detail-type": "Scheduled Event", "detail": {}}
+        for source in ("aws.events", "aws.scheduler"):
+            assert function.invoke({**scheduled, "source": source}) is None
+        assert [record["message"] for record in ours(process)] == ["ready"]
+        assert function.invoke({"warmer": True})["error"]["code"] == "malformed_request"
+
+
+def test_a_record_that_only_looks_like_an_event(function: EmulatedLambda) -> None:
+    """A direct request may use AWS's words for its own fields."""
+    found = function.invoke({"requestContext": {"http": {}}})
+    assert found["error"]["message"] == 'a request must have "uri", a string'
+
+
+def test_load_balancer(function: EmulatedLambda, answer: dict[str, Any]) -> None:
+    reply = function.invoke(event("alb.json"))
+    assert (reply["statusCode"], json.loads(reply["body"])) == (200, answer)
+    assert reply["headers"]["Content-Type"] == "application/json"
+    assert "multiValueHeaders" not in reply
+    assert function.invoke(event("alb_health_check.json"))["statusCode"] == 200
+
+
+def test_load_balancer_with_multi_value_headers(
+    function: EmulatedLambda, answer: dict[str, Any]
+) -> None:
+    reply = function.invoke(event("alb_multi_value.json"))
+    assert (reply["statusCode"], json.loads(reply["body"])) == (200, answer)
+    assert reply["multiValueHeaders"]["Content-Type"] == ["application/json"]
+    assert "headers" not in reply
+
+
+def test_an_error_of_the_caller_is_an_answer(function: EmulatedLambda) -> None:
+    expected = {"code": "malformed_request", "message": 'a request must have "uri", a string'}
+    assert function.invoke({"url": "x"}) == {"error": expected}
+    reply = function.invoke({**event("alb.json"), "body": base64.b64encode(b"x").decode()})
+    assert reply["statusCode"] == 422
+
+
+@pytest.mark.parametrize("direct", [None, 7, "cat.jpg"])
+def test_an_event_that_is_no_request(function: EmulatedLambda, direct: object) -> None:
+    assert function.invoke(direct)["error"]["code"] == "malformed_request"
+
+
+def test_every_record_is_logged_once_as_json_with_lambdas_request_id() -> None:
+    """And with the version, by which an alarm of the stack tells a new one from the old."""
+    with emulated({"AWS_LAMBDA_FUNCTION_VERSION": "7"}) as (face, process):
+        face.invoke({"uri": data_uri("cat.jpg")})
+        face.invoke({})
+        records = ours(process)
+        started = [line for line in process.output.splitlines() if line.startswith("START")]
+    requests = [record for record in records if record["message"] == "request"]
+    assert [(r["status"], r.get("code")) for r in requests] == [
+        (200, None),
+        (400, "malformed_request"),
+    ]
+    assert [r["requestId"] for r in requests] == [line.split()[2] for line in started]
+    assert [r["message"] for r in records if r not in requests] == ["ready"]
+    assert {r["version"] for r in records} == {"7"}
+
+
+def ours(process: Process) -> list[dict[str, Any]]:
+    """The function's own lines; the emulator's begin with a date or with START, END, REPORT."""
+    return [json.loads(line) for line in process.output.splitlines() if line.startswith("{")]
+
+
+def test_a_cold_start_imports_only_what_it_uses() -> None:
+    heavy = ("boto3", "botocore", "flask", "gunicorn", "gluoncv", "mxnet", "urllib3", "werkzeug")
+    program = (
+        "import sys, serving.lambda_handler as face\n"
+        "face.handler({'uri': 'data:,x'}, None)\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**process_environment(), "PYTHONPATH": str(local_servers.ENTRY.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,93 @@
+"""Imports point one way, and what the three packages must agree on they do agree on."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.local_servers import ROOT
+
+# Folders and modules of each package, in layers: each imports from its own and those before it.
+SERVING = ["core", "fetch", "artifact", "model", "inference", "service", "http", "serve"]
+INFRA = [
+    "config",
+    "common",
+    "image",
+    "sagemaker_target",
+    "lambda_target",  # which may forward to the endpoint
+    "examiner",
+    "monitoring",
+    "outputs",
+]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    ("package", "folder", "layers"),
+    [
+        (
+            "serving",
+            ROOT / "container" / "serving",
+            [*SERVING, "forward", "lambda_handler", "examiner"],
+        ),
+        ("infra", ROOT / "infra", [*INFRA, "stack"]),
+    ],
+)
+def test_imports_point_one_way(package: str, folder: Path, layers: list[str]) -> None:
+    parts = {path.relative_to(folder).parts[0].removesuffix(".py") for path in folder.rglob("*.py")}
+    assert parts - {"__init__"} == set(layers)
+    for height, layer in enumerate(layers):
+        files = [folder / f"{layer}.py", *(folder / layer).glob("*.py")]
+        found = {
+            name.split(".")[1]
+            for path in files
+            if path.exists()
+            for name in imports(path)
+            if name.startswith(f"{package}.")
+        }
+        assert found & set(layers) <= set(layers[: height + 1]), layer
+
+
+@pytest.mark.parametrize(
+    ("folder", "strangers"),
+    [
+        ("infra", {"serving", "build_artifact", "ops"}),
+        ("ops", {"serving", "build_artifact", "infra"}),
+        ("container", {"infra", "ops"}),
+    ],
+)
+def test_the_three_packages_do_not_import_each_other(folder: str, strangers: set[str]) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        assert not {module.split(".")[0] for module in imports(path)} & strangers, path
+
+
+def test_every_variable_of_the_dockerfile_is_read() -> None:
+    """An ENV that nothing reads would be a promise that nothing keeps."""
+    dockerfile = (ROOT / "container" / "Dockerfile").read_text()
+    block = re.search(r"^ENV PATH=.*?(?=\nEXPOSE)", dockerfile, re.MULTILINE | re.DOTALL)
+    assert block
+    names = set(re.findall(r"(?:ENV |^ +)([A-Z_]+)=", block[0], re.MULTILINE))
+    sources = "".join(path.read_text() for path in (ROOT / "container/serving").rglob("*.py"))
+    python_itself = {"PATH", "PYTHONDONTWRITEBYTECODE"}
+    assert {name for name in names - python_itself if f'"{name}"' not in sources} == set()
+
+
+def test_the_image_and_the_exporter_pin_the_same_versions() -> None:
+    """Both environments decode and compute with numpy, OpenCV and MXNet of the same release."""
+    pins: dict[str, set[str]] = {}
+    for path in (ROOT / "container").glob("requirements*.txt"):
+        for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", path.read_text(), re.MULTILINE):
+            if name != "protobuf":  # the reason for there being two environments
+                pins.setdefault(name, set()).add(version)
+    assert {name: found for name, found in pins.items() if len(found) > 1} == {}
