@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ from integration.deploy.clients import Answer, Loop, ask_endpoint, ask_function,
 from integration.deploy.cloud import Cdk, Cloud
 from integration.deploy.deployment import Deployment
 from ops.inputs import read_input
-from ops.local_servers import ROOT
+from ops.local_servers import ROOT, wait_until
 from support.cases import PHOTOS
 from support.programs import run
 
@@ -53,6 +53,10 @@ class Walk:
         """Return the digests that AWS's calls and Docker report of each target."""
         told = [self.deployed.lambda_digest(), self.deployed.endpoint_digest()]
         return told + sorted(self.plane.running_digests())
+
+    def wait_until(self, is_so: Callable[[], bool], failure: str) -> None:
+        """Wait for what comes after an answer, as logs and alarms do."""
+        wait_until(is_so, self.plane.process, failure)
 
     @contextmanager
     def client(self, target: str) -> Iterator[Loop]:

@@ -1,7 +1,8 @@
 """Correct MiniStack where it differs from AWS: image functions, alarms and unknown image tags.
 
 A function's image is resolved to its digest when its code is set. Each version runs that digest in
-containers of its own, on a read-only root, and a later update leaves them alone. An alarm of metric
+containers of its own, on a read-only root, and a later update leaves them alone. All that these
+print is logged; MiniStack takes what Docker has read when the answer comes. An alarm of metric
 math is kept under its first metric; its state is what SetAlarmState says. A log's metric filters
 make data, and schedules are called when a test lets an hour pass.
 """
@@ -10,6 +11,8 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from threading import Thread
 from typing import Any
 
 from ministack.services import cloudwatch, cloudwatch_logs, ecr, lambda_svc, scheduler
@@ -103,7 +106,10 @@ def _keep_versions_apart(account: Account) -> None:
 
     def spawning(config: dict[str, Any], *arguments: Any, **options: Any) -> Any:
         local = account.local(config["ResolvedImageUri"])
-        return spawn({**config, "ImageUri": local}, *arguments, **options)
+        container, folder = spawn({**config, "ImageUri": local}, *arguments, **options)
+        told = _log, account, config["LoggingConfig"]["LogGroup"], container
+        Thread(target=copy_context().run, args=told, daemon=True).start()
+        return container, folder
 
     def deleting(name: str, props: Properties) -> None:
         kill(lambda_svc.get_account_id(), name)
@@ -112,7 +118,15 @@ def _keep_versions_apart(account: Account) -> None:
     lambda_svc._warm_pool_key = key
     lambda_svc._spawn_lambda_container = spawning
     lambda_svc._pool_kill_function = lambda *_: None
+    lambda_svc._emit_lambda_logs = lambda *_, **__: None
     provisioners._RESOURCE_HANDLERS[FUNCTION]["delete"] = deleting
+
+
+def _log(account: Account, group: str, container: Any) -> None:
+    """Write what a function's container prints, until it ends, to a group that exists."""
+    for line in container.logs(stream=True, follow=True):
+        if group in cloudwatch_logs._log_groups:
+            account.write_logs(group, container.id, line.decode(errors="replace"))
 
 
 def _shift_aliases(codedeploy: CodeDeploy) -> None:
