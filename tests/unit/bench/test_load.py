@@ -24,7 +24,7 @@ TRUNCATED: Reply = (200, BODY[:-5], {"Connection": "close", "Content-Length": st
 
 
 def driven(
-    script: Callable[[int], Reply | None], connections: int = 2, seconds: float = 0.1
+    script: Callable[[int], Reply | None], connections: int = 2, seconds: float = 0.5
 ) -> Round:
     """Measure a server that answers as `script` says of a request's number.
 
@@ -73,17 +73,17 @@ def test_right_answers_are_counted(reply: Reply) -> None:
 )
 def test_one_wrong_answer_among_many_ends_the_benchmark(wrong: Reply) -> None:
     with pytest.raises(WrongAnswer, match="wrong answer"):
-        driven(lambda number: wrong if number == 1 else RIGHT, seconds=0.3)
+        driven(lambda number: wrong if number == 1 else RIGHT, seconds=1)
 
 
 def test_the_client_waits_after_a_refusal_and_counts_it_apart() -> None:
-    found = driven(lambda number: BUSY if number < 2 else RIGHT, seconds=1.3)
+    found = driven(lambda number: BUSY if number < 2 else RIGHT, seconds=2)
     assert found.refused == 2
     assert found.requests >= 2
 
 
 def test_a_connection_that_ends_without_an_answer_is_counted_apart() -> None:
-    found = driven(lambda number: None if number == 1 else RIGHT, seconds=0.2)
+    found = driven(lambda number: None if number == 1 else RIGHT)
     assert found.broken == 1
     assert found.requests >= 2
 
