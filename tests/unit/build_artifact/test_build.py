@@ -129,8 +129,8 @@ def refused(build: Build, tmp_path: Path) -> Callable[..., str]:
     [
         (
             ["mobilenet_1.0"],
-            "'mobilenet_1.0' is no classification model of the GluonCV zoo with trained weights; "
-            "did you mean mobilenet1.0 or mobilenetv2_1.0 or mobilenet0.5?",
+            "'mobilenet_1.0' is not a classification model of the GluonCV zoo with trained "
+            "weights; did you mean mobilenet1.0 or mobilenetv2_1.0 or mobilenet0.5?",
         ),
         (
             ["efficientnet_lite0", "--photos", "/usr"],
@@ -217,7 +217,5 @@ def test_refuses_a_folder_of_another_kind(build: Build, tmp_path: Path) -> None:
     for output in (tmp_path, tmp_path / "thesis.tex"):
         done = build("efficientnet_lite0", output)
         assert done.returncode == 1
-        assert done.stderr == (
-            f"error: {output} holds something that is no artifact; name another folder\n"
-        )
+        assert done.stderr == (f"error: {output} is not an artifact; name another folder\n")
     assert (tmp_path / "thesis.tex").read_text() == "mine"

@@ -123,7 +123,7 @@ def nested(folder: Path) -> None:
         (drop, "lacks model.onnx, which its manifest names"),
         (corrupt, "model.onnx does not have the sha256 that its manifest names"),
         (newer_manifest, "manifest.json is not a manifest of format 1"),
-        (only_labels, "is no artifact: it holds neither manifest.json nor exactly one"),
+        (only_labels, "is not an artifact: it holds neither manifest.json nor exactly one"),
         (nested, "the files belong at the top of model.tar.gz"),
     ],
 )

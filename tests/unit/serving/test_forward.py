@@ -33,10 +33,11 @@ from ops import local_servers
 from ops.local_servers import process_environment
 from serving.artifact.resolve import Artifact
 from serving.core import logs
-from serving.core.contract import IDENTITY, JSON, Record, Reply, Request
+from serving.core.contract import IDENTITY, JSON, Reply, Request
 from serving.core.errors import EndpointFailed, StartError
 from serving.core.settings import Settings
-from serving.forward import Endpoint, Forwarder, NoModel
+from serving.forward import Endpoint, Forwarder
+from serving.model.custom_model import Model
 from serving.service import Service
 from support.farm import emulated
 from support.signature import verify
@@ -50,13 +51,9 @@ FAULT = '{"error":{"code":"internal_error","message":"the model failed on this r
 LONG = f'{{"error":{{"code":"malformed_request","message":"{"x" * 3000}"}}}}'[:MAX_MESSAGE]
 
 
-class OwnModel(NoModel):
-    """Answer where the function does."""
-
-    payload_types = ("image/jpeg",)
-
-    def infer(self, _record: Record, _net: Any, /) -> object:
-        return {"by": "the function"}
+OWN_MODEL = Model(
+    lambda _folder: None, lambda _record, _net: {"by": "the function"}, payload_types={"image/jpeg"}
+)
 
 
 class Function(Protocol):
@@ -78,7 +75,7 @@ def function() -> Iterator[Function]:
             settings = Settings.from_environment(variables)
             endpoint = stack.enter_context(closing(Endpoint(ENDPOINT, variables)))
             forward = Forwarder(settings, endpoint, lambda: seconds)
-            service = Service(settings, Artifact(Path(), "own"), OwnModel(), forward=forward)
+            service = Service(settings, Artifact(Path(), "own"), OWN_MODEL, forward=forward)
             service.start()
             return service
 

@@ -44,7 +44,7 @@ def test_cpus_that_lambda_grants(
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("WORKERS", "0", "a whole number of 1 or more"),
+        ("WORKERS", "0", "a whole number from 1 to 999999999"),
         ("MAX_WAITING", "³", "a whole number"),
         ("MAX_WAITING", "9" * 5000, "a whole number"),
         ("IMAGE_ID", "a\nb", "printable ASCII"),

@@ -65,7 +65,7 @@ def test_what_is_no_exam_ends_with_one_sentence(tmp_path: Path, written: str, wh
     with pytest.raises(StartError) as raised:
         exam.read(path)
     message = str(raised.value)
-    assert message.startswith(f"{path} is no exam: ")
+    assert message.startswith(f"{path} is not an exam: ")
     assert why in message
     assert "\n" not in message
 

@@ -246,7 +246,7 @@ def test_an_update_that_sagemaker_took_back(ask: Callable[..., Any], aws: Aws) -
     aws.endpoint["EndpointConfigName"] = "old"
     told = ask(resource(ENDPOINT))
     assert told["Status"] == "FAILED"
-    took_back = "SageMaker took its update back (it gives no reason): it runs old, not new"
+    took_back = "SageMaker rolled back its update (it gives no reason): it runs old, not new"
     assert told["Reason"] == f"the endpoint live: {took_back}"
     assert aws.asked == []
 
@@ -425,7 +425,7 @@ def test_a_stack_that_goes_back_is_not_stopped(ask: Callable[..., Any], aws: Aws
 @pytest.mark.parametrize(
     ("written", "reason"),
     [
-        ("[]", "the examiner does not start: .*golden.json is no exam: it must be an array"),
+        ("[]", "the examiner does not start: .*golden.json is not an exam: it must be an array"),
         (json.dumps(QUESTIONS[2:]), "the examiner's own model answers no request of the exam"),
         (json.dumps([{**QUESTIONS[0], "body": "{}"}]), "own model fails on the exam's 'one'"),
         (None, "the examiner does not start: .*has no exam, golden.json"),

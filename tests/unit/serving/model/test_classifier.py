@@ -52,7 +52,7 @@ WAYS: dict[str, Callable[[Path, Path], object]] = {
     ("name", "message"),
     [
         ("nan", "the model's answer is not finite"),
-        ("softmax", "the model ends in a softmax, and the server takes the softmax of what it"),
+        ("softmax", "the model ends in a softmax, and the server would apply a second one; export"),
         ("one_class", r"the model answers an array of \[1, 1\]; it must be .* two classes or more"),
     ],
 )
@@ -66,7 +66,7 @@ def test_a_wrong_model_is_refused_at_every_way_in(
 
 def test_a_symbol_for_training_is_refused_in_a_sentence(tmp_path: Path) -> None:
     folder = MODELS / "mx_SoftmaxOutput"
-    message = "cats-symbol.json has the operator SoftmaxOutput, which is for training and wants la"
+    message = "cats-symbol.json has the operator SoftmaxOutput, which is for training and needs la"
     with pytest.raises(StartError, match=message):
         resolve.check(folder)
     with pytest.raises(StartError, match=message):
@@ -79,9 +79,7 @@ def test_a_softmax_is_served_where_the_manifest_says_so(tmp_path: Path) -> None:
     net = Classifier.load(folder)
     tensor = net.transform(decode(PHOTO))
     np.testing.assert_array_equal(net.probabilities(PHOTO), net.forward(tensor)[0])
-    with pytest.raises(
-        StartError, match='says "output": "probabilities", and the model answers nu'
-    ):
+    with pytest.raises(StartError, match='has "output": "probabilities", but the sum of the model'):
         built(MODELS / "good", tmp_path / "good", probabilities=True)
     manifest.write(folder, {**manifest.read(folder), "output": "softmax"})
     with pytest.raises(StartError, match="output must be 'logits' or 'probabilities'"):
@@ -115,11 +113,11 @@ def test_an_onnx_classifier_gets_its_manifest_from_a_command(tmp_path: Path) -> 
         ),
         (
             {"input": {"layout": "NHWC, BGR"}},
-            "has input NHWC, BGR, and its preprocessing makes pict",
+            "has input NHWC, BGR, but its preprocessing makes pict",
         ),
         (
             {"input": {"shape": [1, 3, "height", 9]}},
-            r"has input \[1, 3, 'height', 9\], and its prepro",
+            r"has input \[1, 3, 'height', 9\], but its prepro",
         ),
     ],
 )
