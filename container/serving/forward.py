@@ -54,10 +54,7 @@ class Forwarder:
         self._slots = threading.BoundedSemaphore(MAX_CALLS)
 
     def __call__(self, request: Request) -> Reply | None:
-        """Return the endpoint's reply, or None if the function must answer.
-
-        Raises one of _NO_ANSWER unless the function may spill.
-        """
+        """Return the endpoint's reply, or None if the function must answer. Raises _NO_ANSWER."""
         logs.note(target="lambda")
         # InvokeEndpoint drops Content-Encoding, so the container could not refuse the body.
         is_compressed = compression_in(request.headers.get("content-encoding", ""))
@@ -137,10 +134,7 @@ class Endpoint:
         self._socket: socket.socket | None = None
 
     def invoke(self, headers: dict[str, str], body: bytes, ends_at: float) -> Reply:
-        """Return the endpoint's reply before `ends_at`, a time of `time.monotonic`.
-
-        Raises one of _NO_ANSWER, TooLarge or TimeoutError.
-        """
+        """Return the reply by `ends_at` (monotonic). Raises _NO_ANSWER, TooLarge, TimeoutError."""
         connection = self._connection()
         is_kept = bool(connection.sock)
         try:
@@ -178,7 +172,6 @@ class Endpoint:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the kept connection."""
         if self._kept:
             self._kept.close()
         self._kept = None
@@ -194,7 +187,6 @@ class Endpoint:
     def _send(
         self, connection: HTTPConnection, headers: Mapping[str, str], body: bytes, ends_at: float
     ) -> None:
-        """Connect unless that is done, and send the request. Raises OSError."""
         if not connection.sock:
             connection.connect()
         seconds = ends_at - time.monotonic()
@@ -205,10 +197,8 @@ class Endpoint:
         connection.request("POST", self._path, body, self._signed(headers, body))
 
     def _signed(self, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
-        """Return the headers with a signature, version 4, over all of them.
-
-        https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
-        """
+        """Return the headers with a signature, version 4, over all of them."""
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         signed = {**headers, "host": self._host, "x-amz-date": now}
         if token := self._environment.get("AWS_SESSION_TOKEN"):
@@ -256,10 +246,9 @@ def _reply(status: int, headers: HTTPMessage, body: bytes) -> Reply:
         return _model_error(body)
     if status == 413 or (kind == "ValidationError" and b"'body' failed" in body):
         raise errors.TooLarge("the body is larger than the endpoint takes")
-    reason = f"SageMaker answered {kind if kind.isidentifier() else status}"
-    if kind.startswith("Throttling") or status in (429, 503, 530):
-        raise EndpointUnavailable(reason)
-    raise EndpointFailed(reason)
+    is_busy = kind.startswith("Throttling") or status in (429, 503, 530)
+    error = EndpointUnavailable if is_busy else EndpointFailed
+    raise error(f"SageMaker answered {kind if kind.isidentifier() else status}")
 
 
 def _success(headers: HTTPMessage, body: bytes) -> Reply:
@@ -294,9 +283,7 @@ def _model_error(body: bytes) -> Reply:
             retry = EndpointUnavailable.headers if status == 503 else ()
             headers = (("Content-Type", JSON), *retry)
             return Reply(status, text.encode(), headers, code, has_identity=True)
-    reason = f"the endpoint's container answered {status}"
     if status == 0:  # https://github.com/aws/amazon-sagemaker-examples/issues/799
         raise EndpointTimeout("the endpoint's container did not answer in time")
-    if status == 503:
-        raise EndpointUnavailable(reason)
-    raise EndpointFailed(reason)
+    kind = EndpointUnavailable if status == 503 else EndpointFailed
+    raise kind(f"the endpoint's container answered {status}")

@@ -120,10 +120,8 @@ def _sender(event: Any) -> str:
 def _respond_2(
     event: dict[str, Any], origin: dict[str, Any], http: dict[str, Any]
 ) -> dict[str, Any]:
-    """Answer an event of payload format 2.0, from a function URL or an HTTP API.
-
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
-    """
+    """Answer an event of payload format 2.0, from a function URL or an HTTP API."""
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
     raw = str(event.get("rawPath") or "/")
     inner = str(http.get("path") or raw)
     route = str(event.get("routeKey")).rpartition(" ")[2]
@@ -174,9 +172,7 @@ def _respond(event: dict[str, Any], method: object, path: str, headers: Any) -> 
 
 
 def _answer(reply: Reply, *, multiple: bool = False) -> dict[str, Any]:
-    headers: dict[str, Any] = dict(reply.headers)
-    if multiple:
-        headers = {name: [value] for name, value in reply.headers}
+    headers = {name: [value] if multiple else value for name, value in reply.headers}
     return {
         "statusCode": reply.status,
         "multiValueHeaders" if multiple else "headers": headers,

@@ -45,8 +45,6 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """The reply that a face sends."""
-
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()

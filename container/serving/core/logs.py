@@ -53,12 +53,10 @@ def spent(**seconds: float) -> None:
 
 
 def note(**fields: object) -> None:
-    """Set log fields of the current request."""
     _notes.get().update(fields)
 
 
 def in_milliseconds(stages: Stages) -> dict[str, float]:
-    """Return the sum of each stage."""
     names = dict.fromkeys(name for part in stages for name in part)
     return {name: round(1000 * sum(part.get(name, 0) for part in stages), 2) for name in names}
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,14 +31,11 @@ def difference(expected: Answer, given: Answer, *, of_bodies: bool = True) -> st
 
 def _value(body: bytes) -> Any:
     """Return JSON, a list for JSON lines, or the bytes themselves."""
-    try:
+    with suppress(ValueError):
         return json.loads(body)
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError):
         return [json.loads(line) for line in body.splitlines()]
-    except ValueError:
-        return body
+    return body
 
 
 def _differences(expected: Any, given: Any, place: str = "the answer") -> Iterator[str]:

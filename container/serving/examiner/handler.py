@@ -117,10 +117,7 @@ def _skews(target: Target, exam: Exam) -> Iterable[str]:
 
 
 def _respond(event: Mapping[str, Any], why: str) -> None:
-    """Answer a custom resource.
-
-    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
-    """
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
     answer = {
         "Status": "FAILED" if why else "SUCCESS",
         "Reason": why[:_MAX_REASON],

@@ -55,7 +55,6 @@ class Account:
     context: Any  # Lambda's context of the examiner's call
 
     def has_time(self) -> bool:
-        """Return whether the remaining time is enough for another call."""
         seconds: float = self.context.get_remaining_time_in_millis() / 1000
         return seconds > _CALL_SECONDS + _MARGIN_SECONDS
 

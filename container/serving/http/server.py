@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -53,10 +54,8 @@ def serve(settings: Settings, service: Service, host: str, port: int) -> int:
 def _temporary_folder() -> Path:
     """Make a folder for sockets and bodies, in /dev/shm if the file system is read-only."""
     for place in (None, "/dev/shm"):  # noqa: S108
-        try:
+        with suppress(OSError):
             return Path(tempfile.mkdtemp(prefix="serve-", dir=place))
-        except OSError:
-            continue
     raise StartError("no temporary file can be written: mount a writable folder at /tmp")
 
 

@@ -50,12 +50,7 @@ def _load_onnx(path: Path, threads: int) -> Forward:
     if len(outputs) != 1:
         shown = ", ".join(outputs)[:200]
         raise StartError(f"{path.name} has {len(outputs)} outputs ({shown}); it must have one")
-
-    def forward(batch: Tensor) -> Tensor:
-        logits: Tensor = session.run(None, {name: batch})[0]
-        return logits
-
-    return forward
+    return lambda batch: session.run(None, {name: batch})[0]
 
 
 def open_session(path: Path, options: Any) -> Any:
@@ -101,9 +96,4 @@ def _load_mxnet(folder: Path) -> Forward:
             names = f"{symbol.name} and {params.name}"
             raise StartError(f"{names} cannot be loaded: {reason(error)}") from None
     net.hybridize(static_alloc=True, static_shape=True)
-
-    def forward(batch: Tensor) -> Tensor:
-        logits: Tensor = net(mx.nd.array(batch)).asnumpy()
-        return logits
-
-    return forward
+    return lambda batch: net(mx.nd.array(batch)).asnumpy()

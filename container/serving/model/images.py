@@ -101,8 +101,6 @@ def _oriented(pixels: Pixels, orientation: int) -> Pixels:
 
 
 class Transform:
-    """A classifier's preprocessing, applied to decoded pictures."""
-
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
         # MXNet's ToTensor and Normalize in float32, computed once for each pixel value.

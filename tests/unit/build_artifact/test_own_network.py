@@ -102,7 +102,7 @@ def test_from_training_to_both_faces(
         (["--input-size=160"], "MXNet cannot run 'shapes' on one input called data, 1x3x160x160: "),
         (
             [*AS_TRAINED, "--labels={folder}/two"],
-            "'shapes' answers with shape (1, 3), and its labels are 2: it must be (1, 2)\n",
+            "'shapes' answers with shape (1, 3); for its 2 labels it must be (1, 2)\n",
         ),
         (
             [*AS_TRAINED, "--labels={folder}/empty"],

@@ -197,8 +197,7 @@ def ask(aws: Aws, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Ca
 
     monkeypatch.setattr(urllib3, "request", request)
     context = SimpleNamespace(
-        aws_request_id="r",
-        get_remaining_time_in_millis=lambda: 1000 * (clock.timeout - clock.now),
+        aws_request_id="r", get_remaining_time_in_millis=lambda: 1000 * (clock.timeout - clock.now)
     )
 
     def ask(event: dict[str, Any]) -> Any:

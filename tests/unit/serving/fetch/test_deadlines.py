@@ -120,10 +120,7 @@ def test_a_place_is_free_again_when_what_hung_has_ended() -> None:
 
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\nX-", UNFINISHED], ids=["headers", "body"])
 def test_s3_that_trickles(
-    sent: bytes,
-    over: threading.Event,
-    served: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,
+    sent: bytes, over: threading.Event, served: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """botocore's timeouts begin anew with every byte, and with every attempt."""
     port = served(trickle(over, sent), most=2)
