@@ -24,8 +24,3 @@ def read(folder: Path) -> tuple[str, ...]:
 def imagenet_labels() -> tuple[str, ...]:
     """Return ImageNet's 1,000 classes, as GluonCV names them."""
     return tuple((files("serving.artifact") / "imagenet_labels.txt").read_text().splitlines())
-
-
-def default_labels(classes: int) -> tuple[str, ...]:
-    """Return ImageNet's labels for 1,000 classes, otherwise the classes' indices."""
-    return imagenet_labels() if classes == 1000 else tuple(str(i) for i in range(classes))

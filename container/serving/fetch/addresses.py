@@ -7,14 +7,11 @@ import ipaddress
 # https://www.iana.org/assignments/iana-ipv4-special-registry
 # https://www.iana.org/assignments/iana-ipv6-special-registry
 _REFUSED = [
-    ipaddress.ip_network(text)
-    for text in (
-        "192.0.0.0/24",  # protocol assignments
-        "192.88.99.0/24",  # 6to4 relays
-        "2001::/23",  # protocol assignments, Teredo
-        "2002::/16",  # 6to4: carries an IPv4 address
-        "3fff::/20",  # documentation
-    )
+    ipaddress.ip_network("192.0.0.0/24"),  # protocol assignments
+    ipaddress.ip_network("192.88.99.0/24"),  # 6to4 relays
+    ipaddress.ip_network("2001::/23"),  # protocol assignments, Teredo
+    ipaddress.ip_network("2002::/16"),  # 6to4, which carries an IPv4 address
+    ipaddress.ip_network("3fff::/20"),  # documentation
 ]
 # All public IPv6 addresses. Other networks are local or carry an IPv4 address: compatible, mapped
 # or translated ones (RFC 2765, 6052, 8215).

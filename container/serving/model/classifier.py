@@ -47,7 +47,9 @@ class Classifier:
             raise StartError(f"{path}: output must be {LOGITS!r} or {PROBABILITIES!r}")
         loaded = cls(engines.load(folder, threads), transform, labels.read(folder), output)
         classes = loaded._classes()
-        loaded.labels = loaded.labels or labels.default_labels(classes)
+        if not loaded.labels:
+            indices = tuple(map(str, range(classes)))
+            loaded.labels = labels.imagenet_labels() if classes == 1000 else indices
         if len(loaded.labels) != classes:
             raise StartError(f"{len(loaded.labels)} labels for a model of {classes} classes")
         return loaded

@@ -149,7 +149,7 @@ def test_artifacts_that_are_refused(refused: Callable[..., str], folder: Path) -
     labels.write_text(whole)
     smaller = {"crop": 160, "resize_short": 183, "mean": [0, 0, 0], "std": [1, 1, 1]}
     rewritten(folder, preprocessing=smaller)
-    makes = "and its preprocessing makes pictures of [1, 3, 160, 160]"
+    makes = "but its preprocessing makes pictures of [1, 3, 160, 160]"
     assert refused() == f"error: DIR/manifest.json has input [1, 3, 224, 224], {makes}"
     rewritten(folder, input={})  # which the graph is not silent about
     takes = "the model does not take [1, 3, 160, 160], the shape that its preprocessing makes"

@@ -1,4 +1,4 @@
-"""Check what the image reads from its environment."""
+"""Test the settings from the environment."""
 
 import os
 import re
@@ -64,6 +64,6 @@ def test_a_wrong_value_names_the_variable_and_the_choices(
         Settings.from_environment({name: value})
 
 
-def test_an_empty_variable_is_an_unset_one() -> None:
+def test_an_empty_variable_counts_as_unset() -> None:
     names = ("MODEL_NAME", "IMAGE_ID", "WORKERS", "MAX_BODY_BYTES", "URI_ALLOWLIST", "LOG_LEVEL")
     assert Settings.from_environment(dict.fromkeys(names, "")) == Settings.from_environment({})

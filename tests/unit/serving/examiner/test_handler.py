@@ -1,4 +1,4 @@
-"""The examiner's handler, with AWS's services replaced: what it asks, and whom it answers what."""
+"""Test the examiner's handler with a fake AWS: its requests and its answers."""
 
 import base64
 import io
@@ -40,19 +40,18 @@ LIVE = {"Endpoint": "live", "EndpointConfig": "new", "Compare": "answers"}
 ENDPOINT = {"Target": "endpoint", **LIVE}
 SCHEDULED = {"Alias": f"{FUNCTION}:live", **LIVE}
 HOOK = {"DeploymentId": "d-1", "LifecycleEventHookExecutionId": "h-1"}
-
-
 REFUSAL = '{"error":{"code":"malformed_request","message":"n must be a number"}}'
 
 
+Ask = Callable[..., Any]
+
+
 class ModelError(Exception):
-    def __init__(self) -> None:
-        super().__init__()
-        self.response = {"OriginalStatusCode": 400, "OriginalMessage": REFUSAL}
+    response = {"OriginalStatusCode": 400, "OriginalMessage": REFUSAL}  # noqa: RUF012
 
 
 class Aws:
-    """The account: both targets answer rightly until a test changes something."""
+    """A fake account, whose targets answer correctly until a test changes something."""
 
     exceptions = SimpleNamespace(ModelError=ModelError)
 
@@ -66,7 +65,7 @@ class Aws:
         self.denied: set[str] = set()
         self.asked: list[str] = []
         self.hooks: list[str] = []
-        self.unforwarded: list[int] = []  # statuses of a function whose endpoint does not answer
+        self.unforwarded: list[int] = []  # the function's statuses when its endpoint fails
 
     def client(self, service: str, config: Any) -> "Aws":
         assert config.retries == {"total_max_attempts": 1}
@@ -173,7 +172,7 @@ def aws(artifact: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Time that passes only in `sleep`."""
+    """Replace the clock. Time passes only in `sleep`."""
     clock = SimpleNamespace(now=0.0, timeout=600.0)
 
     def sleep(seconds: float) -> None:
@@ -185,8 +184,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 @pytest.fixture
-def ask(aws: Aws, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Call the handler; return what it sends to CloudFormation."""
+def ask(aws: Aws, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Return a function that calls the handler and returns its answer to CloudFormation."""
     sent: list[Any] = []
 
     def request(method: str, url: str, **options: Any) -> SimpleNamespace:
@@ -207,59 +206,48 @@ def ask(aws: Aws, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Ca
     return ask
 
 
+IDS = {"StackId": "s", "RequestId": "q", "LogicalResourceId": "Exam"}
+
+
 def resource(properties: dict[str, str], kind: str = "Update") -> dict[str, Any]:
-    return {
-        "RequestType": kind,
-        "ResponseURL": "https://answer",
-        "StackId": "s",
-        "RequestId": "q",
-        "LogicalResourceId": "Exam",
-        "ResourceProperties": properties,
-    }
+    event = {"RequestType": kind, "ResponseURL": "https://answer", **IDS}
+    return {**event, "ResourceProperties": properties}
 
 
 def logged(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Return the one line of the exam."""
+    """Return the log record of the only exam."""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     [line] = [line for line in lines if line["message"] == "exam"]
     return line
 
 
-def test_an_endpoint_that_answers_rightly(
-    ask: Callable[..., Any], aws: Aws, capsys: pytest.CaptureFixture[str]
+def test_an_endpoint_that_answers_correctly(
+    ask: Ask, aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ask(resource(ENDPOINT)) == {
-        "Status": "SUCCESS",
-        "Reason": "",
-        "PhysicalResourceId": "Exam",
-        "StackId": "s",
-        "RequestId": "q",
-        "LogicalResourceId": "Exam",
-    }
+    answer = {"Status": "SUCCESS", "Reason": "", "PhysicalResourceId": "Exam", **IDS}
+    assert ask(resource(ENDPOINT)) == answer
     assert aws.asked == ["live"] * 3
     line = logged(capsys)
     assert (line["trigger"], line["skews"], line["endpointCalls"]) == ("Update", 0, 3)
 
 
-def test_an_update_that_sagemaker_took_back(ask: Callable[..., Any], aws: Aws) -> None:
+def test_an_update_that_sagemaker_rolled_back(ask: Ask, aws: Aws) -> None:
     aws.endpoint["EndpointConfigName"] = "old"
     told = ask(resource(ENDPOINT))
     assert told["Status"] == "FAILED"
-    took_back = "SageMaker rolled back its update (it gives no reason): it runs old, not new"
-    assert told["Reason"] == f"the endpoint live: {took_back}"
+    reason = "SageMaker rolled back its update (it gives no reason): it runs old, not new"
+    assert told["Reason"] == f"the endpoint live: {reason}"
     assert aws.asked == []
 
 
-def test_an_asynchronous_endpoint_is_not_asked(ask: Callable[..., Any], aws: Aws) -> None:
+def test_an_asynchronous_endpoint_is_not_asked(ask: Ask, aws: Aws) -> None:
     assert ask(resource({**ENDPOINT, "Compare": "nothing"}))["Status"] == "SUCCESS"
     assert aws.asked == []
     aws.endpoint["EndpointConfigName"] = "old"
     assert ask(resource({**ENDPOINT, "Compare": "nothing"}))["Status"] == "FAILED"
 
 
-def test_a_gpu_answers_with_other_digits_and_the_same_identity(
-    ask: Callable[..., Any], aws: Aws
-) -> None:
+def test_a_gpu_may_answer_other_digits_with_the_same_identity(ask: Ask, aws: Aws) -> None:
     aws.factor = 2.001
     assert ask(resource({**ENDPOINT, "Compare": "identity"}))["Status"] == "SUCCESS"
     aws.identity = "image=b;model=c"
@@ -283,7 +271,7 @@ def test_a_gpu_answers_with_other_digits_and_the_same_identity(
     ],
 )
 def test_a_version_that_differs(
-    ask: Callable[..., Any],
+    ask: Ask,
     aws: Aws,
     change: dict[str, Any],
     reason: str,
@@ -298,7 +286,7 @@ def test_a_version_that_differs(
 
 
 def test_a_schedule_examines_every_version_and_the_endpoint(
-    ask: Callable[..., Any], aws: Aws, capsys: pytest.CaptureFixture[str]
+    ask: Ask, aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
     aws.status, aws.weights = "UPDATE_COMPLETE", {"6": 0.1}
     aws.digests[f"{FUNCTION}:6"] = "sha256:a"
@@ -315,34 +303,34 @@ def test_a_schedule_examines_every_version_and_the_endpoint(
     assert line["differences"] == ["version 6: it runs the image sha256:b, not sha256:a"]
 
 
-def test_with_a_version_that_forwards_its_endpoint_is_examined(
-    ask: Callable[..., Any],
+def test_a_forwarding_version_is_examined_with_its_endpoint(
+    ask: Ask,
     aws: Aws,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Of a small share, an exam may see no call."""
+    """With a small share, the exam might not reach the endpoint through the function."""
     monkeypatch.setenv("EXAMINER_COMPARE", "identity")
     aws.variables[0]["EXAMINER_COMPARE"] = "identity"
     for name, value in {"FORWARD_ENDPOINT": "live", "FORWARD_PERCENT": "67"}.items():
         monkeypatch.setenv(name, value)
         for variables in aws.variables:
             variables[name] = value
-    aws.factor = 2.001  # a GPU, by whichever way it is asked
+    aws.factor = 2.001  # as a GPU answers
     ask(HOOK)
     assert aws.hooks == ["Succeeded"]
     assert aws.asked == [f"{FUNCTION}:7"] * 3 + ["live"] * 3
     assert logged(capsys)["endpointCalls"] == 5  # 3 of them directly
-    aws.variables[1]["FORWARD_PERCENT"] = "0"  # behind the stack's back
+    aws.variables[1]["FORWARD_PERCENT"] = "0"  # changed without the stack
     ask(HOOK)
     assert aws.hooks == ["Succeeded", "Failed"]
     assert logged(capsys)["differences"] == ["version 7: it has another value of FORWARD_PERCENT"]
 
 
 def test_a_version_that_cannot_forward_yet_is_asked_again(
-    ask: Callable[..., Any], aws: Aws, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """IAM's new permission takes a while. Of a version that answers itself, a 502 is a fault."""
+    """A new IAM permission takes a while. A 502 is a fault if the version does not forward."""
     aws.unforwarded = [502]
     ask(HOOK)
     for name, value in {"FORWARD_ENDPOINT": "live", "EXAMINER_COMPARE": "answers"}.items():
@@ -356,16 +344,16 @@ def test_a_version_that_cannot_forward_yet_is_asked_again(
     assert aws.hooks == ["Failed", "Succeeded", "Failed"]
 
 
-def test_a_schedule_lets_a_deployment_alone(
-    ask: Callable[..., Any], aws: Aws, capsys: pytest.CaptureFixture[str]
+def test_a_schedule_during_a_deployment_examines_nothing(
+    ask: Ask, aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ask(SCHEDULED)
     assert aws.asked == []
     assert '"exam"' not in capsys.readouterr().out
 
 
-def test_a_schedule_without_an_answer_is_no_exam(
-    ask: Callable[..., Any], aws: Aws, capsys: pytest.CaptureFixture[str]
+def test_a_schedule_without_an_answer_raises(
+    ask: Ask, aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
     aws.status, aws.denied = "UPDATE_COMPLETE", {"InvokeEndpoint"}
     with pytest.raises(FaultException, match="AccessDenied"):
@@ -375,7 +363,7 @@ def test_a_schedule_without_an_answer_is_no_exam(
 
 @pytest.mark.parametrize("denied", ["DescribeStacks", "DescribeEndpoint", "InvokeEndpoint"])
 def test_a_denied_examiner_fails_the_deployment_after_a_while(
-    ask: Callable[..., Any], aws: Aws, clock: SimpleNamespace, denied: str
+    ask: Ask, aws: Aws, clock: SimpleNamespace, denied: str
 ) -> None:
     aws.denied = {denied}
     told = ask(resource(ENDPOINT))
@@ -385,7 +373,7 @@ def test_a_denied_examiner_fails_the_deployment_after_a_while(
 
 
 def test_a_permission_that_comes_late_is_waited_for(
-    ask: Callable[..., Any], aws: Aws, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.denied = {"InvokeEndpoint"}
     monkeypatch.setattr(handler.time, "sleep", lambda _seconds: aws.denied.clear())
@@ -393,7 +381,7 @@ def test_a_permission_that_comes_late_is_waited_for(
 
 
 def test_an_endpoint_that_never_comes_into_service(
-    ask: Callable[..., Any], aws: Aws, clock: SimpleNamespace
+    ask: Ask, aws: Aws, clock: SimpleNamespace
 ) -> None:
     aws.endpoint["EndpointStatus"] = "Updating"
     told = ask(resource(ENDPOINT))
@@ -401,9 +389,7 @@ def test_an_endpoint_that_never_comes_into_service(
     assert clock.now < 130
 
 
-def test_an_examiner_without_time_answers(
-    ask: Callable[..., Any], aws: Aws, clock: SimpleNamespace
-) -> None:
+def test_an_examiner_without_time_left_answers(ask: Ask, aws: Aws, clock: SimpleNamespace) -> None:
     clock.timeout = 130.0
     told = ask(resource(ENDPOINT))
     assert (told["Status"], told["Reason"]) == ("FAILED", "the exam did not end in its time")
@@ -412,7 +398,7 @@ def test_an_examiner_without_time_answers(
     assert aws.hooks == ["Failed"]
 
 
-def test_a_stack_that_goes_back_is_not_stopped(ask: Callable[..., Any], aws: Aws) -> None:
+def test_a_rollback_is_not_stopped(ask: Ask, aws: Aws) -> None:
     aws.factor, aws.status = 3.0, "UPDATE_ROLLBACK_IN_PROGRESS"
     assert ask(resource(ENDPOINT))["Status"] == "SUCCESS"
     ask(HOOK)
@@ -430,8 +416,8 @@ def test_a_stack_that_goes_back_is_not_stopped(ask: Callable[..., Any], aws: Aws
         (None, "the examiner does not start: .*has no exam, golden.json"),
     ],
 )
-def test_without_an_exam_nothing_passes(
-    ask: Callable[..., Any],
+def test_without_an_exam_the_deployment_fails(
+    ask: Ask,
     artifact: Path,
     clock: SimpleNamespace,
     written: str | None,
@@ -446,7 +432,7 @@ def test_without_an_exam_nothing_passes(
     assert re.search(reason, told["Reason"])
 
 
-def test_a_model_that_does_not_start(ask: Callable[..., Any], aws: Aws, tmp_path: Path) -> None:
+def test_a_model_that_does_not_start(ask: Ask, aws: Aws, tmp_path: Path) -> None:
     (tmp_path / "inference.py").write_text("def infer(): ...\ndef load_model(folder): 1 / 0")
     ask(HOOK)
     assert aws.hooks == ["Failed"]
@@ -454,7 +440,7 @@ def test_a_model_that_does_not_start(ask: Callable[..., Any], aws: Aws, tmp_path
     assert told["Reason"] == "the examiner does not start: division by zero"
 
 
-def test_an_answer_that_nobody_takes_fails(ask: Callable[..., Any], aws: Aws) -> None:
+def test_an_answer_that_codedeploy_refuses_raises(ask: Ask, aws: Aws) -> None:
     aws.denied = {"PutLifecycleEventHookExecutionStatus"}
     with pytest.raises(FaultException, match="AccessDenied"):
         ask(HOOK)
