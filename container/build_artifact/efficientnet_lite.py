@@ -7,7 +7,6 @@ Google's, converted by ML Illustrated (both Apache-2.0).
 """
 
 import warnings
-from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -109,14 +108,6 @@ class EfficientNetLite0(nn.HybridBlock):
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         return self.output(self.features(x))
 
-    def layers(self) -> Iterator[ConvBnRelu6]:
-        """Yield the convolutions in the order of the forward pass."""
-        for child in self.features:
-            if isinstance(child, InvertedResidual):
-                yield from child.body
-            elif isinstance(child, ConvBnRelu6):
-                yield child
-
 
 def authored() -> Authored:
     """Return the trained network."""
@@ -128,7 +119,8 @@ def authored() -> Authored:
     convolutions = iter([n for n in state if "conv" in n])
     norms = iter([n.removesuffix(".weight") for n in state if "_bn" in n and n.endswith(".weight")])
     parameters = {net.output.weight: "_fc.weight", net.output.bias: "_fc.bias"}
-    for layer in net.layers():
+    blocks = [x.body if isinstance(x, InvertedResidual) else [x] for x in net.features]
+    for layer in [x for block in blocks for x in block if isinstance(x, ConvBnRelu6)]:
         kernel, norm = next(convolutions), next(norms)
         # A larger kernel has a zero first row and column (see ConvBnRelu6).
         larger = layer.conv.weight.shape[2] - state[kernel].shape[2]

@@ -39,7 +39,7 @@ _NAMES = {
 class _StateDictUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _NAMES:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a state dict of floats")
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a state dict")
         return _NAMES[module, name]
 
     def persistent_load(self, pid: Any) -> tuple[str, Any]:

@@ -19,7 +19,7 @@ from awslambdaric.lambda_runtime_exception import FaultException
 
 from serving.artifact.resolve import Artifact, resolve
 from serving.core import logs
-from serving.core.contract import JSON, Reply, Request
+from serving.core.contract import JSON, Request
 from serving.core.errors import MalformedRequest, StartError
 from serving.core.settings import Settings, granted_cpus
 from serving.core.strict_json import MAX_DEPTH
@@ -126,7 +126,7 @@ def _respond_2(
     inner = str(http.get("path") or raw)
     route = str(event.get("routeKey")).rpartition(" ")[2]
     path = _path(event, origin, inner if raw.endswith(inner) else raw, route)
-    return _answer(_respond(event, http["method"], path, event.get("headers")))
+    return _respond(event, http["method"], path, event.get("headers"))
 
 
 def _respond_1(event: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def _respond_1(event: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
     pairs = multiple.items() if isinstance(multiple, dict) else ()
     joined = {k: ",".join(map(str, values)) for k, values in pairs if isinstance(values, list)}
     path = _path(event, origin, str(event.get("path") or "/"), str(event.get("resource")))
-    reply = _respond(event, event["httpMethod"], path, joined or event.get("headers"))
-    return _answer(reply, multiple=bool(pairs) and "elb" in origin)
+    headers, multiple = joined or event.get("headers"), bool(pairs) and "elb" in origin
+    return _respond(event, event["httpMethod"], path, headers, multiple)
 
 
 def _path(event: dict[str, Any], origin: dict[str, Any], path: str, route: str) -> str:
@@ -157,7 +157,9 @@ def _path(event: dict[str, Any], origin: dict[str, Any], path: str, route: str) 
     return path[len(stage) - 1 :] if path.startswith(stage) else path
 
 
-def _respond(event: dict[str, Any], method: object, path: str, headers: Any) -> Reply:
+def _respond(
+    event: dict[str, Any], method: object, path: str, headers: Any, multiple: bool = False
+) -> dict[str, Any]:
     """Answer an HTTP event, whose values may have any type: events can be written by hand."""
     text, body, problem = event.get("body") or "", b"", None
     try:
@@ -168,14 +170,11 @@ def _respond(event: dict[str, Any], method: object, path: str, headers: Any) -> 
         problem = MalformedRequest("the event's body is not base64")
     pairs = headers.items() if isinstance(headers, dict) else ()
     lower = {name.lower(): str(value) for name, value in pairs}
-    return _service.respond(Request(str(method), unquote(path), lower, body, problem))
-
-
-def _answer(reply: Reply, *, multiple: bool = False) -> dict[str, Any]:
-    headers = {name: [value] if multiple else value for name, value in reply.headers}
+    reply = _service.respond(Request(str(method), unquote(path), lower, body, problem))
+    sent = {name: [value] if multiple else value for name, value in reply.headers}
     return {
         "statusCode": reply.status,
-        "multiValueHeaders" if multiple else "headers": headers,
+        "multiValueHeaders" if multiple else "headers": sent,
         "body": reply.body.decode(),
         "isBase64Encoded": False,
     }

@@ -14,8 +14,8 @@ class StartError(Exception):
 def reason(error: Exception) -> str:
     """Return a library's message as one line. MXNet's starts with a traceback; take its last."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    told = lines[-1:] if lines[0].startswith("Traceback") else lines
-    return " ".join(line.strip() for line in told)[:500]
+    kept = lines[-1:] if lines[0].startswith("Traceback") else lines
+    return " ".join(line.strip() for line in kept)[:500]
 
 
 class ServingError(Exception):

@@ -6,6 +6,7 @@ settings, it reads them again: `Settings.from_environment(os.environ)`.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ LAMBDA_MB_PER_VCPU = 1769
 
 @dataclass(frozen=True)
 class Settings:
-    """Hold the image's settings, from which the docs make a table.
+    """The image's settings. `make docs` makes a table of the docstrings.
 
     A field's variable is its name in upper case, except OMP_NUM_THREADS and SAGEMAKER_BATCH.
     """
@@ -47,9 +48,9 @@ class Settings:
     threads: int = 1
     """Threads of one forward pass."""
     stuck_seconds: int = 300
-    """A process is replaced when no request has ended for so long and its model hangs."""
+    """If no request ends for this time and the model hangs, the process is replaced."""
     fetch_timeout_seconds: float = 10.0
-    """The time for a whole fetch with DNS and redirects; half of it per silence of the host."""
+    """The time for a whole fetch with DNS and redirects; a host may be silent for half of it."""
     fetch_private_addresses: bool = False
     """1 allows a `uri` to point to private addresses and to any port."""
     uri_allowlist: UriAllowlist = ANY_HOST
@@ -58,7 +59,7 @@ class Settings:
     forward_endpoint: str = ""
     """The endpoint that answers a share of the function's calls; without it, none is forwarded."""
     forward_percent: int = 0
-    """That share. A function that forwards 100 and does not spill loads no model."""
+    """The percentage of calls to forward. With 100 and no spill, the function loads no model."""
     forward_spill: bool = False
     """1 lets the function answer a forwarded call itself if the endpoint does not."""
     log_level: str = "INFO"
@@ -115,7 +116,7 @@ def granted_cpus(environment: Mapping[str, str], cgroup: Path = Path("/sys/fs/cg
     memory_mb = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
     if memory_mb.isdigit():
         cpus = min(cpus, int(memory_mb) / LAMBDA_MB_PER_VCPU)
-    try:
+    with suppress(OSError):  # no cgroup file system is mounted
         if (cgroup / "cpu.max").exists():
             quota, period = (cgroup / "cpu.max").read_text().split()
         else:
@@ -123,8 +124,6 @@ def granted_cpus(environment: Mapping[str, str], cgroup: Path = Path("/sys/fs/cg
             period = (cgroup / "cpu/cpu.cfs_period_us").read_text()
         if quota.strip().isdigit():
             cpus = min(cpus, int(quota) / int(period))
-    except OSError:
-        pass  # no cgroup file system is mounted
     return max(1, round(cpus))
 
 

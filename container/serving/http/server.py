@@ -92,14 +92,14 @@ def _run(gunicorn: Gunicorn, command: Sequence[str]) -> int:
         # A background job of a script ignores SIGQUIT, and nginx would inherit that.
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         nginx = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
-    told_to_stop = False
+    is_stopping = False
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal told_to_stop
-        told_to_stop = told_to_stop or number != signal.SIGCHLD
+        nonlocal is_stopping
+        is_stopping = is_stopping or number != signal.SIGCHLD
         if nginx:
             nginx.send_signal(signal.SIGQUIT)  # nginx answers pending requests, then ends
-        elif told_to_stop:
+        elif is_stopping:
             workers.terminate()
 
     for number in _SIGNALS:
@@ -112,9 +112,9 @@ def _run(gunicorn: Gunicorn, command: Sequence[str]) -> int:
         relay.join(1)
         workers.terminate()
     workers.join()
-    if not told_to_stop:
+    if not is_stopping:
         _log.error("the server ends because nginx or gunicorn has ended")
-    return 0 if told_to_stop and not gunicorn.failed.exists() else 1
+    return 0 if is_stopping and not gunicorn.failed.exists() else 1
 
 
 def _relay_log(lines: Iterable[str]) -> None:

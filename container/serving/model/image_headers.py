@@ -8,6 +8,7 @@ than the picture. Each function raises UndecodableImage.
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 from serving.core.errors import UndecodableImage
 
@@ -176,7 +177,7 @@ def _orientation(tiff: bytes) -> int:
     """Return the orientation in the first directory of a TIFF file, or 1 (EXIF 2.32, 4.6)."""
     tiff = tiff.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4], "")
-    try:
+    with suppress(struct.error):  # ignore an invalid block
         (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
         (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
         for entry in range(entries if order else 0):
@@ -184,6 +185,4 @@ def _orientation(tiff: bytes) -> int:
             tag, value = struct.unpack_from(f"{order}H6xH", tiff, position)
             if tag == 0x0112:
                 return int(value)
-    except struct.error:
-        pass  # a block that cannot be read turns nothing
     return 1

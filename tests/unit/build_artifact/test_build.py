@@ -121,7 +121,7 @@ def refused(build: Build, tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (
             ["mobilenet_1.0"],
@@ -139,9 +139,9 @@ def refused(build: Build, tmp_path: Path) -> Callable[..., str]:
     ],
 )
 def test_refuses_wrong_arguments(
-    arguments: list[str], said: str, refused: Callable[..., str]
+    arguments: list[str], message: str, refused: Callable[..., str]
 ) -> None:
-    assert refused(*arguments) == said
+    assert refused(*arguments) == message
 
 
 def test_refuses_missing_weights(refused: Callable[..., str], zoo: Zoo) -> None:
@@ -198,13 +198,13 @@ def exported(tmp_path: Path, artifact_folder: Path) -> Callable[[float], str]:
     return exported
 
 
-@pytest.mark.parametrize(("difference", "said"), [(1.1e-5, "1.1e-05"), (float("nan"), "nan")])
+@pytest.mark.parametrize(("difference", "message"), [(1.1e-5, "1.1e-05"), (float("nan"), "nan")])
 def test_refuses_engines_that_differ(
-    refused: Callable[..., str], exported: Callable[[float], str], difference: float, said: str
+    refused: Callable[..., str], exported: Callable[[float], str], difference: float, message: str
 ) -> None:
     assert refused("efficientnet_lite0", script=exported(difference)) == (
-        f"efficientnet_lite0 is refused: MXNet and ONNX Runtime differ by {said} in a probability, "
-        "and 1e-05 is the limit"
+        f"efficientnet_lite0 is refused: MXNet and ONNX Runtime differ by {message} in a "
+        "probability, and 1e-05 is the limit"
     )
 
 

@@ -92,7 +92,7 @@ def test_from_training_to_both_faces(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         # The default input is ImageNet's, and this network takes another.
         (["--input-size=160"], "MXNet cannot run 'shapes' on one input called data, 1x3x160x160: "),
@@ -118,14 +118,14 @@ def test_from_training_to_both_faces(
     ],
 )
 def test_options_that_do_not_fit(
-    options: list[str], said: str, shapes: Build, tmp_path: Path
+    options: list[str], message: str, shapes: Build, tmp_path: Path
 ) -> None:
     (tmp_path / "two").write_text("disc\nsquare\n")
     (tmp_path / "empty").touch()
     refused = shapes(*(option.format(folder=tmp_path) for option in options))
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
-    assert refused.stderr.startswith("error: " + said.format(folder=tmp_path))
+    assert refused.stderr.startswith("error: " + message.format(folder=tmp_path))
     assert not (tmp_path / "shapes").exists()
 
 

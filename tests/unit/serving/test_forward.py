@@ -87,7 +87,7 @@ class Runtime(NamedTuple):
     connections: list[object]
     script: dict[str, Any]
 
-    def says(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def set_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.script["answer"] = (status, headers, body)
 
 
@@ -111,7 +111,7 @@ def serve_runtime(tls: ssl.SSLContext | None = None) -> Iterator[Runtime]:
 
     with listening(Answers, tls=tls) as url:
         found = found._replace(url=url)
-        found.says(200, IDENTIFIED, b'{"by":"the endpoint"}')
+        found.set_answer(200, IDENTIFIED, b'{"by":"the endpoint"}')
         yield found
 
 
@@ -133,7 +133,7 @@ def model_error(status: int, message: object) -> Answer:
     return 424, {"x-amzn-ErrorType": "ModelError"}, json.dumps(body).encode()
 
 
-def said(status: int, kind: str) -> Answer:
+def aws_error(status: int, kind: str) -> Answer:
     return status, {"x-amzn-ErrorType": f"{kind}:http://internal.amazon.com/"}, b'{"message":null}'
 
 
@@ -210,14 +210,19 @@ def test_a_header_that_sagemaker_refuses(
 
 # For each answer of the runtime: the function's status, code and the reason in its log.
 NO_ANSWER = {
-    "missing": (said(400, "ValidationError"), 502, "endpoint_failed", "ValidationError"),
-    "updating": (said(503, "ServiceUnavailable"), 503, "endpoint_unavailable", "Unavailable"),
-    "denied": (said(403, "AccessDeniedException"), 502, "endpoint_failed", "AccessDenied"),
-    "throttled": (said(400, "ThrottlingException"), 503, "endpoint_unavailable", "Throttling"),
-    "not ready": (said(429, "ModelNotReadyException"), 503, "endpoint_unavailable", "NotReady"),
-    "failed": (said(500, "InternalFailure"), 502, "endpoint_failed", "InternalFailure"),
+    "missing": (aws_error(400, "ValidationError"), 502, "endpoint_failed", "ValidationError"),
+    "updating": (aws_error(503, "ServiceUnavailable"), 503, "endpoint_unavailable", "Unavailable"),
+    "denied": (aws_error(403, "AccessDeniedException"), 502, "endpoint_failed", "AccessDenied"),
+    "throttled": (aws_error(400, "ThrottlingException"), 503, "endpoint_unavailable", "Throttling"),
+    "not ready": (
+        aws_error(429, "ModelNotReadyException"),
+        503,
+        "endpoint_unavailable",
+        "NotReady",
+    ),
+    "failed": (aws_error(500, "InternalFailure"), 502, "endpoint_failed", "InternalFailure"),
     "dependency": (
-        said(530, "InternalDependencyException"),
+        aws_error(530, "InternalDependencyException"),
         *(503, "endpoint_unavailable", "InternalDependency"),
     ),
     "a proxy": ((503, {}, b"<p>no"), 503, "endpoint_unavailable", "answered 503"),
@@ -239,7 +244,7 @@ def test_an_endpoint_without_an_answer(
     name: str, runtime: Runtime, records: Any, function: Function
 ) -> None:
     answer, status, expected, reason = NO_ANSWER[name]
-    runtime.says(*answer)
+    runtime.set_answer(*answer)
     reply = ask(function(runtime.url))
     assert (reply.status, code(reply)) == (status, expected)
     assert dict(reply.headers).get("Retry-After") == ("1" if status == 503 else None)
@@ -263,7 +268,7 @@ def test_an_error_of_the_model_is_the_answer_and_does_not_spill(
     status: int, message: str, runtime: Runtime, records: Any, function: Function
 ) -> None:
     """A message that SageMaker cut off is completed, so that it stays JSON."""
-    runtime.says(*model_error(status, message))
+    runtime.set_answer(*model_error(status, message))
     reply = ask(function(runtime.url, spill=True))
     whole = message if message.endswith("}") else message + '"}}'
     assert (reply.status, reply.body.decode()) == (status, whole)
@@ -363,7 +368,7 @@ def test_a_port_without_a_server(function: Function) -> None:
 )
 def test_a_body_that_is_too_large(refusal: Answer, runtime: Runtime, function: Function) -> None:
     """A serverless endpoint's limit is lower than the function's."""
-    runtime.says(*refusal)
+    runtime.set_answer(*refusal)
     reply = ask(function(runtime.url, spill=True))
     assert (reply.status, code(reply)) == (413, "too_large")
 
@@ -514,7 +519,7 @@ def test_the_address_of_a_region(region: str, host: str, monkeypatch: pytest.Mon
 
 
 def test_under_the_emulator(runtime: Runtime) -> None:
-    runtime.says(*model_error(500, FAULT))
+    runtime.set_answer(*model_error(500, FAULT))
     with emulated(forwarding(runtime.url)) as (face, process):
         assert face.send("GET", "/ping", {}).status == 200
         found = face.send("GET", "/execution-parameters", {})
@@ -523,7 +528,7 @@ def test_under_the_emulator(runtime: Runtime) -> None:
         failure = face.invoke({"uri": "data:,"})
         assert failure["errorType"] == "internal_error"
         assert runtime.asked[0].body == b'{"uri":"data:,"}'
-        runtime.says(*said(403, "AccessDeniedException"))
+        runtime.set_answer(*aws_error(403, "AccessDeniedException"))
         assert face.invoke({})["errorType"] == "endpoint_failed"
         assert face.send("POST", "/invocations", {}, b"{}").status == 502
         lines = [json.loads(x) for x in process.output.splitlines() if x.startswith("{")]
