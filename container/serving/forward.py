@@ -58,7 +58,8 @@ class Forwarder:
         logs.note(target="lambda")
         # InvokeEndpoint drops Content-Encoding, so the container could not refuse the body.
         is_compressed = compression_in(request.headers.get("content-encoding", ""))
-        if is_compressed or _hundredth(logs.request_id.get()) >= self._percent:
+        digest = hashlib.sha256(logs.request_id.get().encode()).digest()
+        if is_compressed or int.from_bytes(digest[:8]) % 100 >= self._percent:
             return None
         headers = _passed_headers(request)
         logs.note(target="sagemaker")
@@ -217,11 +218,6 @@ class Endpoint:
             f"SignedHeaders={names}, Signature={key.hex()}"
         )
         return signed
-
-
-def _hundredth(request_id: str) -> int:
-    """Return a number from 0 to 99 that depends only on the request id."""
-    return int.from_bytes(hashlib.sha256(request_id.encode()).digest()[:8]) % 100
 
 
 def _passed_headers(request: Request) -> dict[str, str]:

@@ -10,7 +10,6 @@ from serving.artifact import manifest
 from serving.core.errors import StartError
 
 MAX_SIDE = 4096  # the largest side of a model's input, in pixels
-_CROP_RATIO = 0.875  # GluonCV's ratio of crop to resized side for ImageNet
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Preprocessing:
     @classmethod
     def for_size(cls, size: int, **values: Any) -> "Preprocessing":
         """Return the preprocessing for an input of `size` pixels a side, with GluonCV's margin."""
-        return cls(math.ceil(size / _CROP_RATIO), size, **values)
+        return cls(math.ceil(size / 0.875), size, **values)
 
     @classmethod
     def read(cls, folder: Path) -> "Preprocessing":

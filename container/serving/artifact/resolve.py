@@ -71,14 +71,14 @@ def _find(settings: Settings, model_path: Path | None, required: bool) -> Artifa
         # With INFERENCE, it is a model folder, which its owner may edit.
         return check(settings.artifacts_dir / name, trusted=not settings.inference)
     try:
-        from serving.artifact.zoo import export
+        from serving.artifact import zoo
     except ImportError:
         raise StartError(
             f"MODEL_NAME={name} is not in this image, and the GluonCV zoo is not available: the "
             "image was built without MXNet (WITH_MXNET=0)"
         ) from None
     folder = _temporary()
-    export(name, folder)
+    zoo.write(zoo.pretrained(name, folder), folder)
     return check(folder)
 
 

@@ -100,8 +100,3 @@ def write(authored: Authored, folder: Path) -> None:
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in authored.labels))
     facts = authored.preprocessing.facts()
     manifest.write(folder, {"name": authored.name, **facts, "source": authored.source})
-
-
-def export(name: str, folder: Path) -> None:
-    """Make `folder` an artifact of the zoo's model, to run on MXNet. Raises StartError."""
-    write(pretrained(name, folder), folder)

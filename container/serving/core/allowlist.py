@@ -39,7 +39,7 @@ class UriAllowlist:
                 buckets.add(bucket[1])
             elif entry != "*":
                 listed = _HOST_ENTRY.fullmatch(entry)
-                name = _normalised(listed[1]) if listed else "none"
+                name = listed[1].lower().rstrip(".") if listed else "none"
                 port = int(listed[2]) if listed and listed[2] else None
                 if name == "none" or (port or 0) > 65535:
                     raise StartError(
@@ -55,7 +55,7 @@ class UriAllowlist:
 
         With `any_port`, an entry without a port, and `*`, allow every port.
         """
-        name = _normalised(host)
+        name = host.lower().rstrip(".")
         ports = {port, None} if any_port or port in WEB_PORTS else {port}
         if self.any_host and None in ports:
             return True
@@ -66,10 +66,6 @@ class UriAllowlist:
             for host, listed_port in self.hosts
             if listed_port in ports
         )
-
-
-def _normalised(host: str) -> str:
-    return host.lower().rstrip(".")
 
 
 ANY_HOST = UriAllowlist(any_host=True)
