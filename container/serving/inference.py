@@ -70,7 +70,7 @@ def infer_batch(requests: Sequence[Record | str], net: Net) -> list[dict[str, An
     answers: list[dict[str, Any] | Exception] = [{} for _ in requests]
     jobs = [partial(_image, request, net.fetcher) for request in requests]
     # Without a fetch, another thread would cost 2 %.
-    is_fetched = any(uri and not _is_data(uri) for uri in map(_uri, requests))
+    is_fetched = any(map(_is_fetched, map(_uri, requests)))
     for number, image in net.prefetcher(jobs) if is_fetched else enumerate(jobs):
         try:
             answers[number] = _classify(*image(), net.classifier)
@@ -99,17 +99,17 @@ def _classify(uri: str, image: bytes, classifier: Classifier) -> dict[str, Any]:
 
 def _image(request: Record | str, fetcher: Fetcher) -> tuple[str, bytes]:
     """Return the image's name in the answer, and its bytes."""
+    uri, started = _uri(request), perf_counter()
     if isinstance(request, Payload):
-        return _digest(request.data), request.data
-    uri = _uri(request)
-    if not uri:
+        data = request.data
+    elif not uri:
         raise MalformedRequest('a request must have "uri", a string')
-    started = perf_counter()
-    try:
-        data = fetcher(uri)
-    finally:
-        logs.spent(fetch=perf_counter() - started)
-    return (_digest(data) if _is_data(uri) else uri), data
+    else:
+        try:
+            data = fetcher(uri)
+        finally:
+            logs.spent(fetch=perf_counter() - started)
+    return uri if _is_fetched(uri) else f"sha256:{hashlib.sha256(data).hexdigest()}", data
 
 
 def _uri(request: Record | str) -> str:
@@ -120,9 +120,5 @@ def _uri(request: Record | str) -> str:
     return uri if isinstance(uri, str) else ""
 
 
-def _is_data(uri: str) -> bool:
-    return uri.lstrip()[:5].lower() == "data:"
-
-
-def _digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+def _is_fetched(uri: str) -> bool:
+    return bool(uri) and uri.lstrip()[:5].lower() != "data:"
