@@ -24,7 +24,10 @@ def test_without_it_ours_serves() -> None:
     ("text", "said"),
     [
         (None, r"INFERENCE=.* is not a Python file"),
-        ("import no_such_package", "imports no_such_package, which is not installed; requirements"),
+        (
+            "import no_such_package",
+            "imports no_such_package, which is not installed; add it to the",
+        ),
         ("def infer(:", r"cannot be imported: "),
         ("1 / 0", "cannot be imported: division by zero"),
         ("def load_model(path): ...", "has no function infer"),
