@@ -31,7 +31,7 @@ from serving.artifact.resolve import Artifact, resolve  # noqa: E402
 from serving.core import logs  # noqa: E402
 from serving.core.contract import Request  # noqa: E402
 from serving.core.settings import Settings  # noqa: E402
-from serving.forward import Endpoint, Forwarder, NoModel  # noqa: E402
+from serving.forward import NO_MODEL, Endpoint, Forwarder  # noqa: E402
 from serving.service import Service, model_of  # noqa: E402
 
 
@@ -64,7 +64,7 @@ def measure_forwarding(options: argparse.Namespace, settings: Settings, photo: b
         forwarder_settings = Settings.from_environment(variables)
         target = Endpoint(forwarder_settings.forward_endpoint, variables)
         forward = Forwarder(forwarder_settings, target, lambda: 60.0)
-        doorman = Service(settings, Artifact(Path(), ""), NoModel(), forward=forward)
+        doorman = Service(settings, Artifact(Path(), ""), NO_MODEL, forward=forward)
         address = urlsplit(variables["AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"])
         connection = HTTPConnection(str(address.hostname), address.port)
 

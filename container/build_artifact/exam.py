@@ -1,7 +1,7 @@
-"""`python -m build_artifact.exam MODEL_FOLDER`: give a model's artifact its exam.
+"""`python -m build_artifact.exam MODEL_FOLDER`: add the exam to a model's artifact.
 
-Writes the requests of MODEL_FOLDER/golden.json to MODEL_FOLDER/artifact/golden.json, each with its
-files in it, and the manifest anew, so that the model id covers them. `serving.examiner` asks them.
+Writes the requests of MODEL_FOLDER/golden.json, with their files, to
+MODEL_FOLDER/artifact/golden.json, and updates the manifest, so that the model id covers them.
 """
 
 import base64
@@ -17,7 +17,7 @@ from serving.core.contract import JSON
 from serving.core.errors import StartError
 from serving.examiner import exam
 
-# What a golden case may stand for: a file, or something that only a test can provide.
+# The placeholders of a golden case: a file, or something that only a test can provide.
 _PLACE = re.compile(r"\{(bytes|data|head|zeros|sha256|https?|host)(?::([^}]*))?\}")
 
 
@@ -42,6 +42,10 @@ def write(model_folder: Path) -> int:
 
 def _questions(cases: Any, folder: Path) -> Iterator[dict[str, str]]:
     """Yield the requests to /invocations that need nothing but files of the folder."""
+
+    def encoded(file: str) -> str:
+        return base64.b64encode((folder / file).read_bytes()).decode()
+
     for case in cases:
         request = case["request"]
         if request.get("method", "POST") != "POST" or "path" in request:
@@ -50,19 +54,11 @@ def _questions(cases: Any, folder: Path) -> Iterator[dict[str, str]]:
         body = request.get("body", "")
         text = body if isinstance(body, str) else json.dumps(body)
         question = {"name": case["name"], "content_type": headers.get("content-type", JSON)}
-        kinds = {match[1] for match in _PLACE.finditer(text)}
-        if kinds <= {"data"}:
-            yield {**question, "body": _PLACE.sub(lambda match: _data_uri(folder, match), text)}
+        if {match[1] for match in _PLACE.finditer(text)} <= {"data"}:
+            body = _PLACE.sub(lambda match: f"data:image/jpeg;base64,{encoded(match[2])}", text)
+            yield {**question, "body": body}
         elif (whole := _PLACE.fullmatch(text)) and whole[1] == "bytes":
-            yield {**question, "base64": _base64(folder / whole[2])}
-
-
-def _data_uri(folder: Path, match: re.Match[str]) -> str:
-    return f"data:image/jpeg;base64,{_base64(folder / match[2])}"
-
-
-def _base64(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
+            yield {**question, "base64": encoded(whole[2])}
 
 
 if __name__ == "__main__":

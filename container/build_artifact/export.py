@@ -1,7 +1,7 @@
-"""Export a model, in the environment that has MXNet, GluonCV and onnx.
+"""Export a model in the environment that has MXNet, GluonCV and onnx.
 
 `python -m build_artifact.export NAME FOLDER PHOTOS REFERENCE` writes the artifact into FOLDER, and
-the probabilities of each photograph by MXNet and GluonCV's own transform into the file REFERENCE.
+each photograph's probabilities by MXNet and GluonCV's own transform into the file REFERENCE.
 """
 
 import sys
@@ -31,7 +31,7 @@ _onnx_make_tensor = onnx.helper.make_tensor
 def export(name: str, folder: Path) -> zoo.Authored:
     """Write symbol, params, labels, manifest and the compiled graph. Raises StartError.
 
-    A folder that holds the user's own network gets only the compiled graph.
+    If the folder holds the user's own network, write only the compiled graph.
     """
     if (folder / SYMBOL).exists():
         authored = _own(name, folder)
@@ -48,53 +48,47 @@ def _own(name: str, folder: Path) -> zoo.Authored:
     made, classes = Preprocessing.read(folder), labels.read(folder)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MXNet guesses types, rightly, and warns
+            warnings.simplefilter("ignore")  # MXNet guesses types correctly, but warns
             files = str(folder / SYMBOL), ["data"], str(folder / PARAMS)
             net = mx.gluon.SymbolBlock.imports(*files)
             shape = net(mx.nd.ones(made.input_shape)).shape
     except Exception as error:  # mxnet raises MXNetError, AssertionError, ValueError and others
-        raise StartError(
-            f"MXNet cannot run {name!r} on one input called data, "
-            f"{'x'.join(map(str, made.input_shape))}: {reason(error)}"
-        ) from None
+        size = "x".join(map(str, made.input_shape))
+        problem = f"MXNet cannot run {name!r} on one input called data, {size}"
+        raise StartError(f"{problem}: {reason(error)}") from None
     if shape != (1, len(classes)):
         raise StartError(
-            f"{name!r} answers with shape {shape}, and its labels are {len(classes)}: "
-            f"it must be (1, {len(classes)})"
+            f"{name!r} answers with shape {shape}; for its {len(classes)} labels it must be "
+            f"(1, {len(classes)})"
         )
     return zoo.Authored(name, net, classes, made)
 
 
 def _compile(authored: zoo.Authored, folder: Path) -> None:
-    target = folder / "model.onnx"
+    target = str(folder / "model.onnx")
+    files, shape = [str(folder / SYMBOL), str(folder / PARAMS)], authored.preprocessing.input_shape
     try:
         with mock.patch.object(onnx.helper, "make_tensor", _make_tensor):
-            mx.onnx.export_model(
-                str(folder / SYMBOL),
-                str(folder / PARAMS),
-                [authored.preprocessing.input_shape],
-                [np.float32],
-                str(target),
-            )
-    except Exception as error:  # an operator's converter raises anything
+            mx.onnx.export_model(*files, [shape], [np.float32], target)
+    except Exception as error:  # an operator's converter may raise any exception
         raise StartError(f"{authored.name!r} cannot be exported to ONNX: {reason(error)}") from None
-    graph = onnx.load(str(target))
-    # The exporter lists the weights as inputs too, which keeps an engine from folding them.
+    graph = onnx.load(target)
+    # The exporter lists the weights as inputs, too, so an engine could not fold them.
     weights = {tensor.name for tensor in graph.graph.initializer}
     inputs = [value for value in graph.graph.input if value.name not in weights]
     del graph.graph.input[:]
     graph.graph.input.extend(inputs)
     onnx.checker.check_model(graph)
-    onnx.save(graph, str(target))
+    onnx.save(graph, target)
 
 
 def _make_tensor(
     name: str, data_type: int, dims: Sequence[int], vals: Any, raw: bool = False
 ) -> Any:
-    """Do what `onnx.helper.make_tensor` does, with the values as bytes.
+    """Call `onnx.helper.make_tensor` with the values as bytes.
 
-    MXNet passes a weight as a list of numbers, and protobuf 3 has no compiled code for Python 3.11:
-    each number would take a microsecond and a hundred bytes of memory.
+    MXNet passes a weight as a list of numbers. protobuf 3, which has no compiled code for Python
+    3.11, would take a microsecond and a hundred bytes for each.
     """
     if not raw:
         vals = np.asarray(vals, onnx.helper.tensor_dtype_to_np_dtype(data_type)).tobytes()
@@ -102,11 +96,11 @@ def _make_tensor(
 
 
 def reference(authored: zoo.Authored, photos: Path, is_softmax: bool) -> dict[str, Any]:
-    """Return MXNet's probabilities of every photograph in a folder, by file name."""
+    """Return MXNet's probabilities for each photograph in a folder, by file name."""
     made = authored.preprocessing
     probabilities = {}
     for photo in sorted(photos.iterdir()):
-        if photo.suffix in (".jpg", ".png"):  # MXNet's own decoder knows no WebP
+        if photo.suffix in (".jpg", ".png"):  # MXNet cannot decode WebP
             pixels = mx.image.imread(str(photo))
             batch = transform_eval(pixels, made.resize_short, made.crop, made.mean, made.std)
             answer = authored.net(batch)

@@ -1,4 +1,4 @@
-"""Optimise the graph once, as the engine would do at every start."""
+"""Optimise the graph once, instead of at each start."""
 
 from pathlib import Path
 
@@ -6,19 +6,16 @@ from serving.model import engines
 
 import onnxruntime as ort  # isort: skip - after the line that switches its telemetry off
 
-# Not from importlib.metadata: with CUDA, the package has another name.
 ENGINE = f"onnxruntime {ort.__version__}"
-_INLINE_BYTES = 1024  # a smaller weight stays in the graph's file
+_INLINE_BYTES = 1024  # smaller weights stay in the graph's file
 
 
 def optimise(path: Path, target: Path) -> str:
     """Fold constants and batch norms of an ONNX file. Return the name of its input.
 
-    Writes `model.onnx` and its weights, `model.onnx.data`, into the folder `target`.
-
-    Applies only rewrites that are valid on every CPU. Weights in a file of their own are mapped,
-    not read, parsed and copied: the default model's session loads in 40 % less time, with 20 MB
-    less memory. Raises StartError.
+    Writes `model.onnx` and its weights, `model.onnx.data`, into the folder `target`. Applies only
+    rewrites that are valid on every CPU. Weights in a separate file are memory-mapped: the default
+    model's session loads in 40 % less time, with 20 MB less memory. Raises StartError.
     """
     folder = target / "optimised"
     folder.mkdir()

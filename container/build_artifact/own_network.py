@@ -1,4 +1,4 @@
-"""Make an artifact of a user's own network: what `HybridBlock.export` wrote, or an ONNX file."""
+"""Make an artifact of a user's own network, from `HybridBlock.export` or an ONNX file."""
 
 import argparse
 import shutil
@@ -9,7 +9,6 @@ from build_artifact.optimise import optimise
 from serving.artifact import labels, manifest, symbol
 from serving.artifact.manifest import PROBABILITIES
 from serving.artifact.preprocessing import Preprocessing
-from serving.artifact.symbol import PARAMS, SYMBOL
 from serving.core.errors import StartError
 
 
@@ -17,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that describe a network."""
     group = parser.add_argument_group("your own network, which gets the name NAME")
     add, either = group.add_argument, group.add_mutually_exclusive_group().add_argument
-    wrote = "what `net.export` wrote: one *symbol.json and one *.params, with logits as output"
+    wrote = "the files of `net.export`: one *symbol.json and one *.params, with logits as output"
     either("--network", type=Path, metavar="FOLDER", help=wrote)
-    graph = "its graph, which takes [1, 3, PIXELS, PIXELS] and answers with logits"
+    graph = "its graph, from [1, 3, PIXELS, PIXELS] to logits"
     either("--onnx", type=Path, metavar="FILE", help=graph)
     classes = "its classes, one per line (default: labels.txt in FOLDER, or beside the ONNX file)"
     add("--labels", type=Path, metavar="FILE", help=classes)
@@ -27,18 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--input-size", type=int, default=224, metavar="PIXELS", help=side)
     short = "the short side before the centre is cropped (default: the input size / 0.875)"
     add("--resize-short", type=int, metavar="PIXELS", help=short)
-    for name, default, use in (
-        ("--mean", Preprocessing.mean, "subtracted"),
-        ("--std", Preprocessing.std, "divided by"),
-    ):
-        what = f"what is {use}, for values from 0 to 1 (default: ImageNet's)"
-        add(name, type=_numbers, default=default, metavar="R,G,B", help=what)
-    softmax = "it answers with probabilities, as it ends in a softmax"
+    for name, default in (("mean", Preprocessing.mean), ("std", Preprocessing.std)):
+        what = f"the {name} of each channel, for values from 0 to 1 (default: ImageNet's)"
+        add(f"--{name}", type=_numbers, default=default, metavar="R,G,B", help=what)
+    softmax = "the network ends in a softmax, so its output is probabilities"
     add("--probabilities", action="store_true", help=softmax)
 
 
 def check_arguments(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """End the command if these options are given without a network that they could describe."""
+    """End the command if these options are given without a network."""
     for name in ("labels", "input_size", "resize_short", "mean", "std", "probabilities"):
         is_given = vars(options)[name] != parser.get_default(name)
         if is_given and not options.network and not options.onnx:
@@ -56,7 +52,7 @@ def _numbers(text: str) -> tuple[float, float, float]:
 def copy(options: argparse.Namespace, target: Path) -> None:
     """Make `target` an artifact from the command line's options. Raises StartError.
 
-    A network's graph is still to be compiled to `model.onnx`.
+    A network's graph is not yet compiled to `model.onnx`.
     """
     made = Preprocessing.for_size(options.input_size, mean=options.mean, std=options.std)
     if options.resize_short:
@@ -65,14 +61,21 @@ def copy(options: argparse.Namespace, target: Path) -> None:
     Preprocessing.check(facts, "--input-size, --resize-short, --mean, --std")
     if options.probabilities:
         facts["output"] = PROBABILITIES
+    files = {}
     if options.onnx:
         facts["input"]["name"] = optimise(options.onnx, target)
         facts["source"] = {"onnx": options.onnx.name}
-        files = {}
     else:
-        files = {name: _only(options.network, pattern) for name, pattern in _PATTERNS.items()}
-        facts["source"] = {"network": files[SYMBOL].name}
-        symbol.check(files[SYMBOL])
+        for name, pattern in ((symbol.SYMBOL, "*symbol.json"), (symbol.PARAMS, "*.params")):
+            found = symbol.find(options.network, pattern)
+            if len(found) != 1:
+                raise StartError(
+                    f"{options.network} holds {len(found)} {pattern}, and one is needed: "
+                    "`net.hybridize()`, one forward, `net.export(PATH)` write it"
+                )
+            files[name] = found[0]
+        facts["source"] = {"network": files[symbol.SYMBOL].name}
+        symbol.check(files[symbol.SYMBOL])
     files["labels.txt"] = options.labels or (options.network or options.onnx.parent) / "labels.txt"
     try:
         for name, file in files.items():
@@ -82,17 +85,3 @@ def copy(options: argparse.Namespace, target: Path) -> None:
     manifest.write(target, facts)
     if not labels.read(target):
         raise StartError(f"{files['labels.txt']} is empty; it must have a line for each class")
-
-
-_PATTERNS = {SYMBOL: "*symbol.json", PARAMS: "*.params"}
-
-
-def _only(folder: Path, pattern: str) -> Path:
-    """Return the one file that matches. Raises StartError."""
-    found = symbol.find(folder, pattern)
-    if len(found) != 1:
-        raise StartError(
-            f"{folder} holds {len(found)} {pattern}, and one is needed: `net.hybridize()`, one "
-            "forward, `net.export(PATH)` write it"
-        )
-    return found[0]

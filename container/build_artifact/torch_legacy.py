@@ -1,9 +1,8 @@
 """Read the tensors of a `.pth` file in PyTorch's format before 1.6, without PyTorch.
 
-Such a file is four pickles (a magic number, the protocol's version, the writer's type sizes, the
-state dict), a fifth with the storages' keys, then each storage: its length as int64 and its raw
-elements. The unpickler knows the few names that a state dict of floats needs and refuses every
-other, so a file cannot run code.
+Such a file holds five pickles (a magic number, the protocol's version, the writer's type sizes, the
+state dict, the storages' keys), then each storage: its length as int64 and its raw elements. The
+unpickler accepts only the few names that a state dict of floats needs, so a file cannot run code.
 """
 
 import pickle
@@ -19,7 +18,7 @@ _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 class _View(NamedTuple):
-    """A tensor: a part of a storage. The fields are PyTorch's arguments."""
+    """A tensor as a view of a storage. The fields are PyTorch's arguments."""
 
     storage: tuple[str, Any]
     offset: int
@@ -40,7 +39,7 @@ _NAMES = {
 class _StateDictUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _NAMES:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a state dict of floats")
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a state dict")
         return _NAMES[module, name]
 
     def persistent_load(self, pid: Any) -> tuple[str, Any]:
@@ -49,16 +48,15 @@ class _StateDictUnpickler(pickle.Unpickler):
 
 
 def load_state_dict(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return every tensor of the file by name. Raises pickle.UnpicklingError for anything else."""
+    """Return each tensor of the file by name. Raises pickle.UnpicklingError for other files."""
     try:
         with path.open("rb") as file:
             return _load(file)
     except pickle.UnpicklingError:
         raise
-    except Exception as error:  # exceptions about a broken pickle have no common base
-        raise pickle.UnpicklingError(
-            f"{path.name} is not whole or not of PyTorch's legacy format: {error!r}"
-        ) from error
+    except Exception as error:  # the exceptions for a broken pickle have no common base
+        problem = "is incomplete or not in PyTorch's legacy format"
+        raise pickle.UnpicklingError(f"{path.name} {problem}: {error!r}") from error
 
 
 def _load(file: BinaryIO) -> dict[str, npt.NDArray[Any]]:
@@ -75,6 +73,6 @@ def _load(file: BinaryIO) -> dict[str, npt.NDArray[Any]]:
         storage = storages[view.storage[0]]
         strides = [step * storage.itemsize for step in view.stride]
         offset = view.offset * storage.itemsize
-        # NumPy refuses a view that reaches outside the storage, as in a file that is cut off.
+        # NumPy refuses a view outside the storage, such as one from a truncated file.
         tensors[name] = np.ndarray(view.shape, storage.dtype, storage.data, offset, strides).copy()
     return tensors

@@ -1,7 +1,7 @@
 """Forward a share of the function's calls to a SageMaker endpoint of the same image.
 
-The signature is computed here and the connection is http.client's: importing botocore would take
-as long as importing and loading the model, so a function that only forwards would gain nothing.
+This module signs requests itself and uses http.client: importing botocore would take as long as
+importing and loading the model.
 """
 
 import hashlib
@@ -16,33 +16,17 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from http.client import (
-    HTTPConnection,
-    HTTPException,
-    HTTPMessage,
-    HTTPSConnection,
-    InvalidURL,
-)
-from pathlib import Path
-from typing import Any
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, InvalidURL
 from urllib.parse import urlsplit
 
-from serving.core import logs
-from serving.core.contract import IDENTITY, JSON, JSON_LINES, Record, Reply, Request, compression_in
-from serving.core.errors import (
-    EndpointFailed,
-    EndpointTimeout,
-    EndpointUnavailable,
-    HeadersTooLarge,
-    MalformedRequest,
-    StartError,
-    TooLarge,
-)
+from serving.core import errors, logs
+from serving.core.contract import IDENTITY, JSON, JSON_LINES, Reply, Request, compression_in
+from serving.core.errors import EndpointFailed, EndpointTimeout, EndpointUnavailable, StartError
 from serving.core.settings import Settings
 from serving.fetch.timeouts import CONNECT_SECONDS, MAX_CALLS, run_with_timeout
-from serving.model.protocol import Model
+from serving.model.custom_model import Model
 
-# What InvokeEndpoint passes to the container, each at most 1,024 ASCII characters.
+# InvokeEndpoint passes these headers to the container, each of at most 1,024 ASCII characters.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 _PASSED = ("content-type", "accept", IDENTITY.lower())
 _MAX_HEADER = 1024
@@ -50,10 +34,9 @@ _INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 _ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _MAX_ANSWER_BYTES = 6 * 1024**2
-_MARGIN_SECONDS = 1.0  # of the function's time, to tell the caller that the endpoint was too slow
-# SageMaker gives up then. A function that may spill has the rest of its time for its own answer.
-_ENDPOINT_SECONDS = 60.0
-# A connection that is older is not used again. A frozen function does not see that it was closed.
+_MARGIN_SECONDS = 1.0  # the part of the function's time in which it reports a slow endpoint
+_ENDPOINT_SECONDS = 60.0  # SageMaker's own limit; a function that may spill answers after it
+# Older connections are not reused, because a frozen function does not see that they were closed.
 _KEPT_SECONDS = 20
 _NOT_JSON = (ValueError, TypeError, KeyError, RecursionError)
 _NO_ANSWER = (EndpointFailed, EndpointTimeout, EndpointUnavailable)
@@ -65,21 +48,18 @@ class Forwarder:
     def __init__(
         self, settings: Settings, endpoint: "Endpoint", remaining_seconds: Callable[[], float]
     ) -> None:
-        """Take the share from the settings. `remaining_seconds` is the time left to a call."""
+        """Take the share from the settings. `remaining_seconds` returns the time left to a call."""
         self._percent, self._spill = settings.forward_percent, settings.forward_spill
-        self._endpoint = endpoint
-        self._remaining_seconds = remaining_seconds
+        self._endpoint, self._remaining_seconds = endpoint, remaining_seconds
         self._slots = threading.BoundedSemaphore(MAX_CALLS)
 
     def __call__(self, request: Request) -> Reply | None:
-        """Return the endpoint's reply, or None where the function is to answer.
-
-        Raises one of _NO_ANSWER unless the function may spill.
-        """
+        """Return the endpoint's reply, or None if the function must answer. Raises _NO_ANSWER."""
         logs.note(target="lambda")
-        # InvokeEndpoint passes no Content-Encoding: the container could not refuse it.
+        # InvokeEndpoint drops Content-Encoding, so the container could not refuse the body.
         is_compressed = compression_in(request.headers.get("content-encoding", ""))
-        if is_compressed or _hundredth(logs.request_id.get()) >= self._percent:
+        digest = hashlib.sha256(logs.request_id.get().encode()).digest()
+        if is_compressed or int.from_bytes(digest[:8]) % 100 >= self._percent:
             return None
         headers = _passed_headers(request)
         logs.note(target="sagemaker")
@@ -106,35 +86,25 @@ class Forwarder:
         try:
             if seconds <= 0:
                 raise TimeoutError
-            # A socket's timeout starts again with every byte, and a look-up has none.
+            # A socket's timeout restarts with every byte, and a DNS look-up has none.
             return run_with_timeout(ask, seconds, self._slots)
         except TimeoutError:
             self._endpoint.abandon()
             raise EndpointTimeout("the endpoint did not answer in time") from None
 
 
-class NoModel(Model):
-    """The model of a function that only forwards."""
-
-    infer_batch = warm_up = None
-    payload_types = ()
-
-    def load_model(self, _folder: Path, /) -> None:
-        """Load nothing."""
-
-    def infer(self, _record: Record, _net: Any, /) -> object:
-        """Raise, since every request was forwarded."""
-        raise NotImplementedError
+# The model of a function that only forwards.
+NO_MODEL = Model(load_model=lambda _folder: None, infer=lambda _record, _net: None)
 
 
 class Endpoint:
-    """Calls one endpoint, over one connection that is kept open. One call at a time.
+    """Calls one endpoint over one connection that is kept open. Makes one call at a time.
 
-    A request that was sent is never sent again: it may have been executed although no answer came.
+    A sent request is never sent again: SageMaker may have executed it although no answer came.
     """
 
     def __init__(self, name: str, environment: Mapping[str, str]) -> None:
-        """Read address and credentials. Raises StartError."""
+        """Read the endpoint's URL and credentials. Raises StartError."""
         region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION", "")
         domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         url = (
@@ -165,10 +135,7 @@ class Endpoint:
         self._socket: socket.socket | None = None
 
     def invoke(self, headers: dict[str, str], body: bytes, ends_at: float) -> Reply:
-        """Return the endpoint's reply before `ends_at`, a time of `time.monotonic`.
-
-        Raises one of _NO_ANSWER, TooLarge or TimeoutError.
-        """
+        """Return the reply by `ends_at` (monotonic). Raises _NO_ANSWER, TooLarge, TimeoutError."""
         connection = self._connection()
         is_kept = bool(connection.sock)
         try:
@@ -177,7 +144,7 @@ class Endpoint:
             except ConnectionError:
                 if not is_kept:
                     raise
-                # The other side closed it before it had the whole request, so it executed nothing.
+                # The peer closed the connection before it had the whole request.
                 connection.close()
                 self._send(connection, headers, body, ends_at)
             with connection.getresponse() as response:
@@ -206,13 +173,12 @@ class Endpoint:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection that is kept."""
         if self._kept:
             self._kept.close()
         self._kept = None
 
     def _connection(self) -> HTTPConnection:
-        """Return the kept connection unless the other side has closed it, or a new one."""
+        """Return the kept connection, or a new one if it is old or closed."""
         is_recent = 0 <= time.time() - self._used_at < _KEPT_SECONDS
         if not (self._kept and is_recent) or select.select([self._kept.sock], [], [], 0)[0]:
             self.close()
@@ -222,21 +188,18 @@ class Endpoint:
     def _send(
         self, connection: HTTPConnection, headers: Mapping[str, str], body: bytes, ends_at: float
     ) -> None:
-        """Connect unless that is done, and send the request. Raises OSError."""
         if not connection.sock:
             connection.connect()
         seconds = ends_at - time.monotonic()
-        if seconds <= 0:  # the caller has its answer: execute nothing after it
+        if seconds <= 0:  # the caller already has its answer
             raise TimeoutError
         self._socket = connection.sock
         self._socket.settimeout(seconds)
         connection.request("POST", self._path, body, self._signed(headers, body))
 
     def _signed(self, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
-        """Return the headers with a signature of version 4, all of them signed.
-
-        https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
-        """
+        """Return the headers with a signature, version 4, over all of them."""
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         signed = {**headers, "host": self._host, "x-amz-date": now}
         if token := self._environment.get("AWS_SESSION_TOKEN"):
@@ -257,37 +220,31 @@ class Endpoint:
         return signed
 
 
-def _hundredth(request_id: str) -> int:
-    """Return a number from 0 to 99, always the same for a request id."""
-    return int.from_bytes(hashlib.sha256(request_id.encode()).digest()[:8]) % 100
-
-
 def _passed_headers(request: Request) -> dict[str, str]:
-    """Return the headers for InvokeEndpoint, which refuses other values. Raises a ServingError."""
+    """Return the headers for InvokeEndpoint. Raises a ServingError for values that it refuses."""
     headers = {name: request.headers[name] for name in _PASSED if request.headers.get(name)}
     for name, value in headers.items():
         if len(value) > _MAX_HEADER:
-            raise HeadersTooLarge(f"{name} is longer than {_MAX_HEADER} characters")
+            raise errors.HeadersTooLarge(f"{name} is longer than {_MAX_HEADER} characters")
         if not (value.isascii() and value.isprintable()):
-            raise MalformedRequest(f"{name} is not printable ASCII")
+            raise errors.MalformedRequest(f"{name} is not printable ASCII")
     if request_id := logs.request_id.get():
         headers[_INFERENCE_ID] = request_id
     return headers
 
 
 def _reply(status: int, headers: HTTPMessage, body: bytes) -> Reply:
-    """Return the container's reply in SageMaker's answer. Raises one of _NO_ANSWER."""
+    """Return the container's reply from SageMaker's answer. Raises one of _NO_ANSWER."""
     if status == 200:
         return _success(headers, body)
     kind = headers.get("x-amzn-errortype", "").partition(":")[0]
     if kind == "ModelError":
         return _model_error(body)
     if status == 413 or (kind == "ValidationError" and b"'body' failed" in body):
-        raise TooLarge("the body is larger than the endpoint takes")
-    reason = f"SageMaker answered {kind if kind.isidentifier() else status}"
-    if kind.startswith("Throttling") or status in (429, 503, 530):
-        raise EndpointUnavailable(reason)
-    raise EndpointFailed(reason)
+        raise errors.TooLarge("the body is larger than the endpoint takes")
+    is_busy = kind.startswith("Throttling") or status in (429, 503, 530)
+    error = EndpointUnavailable if is_busy else EndpointFailed
+    raise error(f"SageMaker answered {kind if kind.isidentifier() else status}")
 
 
 def _success(headers: HTTPMessage, body: bytes) -> Reply:
@@ -309,7 +266,7 @@ def _success(headers: HTTPMessage, body: bytes) -> Reply:
 
 
 def _model_error(body: bytes) -> Reply:
-    """Return the container's error, of which SageMaker passes no header."""
+    """Return the container's error. SageMaker passes none of its headers."""
     try:
         found = json.loads(body)
         status, message = int(found["OriginalStatusCode"]), found["OriginalMessage"]
@@ -322,9 +279,7 @@ def _model_error(body: bytes) -> Reply:
             retry = EndpointUnavailable.headers if status == 503 else ()
             headers = (("Content-Type", JSON), *retry)
             return Reply(status, text.encode(), headers, code, has_identity=True)
-    reason = f"the endpoint's container answered {status}"
     if status == 0:  # https://github.com/aws/amazon-sagemaker-examples/issues/799
         raise EndpointTimeout("the endpoint's container did not answer in time")
-    if status == 503:
-        raise EndpointUnavailable(reason)
-    raise EndpointFailed(reason)
+    kind = EndpointUnavailable if status == 503 else EndpointFailed
+    raise kind(f"the endpoint's container answered {status}")

@@ -1,14 +1,14 @@
 """The model: an ImageNet-style image classifier. Replace this file to serve another model.
 
 The service needs two functions of this file and uses the other three names if they are there
-(`serving.model.protocol` describes them):
+(`serving.model.custom_model` describes them):
 
     load_model(model_path)      -> net      called once in each process, before the first request
     infer(request, net)         -> answer   a mapping that is JSON; raise a ServingError to refuse
     PAYLOAD_TYPES                           media types that arrive as `Payload`
-    infer_batch(requests, net)  -> answers  of two or more, in order; an exception in place of an
-                                            answer where `infer` would raise it
-    warm_up(net)                            one inference, at start and to prove health
+    infer_batch(requests, net)  -> answers  answers two or more requests, in order; an exception
+                                            replaces an answer where `infer` would raise it
+    warm_up(net)                            runs one inference, at start and to prove health
 """
 
 import hashlib
@@ -36,7 +36,7 @@ TOP = 5
 
 
 class Net(NamedTuple):
-    """A loaded model, and what gets the pictures that requests point to."""
+    """A loaded model, and the fetcher of the pictures that requests point to."""
 
     classifier: Classifier
     fetcher: Fetcher
@@ -44,7 +44,7 @@ class Net(NamedTuple):
 
 
 def load_model(model_path: str | Path | None = None) -> Net:
-    """Load the artifact in `model_path`, or the one that the settings name. Raises StartError."""
+    """Load the artifact in `model_path`, by default the settings'. Raises StartError."""
     settings = Settings.from_environment(environ)
     folder = Path(model_path) if model_path else resolve(settings).folder
     classifier = Classifier.load(folder, settings.threads)
@@ -55,7 +55,7 @@ def infer(request: Record | str, net: Net) -> dict[str, Any]:
     """Return the five most probable classes of one image.
 
     `request` is `{"uri": ...}`, a `Payload` of image bytes, or a bare URI. The answer is
-    `{"uri": ..., "results": [{"label": ..., "prob": ...}, ...]}`, most probable first, `prob` as
+    `{"uri": ..., "results": [{"label": ..., "prob": ...}, ...]}`, most probable first. `prob` is
     the shortest text that reads back as the same float32. Raises a ServingError.
     """
     return _classify(*_image(request, net.fetcher), net.classifier)
@@ -64,13 +64,13 @@ def infer(request: Record | str, net: Net) -> dict[str, Any]:
 def infer_batch(requests: Sequence[Record | str], net: Net) -> list[dict[str, Any] | Exception]:
     """Return what `infer` answers to each request, or the exception that it raises.
 
-    Several pictures are fetched at once, and each is inferred when it arrives. A forward takes one
-    picture: larger batches are no faster, since their activations leave the CPU's cache.
+    Pictures are fetched concurrently and inferred one by one as they arrive. Larger batches are not
+    faster, since their activations do not fit the CPU's cache.
     """
     answers: list[dict[str, Any] | Exception] = [{} for _ in requests]
     jobs = [partial(_image, request, net.fetcher) for request in requests]
-    # Where nothing is fetched, another thread would cost 2 %.
-    is_fetched = any(uri and not _is_data(uri) for uri in map(_uri, requests))
+    # Without a fetch, another thread would cost 2 %.
+    is_fetched = any(map(_is_fetched, map(_uri, requests)))
     for number, image in net.prefetcher(jobs) if is_fetched else enumerate(jobs):
         try:
             answers[number] = _classify(*image(), net.classifier)
@@ -99,17 +99,17 @@ def _classify(uri: str, image: bytes, classifier: Classifier) -> dict[str, Any]:
 
 def _image(request: Record | str, fetcher: Fetcher) -> tuple[str, bytes]:
     """Return the image's name in the answer, and its bytes."""
+    uri, started = _uri(request), perf_counter()
     if isinstance(request, Payload):
-        return _digest(request.data), request.data
-    uri = _uri(request)
-    if not uri:
+        data = request.data
+    elif not uri:
         raise MalformedRequest('a request must have "uri", a string')
-    started = perf_counter()
-    try:
-        data = fetcher(uri)
-    finally:
-        logs.spent(fetch=perf_counter() - started)
-    return (_digest(data) if _is_data(uri) else uri), data
+    else:
+        try:
+            data = fetcher(uri)
+        finally:
+            logs.spent(fetch=perf_counter() - started)
+    return uri if _is_fetched(uri) else f"sha256:{hashlib.sha256(data).hexdigest()}", data
 
 
 def _uri(request: Record | str) -> str:
@@ -120,9 +120,5 @@ def _uri(request: Record | str) -> str:
     return uri if isinstance(uri, str) else ""
 
 
-def _is_data(uri: str) -> bool:
-    return uri.lstrip()[:5].lower() == "data:"
-
-
-def _digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+def _is_fetched(uri: str) -> bool:
+    return bool(uri) and uri.lstrip()[:5].lower() != "data:"

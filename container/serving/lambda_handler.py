@@ -1,11 +1,8 @@
-"""The Lambda face: turn AWS's events into requests, and the service's replies into AWS's answers.
-
-It imports nothing of the HTTP face, for a short cold start.
-"""
+"""The Lambda face: turn AWS's events into requests, and replies into AWS's answers."""
 
 import gc
 
-# A start makes no garbage, and looking for some would be 6 % of a cold start.
+# Starting creates no garbage, and collection would take 6 % of a cold start.
 gc.disable()
 
 import base64
@@ -22,7 +19,7 @@ from awslambdaric.lambda_runtime_exception import FaultException
 
 from serving.artifact.resolve import Artifact, resolve
 from serving.core import logs
-from serving.core.contract import JSON, Reply, Request
+from serving.core.contract import JSON, Request
 from serving.core.errors import MalformedRequest, StartError
 from serving.core.settings import Settings, granted_cpus
 from serving.core.strict_json import MAX_DEPTH
@@ -34,37 +31,30 @@ _remaining_ms: ContextVar[Callable[[], int]] = ContextVar("remaining_ms")
 def _start() -> Service:
     """Load the model in Lambda's init phase, in which Lambda imports this module.
 
-    A function that only forwards loads none.
-
-    A StartError becomes awslambdaric's own exception: one line in the log, and an init error with
-    that message instead of a traceback.
+    Raises awslambdaric's own exception for a StartError, which logs one line without a traceback.
     """
     try:
-        # One request at a time, so a forward may use every CPU. MXNet reads the variable itself.
+        # Requests come one at a time, so a forward may use every CPU. MXNet reads the variable.
         os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level, os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", ""))
-        service = _service_of(settings)
+        artifact = model = forward = None
+        if settings.forward_endpoint and settings.forward_percent:
+            from serving.forward import NO_MODEL, Endpoint, Forwarder
+
+            endpoint = Endpoint(settings.forward_endpoint, os.environ)
+            forward = Forwarder(settings, endpoint, lambda: _remaining_ms.get()() / 1000)
+            if settings.forward_percent == 100 and not settings.forward_spill:
+                artifact, model = Artifact(Path(), settings.model_id), NO_MODEL
+        artifact, model = artifact or resolve(settings), model or model_of(settings)
+        service = Service(settings, artifact, model, forward=forward)
         service.start()
         gc.freeze()
         gc.enable()
     except StartError as error:
-        logging.disable()  # awslambdaric would announce the failure a second time
+        logging.disable()  # awslambdaric would log the failure a second time
         raise FaultException("StartError", logs.redacted(str(error))) from None
     return service
-
-
-def _service_of(settings: Settings) -> Service:
-    forward = None
-    if settings.forward_endpoint and settings.forward_percent:
-        from serving.forward import Endpoint, Forwarder, NoModel
-
-        endpoint = Endpoint(settings.forward_endpoint, os.environ)
-        forward = Forwarder(settings, endpoint, lambda: _remaining_ms.get()() / 1000)
-        if settings.forward_percent == 100 and not settings.forward_spill:
-            artifact = Artifact(Path(), settings.model_id)
-            return Service(settings, artifact, NoModel(), forward=forward)
-    return Service(settings, resolve(settings), model_of(settings), forward=forward)
 
 
 _service = _start()
@@ -74,9 +64,9 @@ _SCHEDULERS = ("aws.events", "aws.scheduler")  # a rule of EventBridge, and Even
 def handler(event: Any, context: Any) -> Any:
     """Answer a direct invocation, a function URL, API Gateway or an ALB.
 
-    A direct event is the JSON request itself. It gets the JSON answer, or an error object for a
-    client error. A failure of ours raises, so that Lambda's Errors metric counts it. An event of a
-    service that takes any result as success raises too, so that the service keeps it.
+    A direct event is the JSON request itself. The result is the JSON answer, or an error object for
+    a client error. Raises for a fault, so that Lambda's Errors metric counts it, and for an event
+    of a service that takes any result as success, so that the service keeps the event.
     """
     if context:
         logs.request_id.set(context.aws_request_id)
@@ -110,9 +100,9 @@ def handler(event: Any, context: Any) -> Any:
 
 
 def _sender(event: Any) -> str:
-    """Return the service that sent an event of its own, such as `aws:sqs`, or an empty string.
+    """Return the service that sent the event, such as `aws:sqs`, or an empty string.
 
-    EventBridge Pipes sends the records of such a service as an array.
+    EventBridge Pipes sends the records of a service as an array.
     """
     records = event.get("Records") if isinstance(event, dict) else event
     first = records[0] if isinstance(records, list) and records else event
@@ -130,40 +120,33 @@ def _sender(event: Any) -> str:
 def _respond_2(
     event: dict[str, Any], origin: dict[str, Any], http: dict[str, Any]
 ) -> dict[str, Any]:
-    """Answer an event of payload format 2.0: a function URL's or an HTTP API's.
-
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
-    """
+    """Answer an event of payload format 2.0, from a function URL or an HTTP API."""
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
     raw = str(event.get("rawPath") or "/")
     inner = str(http.get("path") or raw)
     route = str(event.get("routeKey")).rpartition(" ")[2]
     path = _path(event, origin, inner if raw.endswith(inner) else raw, route)
-    return _answer(_respond(event, http["method"], path, event.get("headers")))
+    return _respond(event, http["method"], path, event.get("headers"))
 
 
 def _respond_1(event: dict[str, Any], origin: dict[str, Any]) -> dict[str, Any]:
-    """Answer an event of payload format 1.0, an API Gateway's, or a load balancer's.
+    """Answer an event of payload format 1.0, from API Gateway or a load balancer.
 
-    A load balancer that sends multi-value headers expects them, too.
-
+    A load balancer that sends multi-value headers expects them in the answer.
     https://docs.aws.amazon.com/lambda/latest/dg/services-alb.html
     """
     multiple = event.get("multiValueHeaders")
-    multiple = multiple if isinstance(multiple, dict) else {}
-    joined = {
-        name: ",".join(map(str, values))
-        for name, values in multiple.items()
-        if isinstance(values, list)
-    }
+    pairs = multiple.items() if isinstance(multiple, dict) else ()
+    joined = {k: ",".join(map(str, values)) for k, values in pairs if isinstance(values, list)}
     path = _path(event, origin, str(event.get("path") or "/"), str(event.get("resource")))
-    reply = _respond(event, event["httpMethod"], path, joined or event.get("headers"))
-    return _answer(reply, multiple=bool(multiple) and "elb" in origin)
+    headers, multiple = joined or event.get("headers"), bool(pairs) and "elb" in origin
+    return _respond(event, event["httpMethod"], path, headers, multiple)
 
 
 def _path(event: dict[str, Any], origin: dict[str, Any], path: str, route: str) -> str:
-    """Return the path without the stage or the base path that API Gateway put before it.
+    """Return the path without API Gateway's prefix, which is a stage or a base path.
 
-    `route` is the path of an API's route or resource, such as `/invocations` or `/{proxy+}`.
+    `route` is the path of the API's route or resource, such as `/invocations` or `/{proxy+}`.
     """
     parameters = event.get("pathParameters")
     if route.endswith("+}") and isinstance(parameters, dict):
@@ -174,8 +157,10 @@ def _path(event: dict[str, Any], origin: dict[str, Any], path: str, route: str) 
     return path[len(stage) - 1 :] if path.startswith(stage) else path
 
 
-def _respond(event: dict[str, Any], method: object, path: str, headers: Any) -> Reply:
-    """Answer an HTTP event. Any value may have any type: events can be written by hand."""
+def _respond(
+    event: dict[str, Any], method: object, path: str, headers: Any, multiple: bool = False
+) -> dict[str, Any]:
+    """Answer an HTTP event, whose values may have any type: events can be written by hand."""
     text, body, problem = event.get("body") or "", b"", None
     try:
         body = text.encode(errors="backslashreplace")
@@ -185,16 +170,11 @@ def _respond(event: dict[str, Any], method: object, path: str, headers: Any) -> 
         problem = MalformedRequest("the event's body is not base64")
     pairs = headers.items() if isinstance(headers, dict) else ()
     lower = {name.lower(): str(value) for name, value in pairs}
-    return _service.respond(Request(str(method), unquote(path), lower, body, problem))
-
-
-def _answer(reply: Reply, *, multiple: bool = False) -> dict[str, Any]:
-    headers: dict[str, Any] = dict(reply.headers)
-    if multiple:
-        headers = {name: [value] for name, value in reply.headers}
+    reply = _service.respond(Request(str(method), unquote(path), lower, body, problem))
+    sent = {name: [value] if multiple else value for name, value in reply.headers}
     return {
         "statusCode": reply.status,
-        "multiValueHeaders" if multiple else "headers": headers,
+        "multiValueHeaders" if multiple else "headers": sent,
         "body": reply.body.decode(),
         "isBase64Encoded": False,
     }

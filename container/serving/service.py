@@ -3,26 +3,18 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPMethod
 from pathlib import Path
 from typing import Any
 
 from serving.artifact.resolve import Artifact
-from serving.core import contract, logs
+from serving.core import contract, errors, logs
 from serving.core.contract import Answer, Record, Reply, Request, Shape
-from serving.core.errors import (
-    InternalError,
-    MethodNotAllowed,
-    NotFound,
-    NotReady,
-    Overloaded,
-    ServingError,
-    without_locals,
-)
+from serving.core.errors import InternalError, NotReady, ServingError
 from serving.core.settings import Settings
 from serving.model import custom_model
-from serving.model.protocol import Model
+from serving.model.custom_model import Model
 from serving.model.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -48,10 +40,10 @@ def model_of(settings: Settings) -> Model:
 
 
 def execution_parameters(settings: Settings) -> dict[str, int | str]:
-    """Return how SageMaker Batch Transform is to send the records of a job.
+    """Return the parameters with which SageMaker Batch Transform sends the records of a job.
 
-    One record per request, since payloads are packed by size alone: thousands of short lines would
-    be one request to one process. Several requests per process, since some wait for a fetch.
+    A request holds one record: SageMaker packs records by size alone, so one request could hold
+    thousands of short lines. Each process gets several requests, since some wait for a fetch.
     """
     body_mb = settings.max_body_bytes // 1024**2
     payload_mb = max(1, min(body_mb, _IN_FLIGHT_MB // settings.workers))
@@ -79,20 +71,16 @@ class Service:
         One process of a server may answer pings a moment before another has loaded its model.
         `forward` returns another target's reply to a request, or None to have it answered here.
         """
-        self._patience_seconds = patience_seconds
-        self._forward = forward
-        self._settings = settings
-        self._artifact = artifact
-        self._model = model
+        self._patience_seconds, self._forward = patience_seconds, forward
+        self._settings, self._artifact, self._model = settings, artifact, model
         self._net: Any = None
         self._ready = threading.Event()
-        self._suspect = False
-        self._stuck = False
-        self._proof = threading.Lock()  # one ping runs the warm-up, the others do not wait
+        self._is_suspect = self._is_stuck = False
+        self._probing = threading.Lock()  # one ping runs the warm-up; the others do not wait
         self._places = threading.BoundedSemaphore(settings.max_waiting)
         probe = self._warm_up if model.warm_up else None
         self._watchdog = Watchdog(settings.stuck_seconds, settings.max_waiting, probe)
-        # Plain names beside SageMaker's, which a proxy or a URL may drop.
+        # SageMaker's header, and plain ones because a proxy or a function URL may drop the first.
         self.identity = {
             contract.IDENTITY: f"image={settings.image_id};model={artifact.model_id}",
             "X-Image-Id": settings.image_id,
@@ -105,42 +93,39 @@ class Service:
         self._net = self._model.load_model(self._artifact.folder)
         self._warm_up()
         self._ready.set()
-        _log.info(
-            "ready",
-            extra={
-                "image": self._settings.image_id,
-                "model": self._artifact.model_id,
-                "modelName": self._artifact.manifest.get("name", ""),
-                "seconds": round(time.perf_counter() - started, 3),
-            },
-        )
+        fields = {
+            "image": self._settings.image_id,
+            "model": self._artifact.model_id,
+            "modelName": self._artifact.manifest.get("name", ""),
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        _log.info("ready", extra=fields)
 
     def respond(self, request: Request) -> Reply:
         """Return the reply to any request. Never raises; logs each request once, except pings."""
         started = time.perf_counter()
-        stages, notes = logs.begin_stages(), logs.begin_notes()
+        stages, notes = logs.begin()
         try:
             reply = self._route(request)
         except ServingError as error:
             reply = contract.render_error(error)
-        except BaseException as error:  # a model that calls sys.exit ends no process
+        except BaseException as error:  # a model that calls sys.exit must not end the process
             reply = contract.render_error(self._fault(error))
         if request.path != "/ping":
-            _log.info(
-                "request",
-                extra={
-                    # Any other text is the caller's, and may hold a secret.
-                    "method": _known(request.method, HTTPMethod.__members__),
-                    "path": _known(request.path, METHODS),
-                    "status": reply.status,
-                    "milliseconds": round((time.perf_counter() - started) * 1000, 2),
-                    "stages": logs.in_milliseconds(stages),
-                    "bytesIn": len(request.body),
-                    "bytesOut": len(reply.body),
-                    **({"code": reply.code} if reply.code else {}),
-                    **notes,
-                },
-            )
+            is_known = request.method in HTTPMethod.__members__
+            fields = {
+                # Other values come from the caller and may hold a secret.
+                "method": request.method if is_known else "(unknown)",
+                "path": request.path if request.path in METHODS else "(unknown)",
+                "status": reply.status,
+                "milliseconds": round((time.perf_counter() - started) * 1000, 2),
+                "stages": logs.in_milliseconds(stages),
+                "bytesIn": len(request.body),
+                "bytesOut": len(reply.body),
+                **({"code": reply.code} if reply.code else {}),
+                **notes,
+            }
+            _log.info("request", extra=fields)
         body = b"" if request.method == "HEAD" else reply.body
         headers = dict(reply.headers)
         if not reply.has_identity:
@@ -151,18 +136,18 @@ class Service:
 
     def is_stuck(self) -> bool:
         """Return whether the model hangs. Pings fail from then on; replace the process."""
-        if not self._stuck and self._watchdog.is_stuck():
-            self._stuck = True
+        if not self._is_stuck and self._watchdog.is_stuck():
+            self._is_stuck = True
             seconds = self._settings.stuck_seconds
             _log.error("the model is stuck: no request has ended for %d s", seconds)
-        return self._stuck
+        return self._is_stuck
 
     def _route(self, request: Request) -> Reply:
         methods = METHODS.get(request.path)
         if methods is None:
-            raise NotFound(f"no such path; there are {', '.join(METHODS)}")
+            raise errors.NotFound(f"no such path; there are {', '.join(METHODS)}")
         if request.method not in methods:
-            raise MethodNotAllowed(request.path, methods)
+            raise errors.MethodNotAllowed(request.path, methods)
         if request.path == "/ping":
             return self._ping()
         if request.path == "/execution-parameters":
@@ -171,15 +156,15 @@ class Service:
         return self._invocations(request)
 
     def _ping(self) -> Reply:
-        if self._ready.is_set() and self._suspect and self._proof.acquire(blocking=False):
+        if self._ready.is_set() and self._is_suspect and self._probing.acquire(blocking=False):
             try:
                 self._warm_up()
-                self._suspect = False
+                self._is_suspect = False
             except Exception:
                 _log.exception("the model no longer answers")
             finally:
-                self._proof.release()
-        if not self._ready.is_set() or self._suspect or self._stuck:
+                self._probing.release()
+        if not self._ready.is_set() or self._is_suspect or self._is_stuck:
             raise NotReady("the model does not answer")
         return Reply(200)
 
@@ -188,17 +173,18 @@ class Service:
             raise request.problem
         if self._forward and (reply := self._forward(request)):
             return reply
+        settings = self._settings
         started = time.perf_counter()
         records, shape = contract.parse(
             request,
             payload_types=self._model.payload_types,
-            max_body_bytes=self._settings.max_body_bytes,
-            is_transform=self._settings.is_transform,
+            max_body_bytes=settings.max_body_bytes,
+            is_transform=settings.is_transform,
         )
         media_type = contract.reply_type(request.headers.get("accept", ""), shape)
         logs.spent(parse=time.perf_counter() - started)
         if not self._places.acquire(blocking=False):
-            raise Overloaded(f"{self._settings.max_waiting} requests are waiting already")
+            raise errors.Overloaded(f"{settings.max_waiting} requests are waiting already")
         try:
             if not self._ready.wait(self._patience_seconds):
                 raise NotReady("the model is still being loaded")
@@ -207,7 +193,7 @@ class Service:
         finally:
             self._places.release()
         # One bad picture must not fail a Batch Transform job, which retries internal errors.
-        raised = InternalError if self._settings.is_transform else ServingError
+        raised = InternalError if settings.is_transform else ServingError
         if shape is Shape.ONE and isinstance(answers[0], raised):
             raise answers[0]
         return contract.render(answers, shape, media_type)
@@ -231,10 +217,10 @@ class Service:
             try:
                 yield self._model.infer(record, net)
             except Exception as error:
-                yield without_locals(error)
+                yield errors.without_locals(error)
 
     def _encode(self, result: object) -> Answer:
-        """Encode a model's answer, or turn an exception in its place into the record's error."""
+        """Encode a model's answer, or turn the exception in its place into the record's error."""
         if isinstance(result, ServingError):
             return result
         try:
@@ -251,9 +237,5 @@ class Service:
     def _fault(self, error: BaseException) -> InternalError:
         """Log the exception, and make the next ping check that the model answers."""
         _log.error("fault", exc_info=error)
-        self._suspect = True
+        self._is_suspect = True
         return InternalError()
-
-
-def _known(text: str, known: Container[str]) -> str:
-    return text if text in known else "(unknown)"

@@ -1,7 +1,7 @@
-"""The golden cases on every face, and byte for byte the pipeline's own answer from each.
+"""Run the golden cases on each face, and compare each answer byte for byte with the pipeline's.
 
-What is emulated: Lambda, by AWS's Runtime Interface Emulator; SageMaker, by `docker run IMAGE
-serve`; the internet and S3, by upstream.py.
+AWS's Runtime Interface Emulator replaces Lambda, `docker run IMAGE serve` replaces SageMaker, and
+upstream.py replaces the internet and S3.
 """
 
 import re
@@ -18,7 +18,7 @@ FACES = [
     pytest.param(kind, marks=[pytest.mark.docker] if "container" in kind else [], id=kind)
     for kind in KINDS
 ]
-# What a server says of the connection, and Lambda's own front end would.
+# Headers about the connection. Lambda's own front end would add them.
 TRANSPORT = {"connection", "content-length", "date", "server", "transfer-encoding"}
 IDENTITY = "x-amzn-sagemaker-custom-attributes"
 

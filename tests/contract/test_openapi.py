@@ -1,4 +1,4 @@
-"""docs/openapi.yaml says what the server does: its paths, statuses, codes, schemas and examples."""
+"""Compare docs/openapi.yaml with the server: paths, statuses, codes, schemas and examples."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ OPERATIONS = [(path, method) for path, item in PATHS.items() for method in item]
 
 
 def resolve(node: Any) -> Any:
-    """Return what a `$ref` names. Inside of schemas the validator follows them."""
+    """Return the target of a `$ref`. Within schemas, the validator follows them."""
     while "$ref" in node:
         found: Any = DOCUMENT
         for step in node["$ref"].removeprefix("#/").split("/"):
@@ -42,18 +42,18 @@ def resolve(node: Any) -> Any:
 
 @cache
 def response(path: str, method: str, status: int) -> Any:
-    """Return the description of a status, of the operation or of others. Raises KeyError."""
+    """Return the description of a status, the operation's or the general one. Raises KeyError."""
     listed = PATHS.get(path, {}).get(method.lower(), {}).get("responses", {})
     return resolve(listed.get(str(status)) or OTHERWISE[str(status)])
 
 
 def conforms(value: Any, schema: Any) -> bool:
-    # A schema's references start at the root, so that has what they lead to.
+    # A schema's references start at the root, so add their targets there.
     return bool(OAS31Validator({**schema, "components": DOCUMENT["components"]}).is_valid(value))
 
 
 def check(path: str, method: str, reply: HttpReply) -> None:
-    """Assert that a reply's status is described, and that its headers and body are as described."""
+    """Assert that the document describes a reply's status, headers and body."""
     described = response(path, method, reply.status)
     for name, header in described["headers"].items():
         resolved = resolve(header)
@@ -75,7 +75,7 @@ def check(path: str, method: str, reply: HttpReply) -> None:
 
 
 def error_codes() -> Iterator[tuple[int, str]]:
-    """Every status with every code that it may have."""
+    """Yield each status with each of its codes."""
     for responses in (OTHERWISE, *(PATHS[p][m]["responses"] for p, m in OPERATIONS)):
         for status, described in responses.items():
             if status != "200":
@@ -128,14 +128,14 @@ def test_golden_cases_conform(case: Case, farm: Farm) -> None:
 
 
 def examples(described: Any) -> Iterator[tuple[str, str, Any]]:
-    """Media type, name and example, of a request's body or of a response."""
+    """Yield media type, name and example of a request's body or a response."""
     for media_type, content in described.get("content", {}).items():
         for name, example in content.get("examples", {}).items():
             yield media_type, name, example
 
 
 class Example(NamedTuple):
-    """A request that the document shows. Its answer's example has the same name."""
+    """A request in the document. The example of its answer has the same name."""
 
     name: str
     path: str

@@ -1,6 +1,6 @@
-"""Requests that users of other tools reported as refused: both faces answer them.
+"""Check that both faces answer requests from public bug reports about other tools.
 
-Each is named after its report. The files are those of the reports, made again.
+Each test names its report. The files reproduce those of the reports.
 """
 
 import gzip
@@ -16,7 +16,7 @@ from support.farm import Farm
 
 FACES = pytest.mark.parametrize("kind", ["http process", "lambda process"])
 JPEG, JSON = {"Content-Type": "image/jpeg"}, {"Content-Type": "application/json"}
-# Java's own client sends it (JDK-8163921).
+# Java's client sends this header (JDK-8163921).
 JAVA = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"
 
 
@@ -35,7 +35,6 @@ def post(farm: Farm, kind: str, headers: Mapping[str, str], body: bytes) -> Any:
 
 
 def results(farm: Farm, kind: str, body: bytes) -> Any:
-    """Return the results of a picture's bytes."""
     status, answer = post(farm, kind, JPEG, body)
     assert status == 200
     return answer["results"]
@@ -43,7 +42,7 @@ def results(farm: Farm, kind: str, body: bytes) -> Any:
 
 @FACES
 @pytest.mark.parametrize("name", ["samsung_sos.jpg", "jfif_2_01.jpg"])
-def test_a_jpeg_that_libjpeg_only_warns_of(name: str, kind: str, farm: Farm) -> None:
+def test_a_jpeg_with_warnings_of_libjpeg(name: str, kind: str, farm: Farm) -> None:
     """sharp#2445, OpenImageIO#2837, jhead#18: all viewers show these pictures."""
     assert results(farm, kind, file(name)) == results(farm, kind, BASELINE)
 
@@ -88,7 +87,7 @@ def test_base64_that_browsers_read(uri: str, kind: str, farm: Farm) -> None:
 
 @FACES
 def test_a_uri_after_a_blank(kind: str, farm: Farm) -> None:
-    """requests#3696; the answer has the `uri` as it was sent."""
+    """requests#3696. The answer repeats the `uri` unchanged."""
     uri = f" {farm.upstream(kind).places['http']}/cat.jpg"
     status, answer = post(farm, kind, JSON, json.dumps({"uri": uri}).encode())
     assert (status, answer) == (200, {"uri": uri, "results": results(farm, kind, CAT)})

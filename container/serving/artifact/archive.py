@@ -12,17 +12,17 @@ from serving.core.errors import StartError, reason
 
 MAX_UNPACKED_BYTES = 8 * 1024**3
 MAX_MEMBERS = 10_000
-# Before a file's data: its headers, which tarfile keeps in memory. After the last file: padding.
+# The limit for a member's headers, which tarfile keeps in memory, and for the padding at the end.
 MAX_HEADERS_BYTES = 1024**2
 _CHUNK_BYTES = 64 * 1024
-# Python before 3.11.4, such as Debian 12's, has no filter; the members are checked here as well.
+# Python before 3.11.4, such as Debian 12's, has no filter. `_members` checks the members as well.
 _FILTER: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
 _log = logging.getLogger(__name__)
 
 
 def unpack(url: str, folder: Path) -> None:
-    """Unpack what `MODEL_DATA_URL` names into `folder`. Raises StartError, without secrets."""
+    """Unpack the archive at `MODEL_DATA_URL` into `folder`. Raises StartError, without secrets."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", url)
     if scheme and scheme[1] not in ("s3", "file"):
         raise StartError(
@@ -36,41 +36,44 @@ def unpack(url: str, folder: Path) -> None:
             with tarfile.open(fileobj=limited, mode="r|", bufsize=_CHUNK_BYTES) as archive:
                 archive.extractall(folder, _members(archive, limited), **_FILTER)  # noqa: S202
             while limited.read(_CHUNK_BYTES):
-                pass  # to the end, where gzip's checksum is
+                pass  # gzip's checksum is at the end
     except StartError:
         raise
-    except Exception as error:  # botocore's, tarfile's, zlib's, the file system's: no common base
-        raise StartError(f"MODEL_DATA_URL={shown} cannot be unpacked: {_why(error)}") from None
+    except Exception as error:  # the exceptions of botocore, tarfile and zlib have no common base
+        if type(error).__module__.startswith("botocore"):  # its message may hold the URL
+            code = getattr(error, "response", {}).get("Error", {}).get("Code")
+            why = f"S3 answered {code}" if code else f"S3: {type(error).__name__}"
+        else:
+            why = getattr(error, "strerror", None) or reason(error)
+        raise StartError(f"MODEL_DATA_URL={shown} cannot be unpacked: {why}") from None
 
 
 class _Limited:
     """A stream that fails beyond `left` bytes, whatever size a header claims."""
 
     def __init__(self, stream: gzip.GzipFile) -> None:
-        self._stream = stream
-        self.left = MAX_HEADERS_BYTES
+        self._stream, self.left = stream, MAX_HEADERS_BYTES
 
     def read(self, size: int) -> bytes:
         data = self._stream.read(size)
         self.left -= len(data)
         if self.left < 0:
-            raise StartError(
-                f"the archive has more than {MAX_HEADERS_BYTES} bytes in a row that are no file's"
-            )
+            limit = f"more than {MAX_HEADERS_BYTES} bytes of headers or padding in a row"
+            raise StartError(f"the archive has {limit}")
         return data
 
 
 def _members(archive: tarfile.TarFile, limited: _Limited) -> Iterator[tarfile.TarInfo]:
-    """Yield what may be unpacked: no links either, which some releases of the filter misjudge."""
+    """Yield the members, or raise. Links are refused: some releases of the filter misjudge them."""
     size = 0
     for number, member in enumerate(archive, 1):
         if not (member.isreg() or member.isdir()) or member.size < 0:
             shown = ascii(member.name[:200])
-            raise StartError(f"the archive's member {shown} is no plain file and no folder")
+            raise StartError(f"the archive's member {shown} is neither a regular file nor a folder")
         member.name, member.mode = member.name.lstrip("/"), 0o755 if member.isdir() else 0o644
         if ".." in PurePosixPath(member.name).parts:
             raise ValueError(
-                f"{member.name!a} would be extracted to a place outside the destination"
+                f"{member.name!a} would be extracted to a path outside the destination"
             )
         size += member.size
         if size > MAX_UNPACKED_BYTES:
@@ -89,10 +92,3 @@ def _open(url: str) -> Any:
 
     bucket, _, key = url.removeprefix("s3://").partition("/")
     return boto_client(timeout_seconds=60).get_object(Bucket=bucket, Key=key)["Body"]
-
-
-def _why(error: Exception) -> str:
-    if type(error).__module__.startswith("botocore"):  # its message may hold the address
-        code = getattr(error, "response", {}).get("Error", {}).get("Code")
-        return f"S3 answered {code}" if code else f"S3: {type(error).__name__}"
-    return getattr(error, "strerror", None) or reason(error)

@@ -8,7 +8,7 @@ from serving.core.errors import StartError
 
 
 def read(folder: Path) -> tuple[str, ...]:
-    """Return the lines of `labels.txt`, or nothing without that file. Raises StartError."""
+    """Return the lines of `labels.txt`, or () if there is no such file. Raises StartError."""
     path = folder / "labels.txt"
     if not path.exists():
         return ()
@@ -16,7 +16,7 @@ def read(folder: Path) -> tuple[str, ...]:
         text = read_file(path, 16 * 1024**2).decode("utf-8-sig")  # Windows' editors write a BOM
     except UnicodeDecodeError:
         raise StartError(f"{path} is not UTF-8 text") from None
-    # Not splitlines, which splits a label at other characters, too.
+    # `splitlines` would also split at other characters within a label.
     lines = text.replace("\r\n", "\n").removesuffix("\n")
     return tuple(lines.split("\n")) if lines else ()
 
@@ -24,8 +24,3 @@ def read(folder: Path) -> tuple[str, ...]:
 def imagenet_labels() -> tuple[str, ...]:
     """Return ImageNet's 1,000 classes, as GluonCV names them."""
     return tuple((files("serving.artifact") / "imagenet_labels.txt").read_text().splitlines())
-
-
-def default_labels(classes: int) -> tuple[str, ...]:
-    """Return ImageNet's labels for 1,000 classes, and else their indices."""
-    return imagenet_labels() if classes == 1000 else tuple(str(i) for i in range(classes))

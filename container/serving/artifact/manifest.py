@@ -1,7 +1,7 @@
 """The artifact's manifest: the sha256 of the other files, and facts about the model.
 
-The *model id* is the sha256 over the sorted lines `sha256  relative-path` of all files. SageMaker
-unpacks `model.tar.gz` before the container sees it, so both targets can compare only this.
+The *model id* is the sha256 over the sorted lines `sha256  relative-path` of all files. Unlike the
+archive's sha256, both targets can compute it: SageMaker unpacks `model.tar.gz` itself.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from serving.core.errors import StartError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-LOGITS, PROBABILITIES = "logits", "probabilities"  # what the model's `output` may be
-# macOS's, Windows', Jupyter's; and the archive that the SageMaker SDK's local mode unpacks.
+LOGITS, PROBABILITIES = "logits", "probabilities"  # the allowed values of `output`
+# Files of macOS, Windows and Jupyter, and the archive from the SageMaker SDK's local mode.
 _LEFT = re.compile(
     r"(.*/)?(\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini|(__MACOSX|\.ipynb_checkpoints)/.*)"
     r"|model\.tar\.gz",
@@ -39,12 +39,12 @@ def read(folder: Path) -> dict[str, Any]:
         raise StartError(f"{path} is not a manifest of format {FORMAT}")
     for name in found["files"]:
         if name.startswith("/") or ".." in PurePosixPath(name).parts or not name.isprintable():
-            raise StartError(f"{path} names {name[:200]!a}, which is no file below the folder")
+            raise StartError(f"{path} names {name[:200]!a}, which is not a file in the folder")
     return found
 
 
 def read_file(path: Path, most_bytes: int) -> bytes:
-    """Return a file's bytes. Raises StartError if there are more than `most_bytes`."""
+    """Return a file's bytes. Raises StartError for more than `most_bytes`."""
     if path.stat().st_size > most_bytes:
         raise StartError(f"{path} is larger than {most_bytes} bytes")
     return path.read_bytes()
@@ -65,9 +65,9 @@ def model_id(digests: Mapping[str, str]) -> str:
 
 
 def files(folder: Path, named: Collection[str] = ()) -> dict[str, Path]:
-    """Return an artifact's files by their relative paths, those that the manifest names included.
+    """Return an artifact's files by relative path, without those of other programs.
 
-    Files that other programs leave in a folder are no part of an artifact.
+    Files that the manifest names (`named`) are always part of the artifact.
     """
     paths = (path for path in folder.rglob("*") if path.is_file())
     found = {path.relative_to(folder).as_posix(): path for path in paths}
@@ -75,7 +75,7 @@ def files(folder: Path, named: Collection[str] = ()) -> dict[str, Path]:
 
 
 def digests(folder: Path, named: Collection[str] = ()) -> dict[str, str]:
-    """Return the sha256 of every file of an artifact, by its relative path."""
+    """Return the sha256 of each file of an artifact by relative path."""
     return {name: sha256(path) for name, path in files(folder, named).items()}
 
 

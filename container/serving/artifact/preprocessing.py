@@ -1,4 +1,4 @@
-"""Read from the manifest how a picture becomes a classifier's input."""
+"""Read the preprocessing of a classifier's pictures from the manifest."""
 
 import math
 from collections.abc import Mapping
@@ -9,9 +9,7 @@ from typing import Any
 from serving.artifact import manifest
 from serving.core.errors import StartError
 
-MAX_SIDE = 4096  # of a model's input, in pixels
-_CROP_RATIO = 0.875  # of GluonCV's ImageNet evaluation
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MAX_SIDE = 4096  # the largest side of a model's input, in pixels
 
 
 @dataclass(frozen=True)
@@ -23,25 +21,22 @@ class Preprocessing:
 
     resize_short: int = 256
     crop: int = 224
-    mean: tuple[float, float, float] = _IMAGENET_MEAN
-    std: tuple[float, float, float] = _IMAGENET_STD
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     @classmethod
     def for_size(cls, size: int, **values: Any) -> "Preprocessing":
-        """Return that of an input of `size` pixels a side, with GluonCV's margin around it."""
-        return cls(math.ceil(size / _CROP_RATIO), size, **values)
+        """Return the preprocessing for an input of `size` pixels a side, with GluonCV's margin."""
+        return cls(math.ceil(size / 0.875), size, **values)
 
     @classmethod
     def read(cls, folder: Path) -> "Preprocessing":
-        """Read it from an artifact's manifest; return the default if the manifest has none.
-
-        Raises StartError.
-        """
+        """Read an artifact's manifest. Raises StartError."""
         return cls.check(manifest.read(folder), str(folder / manifest.MANIFEST))
 
     @classmethod
     def check(cls, facts: Mapping[str, Any], place: str) -> "Preprocessing":
-        """Return the preprocessing in a manifest's facts, which were given in `place`.
+        """Return the preprocessing in the facts of the manifest in `place`, or the default.
 
         Raises StartError for values that cannot be applied to a picture.
         """
@@ -71,36 +66,28 @@ class Preprocessing:
         described: Any = facts.get("input")
         for name, served in made.facts()["input"].items() if isinstance(described, dict) else ():
             if name != "name" and not _fits(described.get(name, served), served):
-                raise StartError(
-                    f"{place} has input {described[name]}, and its preprocessing makes pictures of "
-                    f"{served}"
-                )
+                given = f"{place} has input {described[name]}"
+                raise StartError(f"{given}, but its preprocessing makes pictures of {served}")
         return made
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """Return the shape of the model's input."""
         return (1, 3, self.crop, self.crop)
 
     def facts(self) -> dict[str, Any]:
-        """Return the manifest's entries for this preprocessing and the input that it makes."""
+        """Return the manifest's entries for this preprocessing and its output."""
         shape = list(self.input_shape)
-        return {
-            "input": {"name": "data", "shape": shape, "layout": "NCHW, RGB"},
-            "preprocessing": asdict(self),
-        }
+        described = {"name": "data", "shape": shape, "layout": "NCHW, RGB"}
+        return {"input": described, "preprocessing": asdict(self)}
 
 
 def _are_numbers(values: Any) -> bool:
     """Return whether these are three numbers that fit a float32."""
-    return len(values) == 3 and all(
-        type(value) in (int, float) and math.isfinite(value) and abs(value) < 1e30
-        for value in values
-    )
+    return len(values) == 3 and all(type(x) in (int, float) and abs(x) < 1e30 for x in values)
 
 
 def _fits(described: Any, served: Any) -> bool:
-    """Return whether a manifest describes what is served. A size that may vary is no number."""
+    """Compare a manifest's description with the served input. A size that may vary is a text."""
     if isinstance(described, list) and isinstance(served, list) and len(described) == len(served):
         pairs = zip(described, served)
         return all(size == made for size, made in pairs if isinstance(size, int))

@@ -1,4 +1,4 @@
-"""Find the model's artifact, and check that it is the right one.
+"""Find the model's artifact, and check it.
 
 An artifact is one folder: symbol, params, `model.onnx`, `labels.txt` and the manifest.
 """
@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serving.artifact import symbol
 from serving.artifact.manifest import MANIFEST, digests, model_id, read, sha256
 from serving.core.errors import StartError
 from serving.core.settings import Settings
 
-_PREFIX = "one-image-"  # of temporary folders
+_PREFIX = "one-image-"  # of the temporary folders
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A folder that may be served. Without a manifest file, `manifest` is empty."""
+    """A folder that may be served. `manifest` is empty if the folder has none."""
 
     folder: Path
     model_id: str
@@ -29,12 +30,12 @@ class Artifact:
 def resolve(
     settings: Settings, model_path: Path | None = None, *, required: bool = False
 ) -> Artifact:
-    """Find the artifact, in this order, and check it. Raises StartError.
+    """Find and check the first artifact of these. Raises StartError.
 
     1. `model_path`, SageMaker's mount, unless it is absent or empty (and not `required`);
-    2. `MODEL_DATA_URL`, unpacked into the temporary folder;
-    3. the one baked into the image for `MODEL_NAME`;
-    4. the GluonCV zoo's model of that name, in an image that has MXNet.
+    2. `MODEL_DATA_URL`, unpacked into a temporary folder;
+    3. the image's artifact for `MODEL_NAME`;
+    4. the GluonCV zoo's model of that name, in an image with MXNet.
     """
     try:
         found = _find(settings, model_path, required)
@@ -53,9 +54,9 @@ def _find(settings: Settings, model_path: Path | None, required: bool) -> Artifa
     if model_path and model_path.is_dir() and any(model_path.iterdir()):
         return check(model_path)
     if required:
-        raise StartError(f"--model-path {model_path} is no folder with an artifact")
+        raise StartError(f"--model-path {model_path} is not a folder with an artifact")
     if settings.model_data_url:
-        # Imported here, as is the zoo below: a cold start with a baked artifact needs neither.
+        # A cold start with the image's artifact needs neither this import nor the zoo's.
         from serving.artifact.archive import unpack
 
         folder = _temporary()
@@ -67,25 +68,25 @@ def _find(settings: Settings, model_path: Path | None, required: bool) -> Artifa
             "no model: mount an artifact, or set MODEL_DATA_URL or MODEL_NAME, or pass --model-path"
         )
     if (settings.artifacts_dir / name / MANIFEST).is_file():
-        # INFERENCE names a folder that its owner edits.
+        # With INFERENCE, it is a model folder, which its owner may edit.
         return check(settings.artifacts_dir / name, trusted=not settings.inference)
     try:
-        from serving.artifact.zoo import export
+        from serving.artifact import zoo
     except ImportError:
         raise StartError(
-            f"MODEL_NAME={name} is not baked into this image, and the GluonCV zoo cannot be asked: "
-            "the image was built without MXNet (WITH_MXNET=0)"
+            f"MODEL_NAME={name} is not in this image, and the GluonCV zoo is not available: the "
+            "image was built without MXNet (WITH_MXNET=0)"
         ) from None
     folder = _temporary()
-    export(name, folder)
+    zoo.write(zoo.pretrained(name, folder), folder)
     return check(folder)
 
 
 def check(folder: Path, *, trusted: bool = False) -> Artifact:
     """Check a folder against its manifest and compute its model id. Raises StartError.
 
-    With `trusted`, the manifest's sha256 are believed: a baked artifact was checked when the image
-    was built, and a cold start reads it only once.
+    With `trusted`, the files are not hashed: the build of the image has checked its artifact, and a
+    cold start reads it only once.
     """
     if not folder.is_dir():
         raise StartError(f"{folder} is not a folder")
@@ -101,8 +102,6 @@ def check(folder: Path, *, trusted: bool = False) -> Artifact:
         named = {**manifest["files"], MANIFEST: sha256(folder / MANIFEST)}
         return Artifact(folder, model_id(named), manifest)
     if not (folder / "model.onnx").exists():
-        from serving.artifact import symbol
-
         for path in symbol.find(folder, "*symbol.json"):
             symbol.check(path)
     actual = digests(folder, manifest.get("files", ()))
@@ -113,31 +112,30 @@ def check(folder: Path, *, trusted: bool = False) -> Artifact:
 
 
 def _check_files(folder: Path) -> None:
-    """Refuse all but files and folders with printable names, and links out of the folder."""
+    """Refuse unprintable names, links out of the folder, and all but files and folders."""
     place = os.path.realpath(folder)
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
+        has = f"the artifact in {folder} has"
         if not name.isprintable():
-            raise StartError(f"the artifact in {folder} has {name!a}, no plain name")
+            raise StartError(f"{has} {name!a}, which is not a printable name")
         if not Path(os.path.realpath(path)).is_relative_to(place):
-            raise StartError(f"the artifact in {folder} has {name}, a link that leads out of it")
+            raise StartError(f"{has} {name}, a link that leads out of it")
         if not path.is_file() and not path.is_dir():
-            raise StartError(f"the artifact in {folder} has {name}, no file and no folder")
+            raise StartError(f"{has} {name}, which is neither a file nor a folder")
 
 
 def _check_symbol_and_params(folder: Path) -> None:
-    from serving.artifact.symbol import find
-
-    if graphs := find(folder, "*.onnx"):
+    if graphs := symbol.find(folder, "*.onnx"):
         raise StartError(
-            f"{folder} has no {MANIFEST}, which says how a picture becomes the input of "
-            f"{graphs[0].name}: `python -m build_artifact NAME OUTPUT_DIR --onnx "
-            f"{graphs[0]} --labels FILE --input-size PIXELS` writes one"
+            f"{folder} has no {MANIFEST} with the preprocessing for {graphs[0].name}: "
+            f"`python -m build_artifact NAME OUTPUT_DIR --onnx {graphs[0]} --labels FILE "
+            "--input-size PIXELS` writes one"
         )
     for pattern in ("*symbol.json", "*.params"):
-        if [path.is_file() for path in find(folder, pattern)] != [True]:
+        if [path.is_file() for path in symbol.find(folder, pattern)] != [True]:
             raise StartError(
-                f"{folder} is no artifact: it holds neither {MANIFEST} nor exactly one "
+                f"{folder} is not an artifact: it holds neither {MANIFEST} nor exactly one "
                 f"{pattern} (the files belong at the top of model.tar.gz)"
             )
 
@@ -145,8 +143,8 @@ def _check_symbol_and_params(folder: Path) -> None:
 def _temporary() -> Path:
     """Create a folder that is removed when this process ends, but not when its forks do.
 
-    A folder is locked as long as a process uses it. One without a lock was left by a process that
-    was killed, and is removed: Lambda keeps /tmp when it restarts the runtime after a timeout.
+    Each process locks its folder. A folder without a lock belonged to a killed process and is
+    removed: Lambda keeps /tmp when it restarts the runtime after a timeout.
     """
     import atexit
     import fcntl

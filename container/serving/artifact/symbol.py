@@ -1,7 +1,6 @@
 """Refuse an MXNet symbol that does more than compute.
 
-ONNX Runtime itself reads no weights outside the artifact's folder, and no memory. MXNet runs
-whatever operator a symbol names.
+MXNet runs any operator that a symbol names. ONNX Runtime itself limits a graph to its folder.
 """
 
 import json
@@ -11,17 +10,17 @@ from pathlib import Path
 from serving.artifact.manifest import read_file
 from serving.core.errors import StartError
 
-SYMBOL, PARAMS = "model-symbol.json", "model-0000.params"  # as we name them
+SYMBOL, PARAMS = "model-symbol.json", "model-0000.params"  # the names that we write
 
-# The operators that call Python or functions at addresses that the symbol names, and those that
-# read files. No export of a trained network has them.
+# Operators that call Python or functions at an address in the symbol, or read files. An exported
+# network has none.
 _NATIVE = re.compile(rb'"op"\s*:\s*"([^"]*(?:Custom|_Native|_NDArray|CachedOp|imread)[^"]*)"')
-# The operators that compute a loss or its gradient from labels, which a request does not have.
+# Operators that compute a loss or its gradient from labels, which a request does not have.
 _TRAINING = re.compile(rb'"op"\s*:\s*"(SoftmaxOutput|SVMOutput|\w+RegressionOutput|MakeLoss)"')
 
 
 def find(folder: Path, pattern: str) -> list[Path]:
-    """Return the files that match, without those that macOS writes beside them."""
+    """Return the matching files, sorted, without macOS's `._*` files."""
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith("._"))
 
 
@@ -38,6 +37,6 @@ def check(path: Path) -> None:
     if operator := _TRAINING.search(text):
         name = operator[1].decode()
         raise StartError(
-            f"{path} has the operator {name}, which is for training and wants labels; save the "
+            f"{path} has the operator {name}, which is for training and needs labels; save the "
             "layer before it: `mx.sym.load(FILE).get_internals()['LAYER_output'].save(FILE)`"
         )

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from serving.core.errors import StartError
 
-# Names are compared as they are dialled, where a name that is not ASCII has become its xn-- form.
-# An entry that is not ASCII is refused: the two editions of IDNA encode some names differently.
+# Names are compared in their dialled form, in which a non-ASCII name is its xn-- form. A non-ASCII
+# entry is refused, because the two editions of IDNA encode some names differently.
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = rf"{_LABEL}(?:\.{_LABEL})*"
 _HOST = re.compile(_NAME)
@@ -18,9 +18,9 @@ WEB_PORTS = (80, 443)
 
 @dataclass(frozen=True)
 class UriAllowlist:
-    """The hosts and buckets that are allowed; by default none. `*` allows no bucket.
+    """The allowed hosts and buckets; by default none. `*` allows every host and no bucket.
 
-    Each host has a port, or None for WEB_PORTS. One that starts with a dot is a whole domain.
+    A host has a port, or None for WEB_PORTS. A host that starts with a dot is a whole domain.
     """
 
     any_host: bool = False
@@ -29,18 +29,17 @@ class UriAllowlist:
 
     @classmethod
     def parse(cls, text: str) -> "UriAllowlist":
-        """Parse `URI_ALLOWLIST`. Raises StartError that names the wrong entry."""
+        """Parse `URI_ALLOWLIST`. Raises StartError, which names the wrong entry."""
         entries = [entry.strip() for entry in text.split(",")]
         if [entry.lower() for entry in entries] == ["none"]:
             return cls()
-        hosts: set[tuple[str, int | None]] = set()
-        buckets = set()
+        hosts, buckets = set(), set()
         for entry in entries:
             if bucket := _BUCKET.fullmatch(entry):
                 buckets.add(bucket[1])
             elif entry != "*":
                 listed = _HOST_ENTRY.fullmatch(entry)
-                name = _normalised(listed[1]) if listed else "none"
+                name = listed[1].lower().rstrip(".") if listed else "none"
                 port = int(listed[2]) if listed and listed[2] else None
                 if name == "none" or (port or 0) > 65535:
                     raise StartError(
@@ -52,25 +51,21 @@ class UriAllowlist:
         return cls("*" in entries, frozenset(hosts), frozenset(buckets))
 
     def allows_host(self, host: str, port: int = 443, any_port: bool = False) -> bool:
-        """Return whether a host, named as it is dialled, may be fetched from on a port.
+        """Return whether a fetch may dial a host, in its dialled form, on a port.
 
         With `any_port`, an entry without a port, and `*`, allow every port.
         """
-        name = _normalised(host)
+        name = host.lower().rstrip(".")
         ports = {port, None} if any_port or port in WEB_PORTS else {port}
         if self.any_host and None in ports:
             return True
-        # Only names that are valid as a whole: of `127.0.0.1\0.example.com` a resolver may read no
-        # more than the address.
+        # The whole name must be valid: a resolver may read only the address at the start of
+        # `127.0.0.1\0.example.com`.
         return _HOST.fullmatch(name) is not None and any(
             name == host or (host.startswith(".") and name.endswith(host))
             for host, listed_port in self.hosts
             if listed_port in ports
         )
-
-
-def _normalised(host: str) -> str:
-    return host.lower().rstrip(".")
 
 
 ANY_HOST = UriAllowlist(any_host=True)

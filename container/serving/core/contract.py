@@ -11,62 +11,45 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from serving.core import strict_json
-from serving.core.errors import (
-    MalformedRequest,
-    NotAcceptable,
-    ServingError,
-    TooLarge,
-    UnsupportedMediaType,
-)
+from serving.core import errors, strict_json
+from serving.core.errors import MalformedRequest, ServingError
 
-JSON = "application/json"
-JSON_LINES = "application/jsonlines"
-# The smallest record is two bytes, and each costs an inference: a body of them would take minutes,
-# for which only a Batch Transform job waits.
-MAX_RECORDS = 1000
-
+JSON, JSON_LINES = "application/json", "application/jsonlines"
 X_IMAGE = "application/x-image"
 IDENTITY = "X-Amzn-SageMaker-Custom-Attributes"  # the header that names image and model
-# How a JPEG, PNG or WebP begins.
+# A record can be as small as two bytes and costs an inference, so a full body would take minutes.
+# Only a Batch Transform job waits that long.
+MAX_RECORDS = 1000
+
+# The first bytes of a JPEG, PNG or WebP.
 _PICTURE = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP", re.DOTALL)
-# What clients send who were told no type. The third is S3's, the last is curl's.
+# The types that clients send by default. The third is S3's, the last is curl's.
 _VAGUE_TYPES = frozenset(
-    {
-        "",
-        "application/octet-stream",
-        "binary/octet-stream",
-        "application/x-www-form-urlencoded",
-    }
+    ("", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded")
 )
 _COMPRESSIONS = re.compile(r"\b(gzip|deflate|br|zstd|compress)\b", re.IGNORECASE)
-_JSON_NAMES = {
-    **{type(None): "null", bool: "a boolean", str: "a string", list: "an array"},
-    **{int: "a number", float: "a number"},
-}
+_JSON_NAMES = {type(None): "null", bool: "a boolean", str: "a string", list: "an array"}
 _WEIGHT = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as a face received it. Header names are in lower case."""
+    """A request as a face received it, with header names in lower case."""
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    problem: ServingError | None = None  # why the body could not be received: the reply
+    problem: ServingError | None = None  # the reply, if the body could not be received
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The reply that a face sends."""
-
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
-    code: str = ""  # of an error
-    has_identity: bool = False  # another target's reply: its headers name its image, if it is known
+    code: str = ""  # the error's
+    has_identity: bool = False  # True for another target's reply, which names its own image
 
 
 @dataclass(frozen=True)
@@ -78,12 +61,12 @@ class Payload:
 
 
 Record = Mapping[str, Any] | Payload
-# Encoded already, so that an answer that is not JSON fails alone.
+# An answer is encoded on its own, so that one that is not JSON fails alone.
 Answer = str | ServingError
 
 
 class Shape(Enum):
-    """The form of a body's records, which is also that of the answers."""
+    """The form of a body's records, and of the answers."""
 
     ONE = "one"
     ARRAY = "array"
@@ -97,17 +80,17 @@ def parse(
     max_body_bytes: int,
     is_transform: bool = False,
 ) -> tuple[Sequence[Record | ServingError], Shape]:
-    """Return the records in the body of a `POST /invocations`, each broken one as its error.
+    """Return the records in the body of a `POST /invocations`, with errors for malformed records.
 
-    Raises a ServingError if the whole body is wrong, or its only record. A Batch Transform job
-    (`is_transform`) fails as a whole when one request fails, so it may send any number of records,
-    and a body without a line is a record with an error.
+    Raises a ServingError if the whole body, or its only record, is malformed. One failed request
+    fails a Batch Transform job (`is_transform`), so a job may send any number of records, and an
+    empty body is one malformed record.
     """
     max_records = max_body_bytes if is_transform else MAX_RECORDS
     if len(request.body) > max_body_bytes:
-        raise TooLarge(f"the body is larger than {max_body_bytes} bytes")
+        raise errors.TooLarge(f"the body is larger than {max_body_bytes} bytes")
     if compression := compression_in(request.headers.get("content-encoding", "")):
-        raise UnsupportedMediaType(
+        raise errors.UnsupportedMediaType(
             f"Content-Encoding {compression!r} is not supported: send the body uncompressed"
         )
     content_type = _content_type(request, payload_types)
@@ -125,18 +108,17 @@ def parse(
             raise MalformedRequest("the body holds no line")
         body = request.body.removesuffix(b"\n")
         _check_count(body.count(b"\n") + 1, max_records)
-        lines = body.split(b"\n")
-        return [_line(line) for line in lines], Shape.LINES
+        return [_line(line) for line in body.split(b"\n")], Shape.LINES
     if content_type in payload_types:
         if not request.body:
             raise MalformedRequest("the body is empty")
         return [Payload(request.body, content_type)], Shape.ONE
     known = ", ".join([JSON, JSON_LINES, *sorted(payload_types)])
-    raise UnsupportedMediaType(f"Content-Type {content_type!r} is not one of {known}")
+    raise errors.UnsupportedMediaType(f"Content-Type {content_type!r} is not one of {known}")
 
 
 def _content_type(request: Request, payload_types: Collection[str]) -> str:
-    """Return the media type of the body, which is a picture's if it begins like one."""
+    """Return the body's media type. For a vague type, the first bytes decide."""
     named = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_vague = named in _VAGUE_TYPES or (named.startswith("image/") and named not in payload_types)
     if is_vague and X_IMAGE in payload_types and _PICTURE.match(request.body):
@@ -147,7 +129,7 @@ def _content_type(request: Request, payload_types: Collection[str]) -> str:
 def compression_in(content_encoding: str) -> str:
     """Return the compression that a `Content-Encoding` names, or an empty string.
 
-    AWS's SDKs store other codings, `aws-chunked` and `base64`, with objects that are neither.
+    Other codings are ignored: AWS's SDKs store `aws-chunked` and `base64` with plain objects.
     """
     found = _COMPRESSIONS.search(content_encoding)
     return found[0] if found else ""
@@ -156,8 +138,8 @@ def compression_in(content_encoding: str) -> str:
 def reply_type(accept: str, shape: Shape) -> str:
     """Return the media type that `Accept` prefers, by default the one of the request's shape.
 
-    A weight that is not valid counts as 1, and `*` is `*/*`, as Java sends it. Raises NotAcceptable
-    if the header allows neither JSON nor JSON lines (RFC 9110, 12.5.1).
+    An invalid weight counts as 1, and Java's `*` as `*/*`. Raises NotAcceptable if the header
+    allows neither JSON nor JSON lines (RFC 9110, 12.5.1).
     """
     natural = JSON_LINES if shape is Shape.LINES else JSON
     weights: dict[str, float] = {}
@@ -170,14 +152,14 @@ def reply_type(accept: str, shape: Shape) -> str:
         ranges = (media_type, "application/*", "*/*", "*")
         return next((weights[name] for name in ranges if name in weights), 0.0)
 
-    best = max((natural, JSON, JSON_LINES), key=weigh)  # of equals the first, the natural one
+    best = max((natural, JSON, JSON_LINES), key=weigh)  # `max` returns the first of equals
     if weigh(best) <= 0.0:
-        raise NotAcceptable(f"Accept must allow {JSON} or {JSON_LINES}")
+        raise errors.NotAcceptable(f"Accept must allow {JSON} or {JSON_LINES}")
     return best
 
 
 def encode(answer: object) -> str:
-    """Return compact JSON. Raises ValueError or TypeError for what is not JSON, such as NaN."""
+    """Return compact JSON. Raises ValueError or TypeError for values without JSON, such as NaN."""
     return json.dumps(answer, separators=(",", ":"), allow_nan=False)
 
 
@@ -199,7 +181,7 @@ def render_error(error: ServingError) -> Reply:
 
 def _check_count(records: int, most: int) -> None:
     if records > most:
-        raise TooLarge(f"{records} records are more than {most}")
+        raise errors.TooLarge(f"{records} records are more than {most}")
 
 
 def _line(line: bytes) -> Record | ServingError:
@@ -212,4 +194,5 @@ def _line(line: bytes) -> Record | ServingError:
 def _record(value: object) -> Record | ServingError:
     if isinstance(value, dict):
         return value
-    return MalformedRequest(f"a request must be a JSON object, not {_JSON_NAMES[type(value)]}")
+    kind = _JSON_NAMES.get(type(value), "a number")
+    return MalformedRequest(f"a request must be a JSON object, not {kind}")

@@ -12,13 +12,12 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 _MAX_ID = 64
-# Limits of a message or traceback, since an exception may quote a whole body.
-_MAX_LINES = 200
-_MAX_LINE = 1000
+# Messages and tracebacks are cut, since an exception may quote a whole body.
+_MAX_LINES, _MAX_LINE = 200, 1000
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 
-# The private parts of a request that a library or an exception may quote: an address's user and
-# password, its query, which may be signed, and the data of `data:`.
+# The private parts of a request that a library or an exception may quote: the user and password in
+# a URL, its query, which may hold a signature, and the data of `data:`.
 _PRIVATE = (
     r"()(?<=//)[^\s\"'<>/?#]+(?=@)",
     r"(?i)(\bhttps?://[^\s\"'<>?]*\?)[^\s\"'<>]+",
@@ -26,12 +25,10 @@ _PRIVATE = (
     r"(?i)(\bdata:[^\s\"'<>,]{0,200},)[^\s\"'<>]+",
 )
 
-# Below these levels they log paths, and addresses with their signatures.
+# Below these levels, the libraries log paths and signed URLs.
 _LEAST_LEVELS = {
-    "boto3": logging.WARNING,
-    "botocore": logging.WARNING,
-    "urllib3": logging.ERROR,  # its warnings quote what a host sent, with the address
-    "gunicorn": logging.INFO,
+    **{"boto3": logging.WARNING, "botocore": logging.WARNING, "gunicorn": logging.INFO},
+    "urllib3": logging.ERROR,  # its warnings quote the URL and the host's answer
 }
 
 Stages = list[Mapping[str, float]]
@@ -39,44 +36,37 @@ _stages: ContextVar[Stages] = ContextVar("stages")
 _notes: ContextVar[dict[str, object]] = ContextVar("notes")
 
 
-def begin_stages() -> Stages:
-    """Return the list to which `spent` appends from now on, in this context and copies of it."""
+def begin() -> tuple[Stages, dict[str, object]]:
+    """Return what `spent` and `note` collect from now on in this context and copies of it."""
     stages: Stages = []
+    notes: dict[str, object] = {}
     _stages.set(stages)
-    return stages
+    _notes.set(notes)
+    return stages, notes
 
 
 def spent(**seconds: float) -> None:
-    """Record the seconds of the current request's stages, from any thread that has its context."""
+    """Record the duration of stages of the current request, from any thread with its context."""
     stages = _stages.get(None)
     if stages is not None:
         stages.append(seconds)
 
 
-def begin_notes() -> dict[str, object]:
-    """Return the fields of the current request's record that `note` sets from now on."""
-    notes: dict[str, object] = {}
-    _notes.set(notes)
-    return notes
-
-
 def note(**fields: object) -> None:
-    """Set fields of the current request's record."""
     _notes.get().update(fields)
 
 
 def in_milliseconds(stages: Stages) -> dict[str, float]:
-    """Return the sum of each stage."""
     names = dict.fromkeys(name for part in stages for name in part)
     return {name: round(1000 * sum(part.get(name, 0) for part in stages), 2) for name in names}
 
 
 def redacted(text: str) -> str:
-    """Return a text of limited length without the private parts of addresses."""
+    """Return a text of limited length without the private parts of URLs."""
     lines = text.split("\n")
     if len(lines) > _MAX_LINES:
         lines = [*lines[: _MAX_LINES // 2], "…", *lines[-_MAX_LINES // 2 :]]
-    # The start of an address shows that it is one.
+    # Lines keep their start, by which a URL is recognised.
     text = "\n".join(x if len(x) <= _MAX_LINE else f"{x[:_MAX_LINE]}…" for x in lines)
     if "?" in text or "//" in text or "," in text:
         for private in _PRIVATE:
@@ -87,7 +77,7 @@ def redacted(text: str) -> str:
 class JsonFormatter(logging.Formatter):
     """Formats a record as one JSON object, with the `extra` values as fields.
 
-    `version` is that of the function: its URL's metrics do not tell versions apart.
+    `version` is the function's, which the metrics of its URL do not show.
     """
 
     def __init__(self, version: str = "") -> None:
@@ -104,7 +94,7 @@ class JsonFormatter(logging.Formatter):
         }
         if self._version:
             line["version"] = self._version
-        if current := request_id.get():  # a caller may have chosen it, of any length
+        if current := request_id.get():  # the caller may have chosen an id of any length
             line["requestId"] = current[:_MAX_ID]
         line.update((k, v) for k, v in vars(record).items() if k not in _STANDARD_FIELDS)
         if record.exc_info:
@@ -113,7 +103,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str, version: str = "") -> None:
-    """Make ours the only handler of the root logger, in place of awslambdaric's."""
+    """Replace the root logger's handlers, such as awslambdaric's, by one that writes JSON."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(version))
     root = logging.getLogger()

@@ -1,31 +1,28 @@
 """The image's settings, from environment variables.
 
-A face reads them when it starts. A `load_model` gets only the artifact's folder, so one that needs
-settings reads them again: `Settings.from_environment(os.environ)`.
+A face reads them when it starts. `load_model` gets only the artifact's folder; if it needs the
+settings, it reads them again: `Settings.from_environment(os.environ)`.
 """
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.core.allowlist import ANY_HOST, UriAllowlist
 from serving.core.errors import StartError
 
-# A Lambda event is at most 6 MB and carries a body in base64: 4 MiB of it are 5.6 MB.
+# A Lambda event of up to 6 MB carries the body in base64, in which 4 MiB take 5.6 MB.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 DEFAULT_MAX_BODY_BYTES = 4 * 1024 * 1024
-
-# Lambda grants one vCPU per 1,769 MB of memory.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 LAMBDA_MB_PER_VCPU = 1769
-
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Hold the image's settings, from which the docs make a table.
+    """The image's settings. `make docs` makes a table of the docstrings.
 
     A field's variable is its name in upper case, except OMP_NUM_THREADS and SAGEMAKER_BATCH.
     """
@@ -51,9 +48,9 @@ class Settings:
     threads: int = 1
     """Threads of one forward pass."""
     stuck_seconds: int = 300
-    """A process is replaced when no request has ended for so long and its model hangs."""
+    """If no request ends for this time and the model hangs, the process is replaced."""
     fetch_timeout_seconds: float = 10.0
-    """The time for a whole fetch with DNS and redirects; half of it per silence of the host."""
+    """The time for a whole fetch with DNS and redirects; a host may be silent for half of it."""
     fetch_private_addresses: bool = False
     """1 allows a `uri` to point to private addresses and to any port."""
     uri_allowlist: UriAllowlist = ANY_HOST
@@ -62,7 +59,7 @@ class Settings:
     forward_endpoint: str = ""
     """The endpoint that answers a share of the function's calls; without it, none is forwarded."""
     forward_percent: int = 0
-    """That share. A function that forwards 100 and does not spill loads no model."""
+    """The percentage of calls to forward. With 100 and no spill, the function loads no model."""
     forward_spill: bool = False
     """1 lets the function answer a forwarded call itself if the endpoint does not."""
     log_level: str = "INFO"
@@ -71,20 +68,28 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read the variables; an unset or empty one has its default. Raises StartError."""
+        """Read the variables. Unset and empty ones have their default. Raises StartError."""
         text = environment.get
         is_transform = text("SAGEMAKER_BATCH", "") == "true"
+        # A Batch Transform job may send larger bodies than MAX_BODY_BYTES.
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
+        payload_mb = text("SAGEMAKER_MAX_PAYLOAD_IN_MB", "") if is_transform else ""
+        is_known = payload_mb.isascii() and payload_mb.isdigit()
+        image_id = text("IMAGE_ID", "") or cls.image_id
+        if not (image_id.isascii() and image_id.isprintable()) or ";" in image_id:
+            raise StartError(f"IMAGE_ID={image_id!r} is not printable ASCII without ';'")
         private = _choice(environment, "FETCH_PRIVATE_ADDRESSES", "0", "0", "1")
+        levels = ("DEBUG", "INFO", "WARNING", "ERROR")
         return cls(
             model_name=text("MODEL_NAME", ""),
             model_data_url=text("MODEL_DATA_URL", ""),
             model_id=text("MODEL_ID", ""),
             inference=text("INFERENCE", ""),
-            image_id=_token(environment, "IMAGE_ID", cls.image_id),
+            image_id=image_id,
             artifacts_dir=Path(text("ARTIFACTS_DIR", "") or cls.artifacts_dir),
             max_body_bytes=max(
                 _number(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
-                _transform_bytes(environment) if is_transform else 0,
+                int(payload_mb) * 1024**2 if is_known else 0,
             ),
             max_waiting=_number(environment, "MAX_WAITING", cls.max_waiting),
             workers=_number(environment, "WORKERS", granted_cpus(environment)),
@@ -94,24 +99,24 @@ class Settings:
             fetch_private_addresses=private == "1",
             uri_allowlist=UriAllowlist.parse(text("URI_ALLOWLIST", "") or "*"),
             forward_endpoint=text("FORWARD_ENDPOINT", ""),
-            forward_percent=_percent(environment, "FORWARD_PERCENT"),
+            forward_percent=_number(environment, "FORWARD_PERCENT", 0, 0, 100),
             forward_spill=_choice(environment, "FORWARD_SPILL", "0", "0", "1") == "1",
-            log_level=_choice(environment, "LOG_LEVEL", "INFO", *_LEVELS),
+            log_level=_choice(environment, "LOG_LEVEL", "INFO", *levels),
             is_transform=is_transform,
         )
 
 
 def granted_cpus(environment: Mapping[str, str], cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return how many CPUs this process may keep busy, at least 1.
+    """Return the number of CPUs that this process may keep busy, at least 1.
 
     A container's affinity ignores its quota, which is in the cgroup (v2 `cpu.max`, v1
-    `cpu.cfs_quota_us`). On Lambda the quota follows from the memory.
+    `cpu.cfs_quota_us`). On Lambda, the memory size determines the quota.
     """
     cpus = float(len(os.sched_getaffinity(0)))
     memory_mb = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
     if memory_mb.isdigit():
         cpus = min(cpus, int(memory_mb) / LAMBDA_MB_PER_VCPU)
-    try:
+    with suppress(OSError):  # no cgroup file system is mounted
         if (cgroup / "cpu.max").exists():
             quota, period = (cgroup / "cpu.max").read_text().split()
         else:
@@ -119,42 +124,17 @@ def granted_cpus(environment: Mapping[str, str], cgroup: Path = Path("/sys/fs/cg
             period = (cgroup / "cpu/cpu.cfs_period_us").read_text()
         if quota.strip().isdigit():
             cpus = min(cpus, int(quota) / int(period))
-    except OSError:
-        pass  # no cgroup file system is mounted
     return max(1, round(cpus))
 
 
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
-    text = environment.get(name, "")
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= 1):
-        raise StartError(f"{name}={text!r} is not a whole number of 1 or more")
+def _number(
+    environment: Mapping[str, str], name: str, default: int, least: int = 1, most: int = 999_999_999
+) -> int:
+    text = environment.get(name, "") or str(default)
+    is_number = text.isascii() and text.isdigit() and len(text) < 10
+    if not is_number or not least <= int(text) <= most:
+        raise StartError(f"{name}={text!r} is not a whole number from {least} to {most}")
     return int(text)
-
-
-def _percent(environment: Mapping[str, str], name: str) -> int:
-    text = environment.get(name, "") or "0"
-    if not (text.isascii() and text.isdigit() and len(text) < 4 and int(text) <= 100):
-        raise StartError(f"{name}={text!r} is not a whole number from 0 to 100")
-    return int(text)
-
-
-def _transform_bytes(environment: Mapping[str, str]) -> int:
-    """Return the largest body that a Batch Transform job sends, or 0 if the job does not say.
-
-    https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
-    """
-    text = environment.get("SAGEMAKER_MAX_PAYLOAD_IN_MB", "")
-    return int(text) * 1024**2 if text.isascii() and text.isdigit() else 0
-
-
-def _token(environment: Mapping[str, str], name: str, default: str) -> str:
-    """Return a value that can stand in a header beside others."""
-    text = environment.get(name, "") or default
-    if not (text.isascii() and text.isprintable()) or ";" in text:
-        raise StartError(f"{name}={text!r} is not printable ASCII without ';'")
-    return text
 
 
 def _choice(environment: Mapping[str, str], name: str, default: str, *choices: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from serving.core.errors import MalformedRequest
 
-# The depth that Python's parser allows depends on the stack that is left, so it differs by face.
+# Python's parser allows a depth that depends on the remaining stack, so it differs between faces.
 MAX_DEPTH = 64
 
 _STEPS = bytes.maketrans(b"[{]}", b"\2\2\0\0")
@@ -26,7 +26,7 @@ _decoder = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)  # cons
 
 
 def loads(text: bytes) -> Any:
-    """Parse RFC 8259 JSON, with a byte order mark or without. Raises MalformedRequest."""
+    """Parse RFC 8259 JSON, with or without a byte order mark. Raises MalformedRequest."""
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         raise MalformedRequest(f"the JSON is nested more than {MAX_DEPTH} deep")
     try:
@@ -35,14 +35,14 @@ def loads(text: bytes) -> Any:
         raise MalformedRequest("the body is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise MalformedRequest(f"the body is not JSON: {error}") from None
-    except ValueError:  # one of the above, or an integer of more than 4,300 digits
+    except ValueError:  # from `_finite`, or an integer of more than 4,300 digits
         raise MalformedRequest("the body has a number that is not finite, or too long") from None
 
 
 def _depth(text: bytes) -> int:
-    """Return how deep brackets outside of strings are nested, if the text is JSON.
+    """Return the depth of brackets outside strings, if the text is JSON.
 
-    Once escaped quotes are removed, every other piece between quotes is a string.
+    Without escaped quotes, every other piece between quotes is a string.
     """
     plain = text.replace(rb"\\", b"").replace(rb"\"", b"")
     steps = b"".join(plain.split(b'"')[::2]).translate(_STEPS, _NO_BRACKETS)

@@ -1,1 +1,1 @@
-"""Examine what is deployed: ask it an exam, and compare its answers with this image's own."""
+"""Send the exam to the deployed targets, and compare their answers with this image's own."""

@@ -1,17 +1,17 @@
-"""Compare a target's answer with the one that is expected. Nothing here does I/O."""
+"""Compare a target's answer with the expected one. Nothing here does I/O."""
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-# Between CPUs, probabilities of one artifact and library differ by at most 1e-6.
-TOLERANCE = 1e-5
+_TOLERANCE = 1e-5  # between CPUs, probabilities of one artifact differ by at most 1e-6
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A status, a body and the identity header, which is None where a target cannot send it."""
+    """A status, a body and the identity header, which is None if the target cannot send it."""
 
     status: int
     body: bytes
@@ -31,14 +31,11 @@ def difference(expected: Answer, given: Answer, *, of_bodies: bool = True) -> st
 
 def _value(body: bytes) -> Any:
     """Return JSON, a list for JSON lines, or the bytes themselves."""
-    try:
+    with suppress(ValueError):
         return json.loads(body)
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError):
         return [json.loads(line) for line in body.splitlines()]
-    except ValueError:
-        return body
+    return body
 
 
 def _differences(expected: Any, given: Any, place: str = "the answer") -> Iterator[str]:
@@ -50,13 +47,13 @@ def _differences(expected: Any, given: Any, place: str = "the answer") -> Iterat
             yield from _differences(one, other, place)
     elif expected != given:
         one, other = _number(expected), _number(given)
-        # NaN is not near to anything.
-        if one is None or other is None or not abs(one - other) <= TOLERANCE:
+        # The condition is negated because comparisons with NaN are false.
+        if one is None or other is None or not abs(one - other) <= _TOLERANCE:
             yield f"{place} {_short(given)} instead of {_short(expected)}"
 
 
 def _number(value: Any) -> float | None:
-    """Return a number, or the one that a text holds."""
+    """Return the number in a value or text, or None."""
     try:
         return None if isinstance(value, bool) else float(value)
     except (ValueError, TypeError):

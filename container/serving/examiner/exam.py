@@ -1,4 +1,4 @@
-"""The exam: the requests that a target must answer as the examiner's own pipeline does."""
+"""The exam: requests that a target must answer as the examiner's own pipeline does."""
 
 import base64
 import json
@@ -16,14 +16,12 @@ from serving.service import Service, model_of
 
 EXAM = "golden.json"
 MAX_QUESTIONS = 16
-MAX_BYTES = 4 * 1024**2
-PHOTOS = Path(__file__).parents[2] / "photos"
+_MAX_BYTES = 4 * 1024**2
+_PHOTOS = Path(__file__).parents[2] / "photos"
 
 
 @dataclass(frozen=True)
 class Question:
-    """One request: a name to show, its media type and its body."""
-
     name: str
     content_type: str
     body: bytes
@@ -35,7 +33,7 @@ Exam = Sequence[tuple[Question, Answer]]
 def answered(environment: Mapping[str, str]) -> Exam:
     """Load the model, and return each question with this image's own answer.
 
-    Raises StartError if the model does not start, has no exam, fails on it, or answers none.
+    Raises StartError if the model does not start, has no exam, fails on it, or refuses all of it.
     """
     try:
         settings = Settings.from_environment(environment)
@@ -43,7 +41,7 @@ def answered(environment: Mapping[str, str]) -> Exam:
         service = Service(settings, artifact, model)
         questions = of(artifact, model.payload_types)
         service.start()
-    except Exception as error:  # a StartError, or any of a replaced load_model
+    except Exception as error:  # a StartError, or any exception of a replaced load_model
         raise StartError(f"the examiner does not start: {reason(error)}") from error
     answers = []
     for question in questions:
@@ -60,12 +58,12 @@ def answered(environment: Mapping[str, str]) -> Exam:
 def of(artifact: Artifact, payload_types: Collection[str]) -> Sequence[Question]:
     """Return the artifact's own exam, or the image's if the model takes pictures.
 
-    Raises StartError if there is neither, or if the artifact's exam cannot be read.
+    Raises StartError if there is neither, or if the artifact's exam is invalid.
     """
     if (artifact.folder / EXAM).is_file():
         return read(artifact.folder / EXAM)
     if {"image/jpeg", "image/png"} <= set(payload_types):
-        return pictures()
+        return _pictures()
     raise StartError(
         f"the artifact in {artifact.folder} has no exam, {EXAM}: `python -m ops package` writes it"
     )
@@ -77,19 +75,18 @@ def read(path: Path) -> Sequence[Question]:
     The file holds an array of 1 to 16 objects: `name`, `content_type`, and `body` (a text) or
     `base64` (bytes).
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise StartError(f"{path} is no exam: it is larger than {MAX_BYTES} bytes")
+    if path.stat().st_size > _MAX_BYTES:
+        raise StartError(f"{path} is not an exam: it is larger than {_MAX_BYTES} bytes")
     try:
         written = json.loads(path.read_bytes())
         if not isinstance(written, list) or not 1 <= len(written) <= MAX_QUESTIONS:
             raise ValueError(f"it must be an array of 1 to {MAX_QUESTIONS} requests")
         return [_question(each) for each in written]
     except (ValueError, RecursionError) as error:
-        raise StartError(f"{path} is no exam: {error}") from None
+        raise StartError(f"{path} is not an exam: {error}") from None
 
 
 def _question(written: Any) -> Question:
-    """Raises ValueError."""
     match written:
         case {"name": str(name), "content_type": str(content_type), "body": str(body)}:
             return Question(name, content_type, body.encode())
@@ -98,9 +95,9 @@ def _question(written: Any) -> Question:
     raise ValueError("a request has name, content_type, and body or base64, all of them texts")
 
 
-def pictures() -> Sequence[Question]:
-    """Return the exam of picture classifiers: photographs, drawn pictures, and mistakes."""
-    # Imported here: another model's image may lack them.
+def _pictures() -> Sequence[Question]:
+    """Return the exam of picture classifiers: photographs, drawn pictures and mistakes."""
+    # Another model's image may lack these packages.
     import numpy as np
     import simplejpeg
 
@@ -108,11 +105,11 @@ def pictures() -> Sequence[Question]:
     gradient = np.dstack([rows, columns, rows ^ columns])
     noise = np.random.default_rng(7).integers(0, 256, (97, 131, 3), np.uint8)
     small = np.full((8, 8, 3), (200, 30, 30), np.uint8)
-    cat = (PHOTOS / "cat.jpg").read_bytes()
+    cat = (_PHOTOS / "cat.jpg").read_bytes()
     uri = f"data:image/jpeg;base64,{base64.b64encode(simplejpeg.encode_jpeg(gradient)).decode()}"
     return [
         Question("a photograph of a cat", "image/jpeg", cat),
-        Question("a photograph of a rocket", "image/jpeg", (PHOTOS / "rocket.jpg").read_bytes()),
+        Question("a photograph of a rocket", "image/jpeg", (_PHOTOS / "rocket.jpg").read_bytes()),
         Question("a gradient", "image/jpeg", simplejpeg.encode_jpeg(gradient, quality=90)),
         Question("noise", "image/jpeg", simplejpeg.encode_jpeg(noise, quality=95)),
         Question("a small square", "image/jpeg", simplejpeg.encode_jpeg(small)),

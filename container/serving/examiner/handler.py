@@ -1,7 +1,6 @@
 """The examiner's Lambda handler: CloudFormation, CodeDeploy and a schedule call it.
 
-It starts its model in the first call and not before, so that a model that does not start ends in
-an answer to the caller with that reason. CloudFormation and CodeDeploy get one in any case.
+The first call loads the model, so that a caller gets the reason if it does not start.
 """
 
 import json
@@ -24,20 +23,20 @@ from serving.examiner.targets import NO_ANSWER, Account, CannotExamine, Target, 
 
 _log = logging.getLogger(__name__)
 
-# A new permission may take so long to reach every service, and an image to reach a new version.
+# The time for a new permission to reach every service, or an image to reach a new version.
 _PATIENCE_SECONDS = 120
 _PAUSE_SECONDS = 5
 _MAX_REASON = 1000  # CloudFormation takes 4,096 bytes of answer
 
 
 def handler(event: Any, context: Any) -> None:
-    """Examine what the event asks for, and log the result in one line.
+    """Examine the event's targets, and log the result in one line.
 
-    - A custom resource of CloudFormation: `Target` is `endpoint` (with `Endpoint`, `EndpointConfig`
+    - CloudFormation's custom resource: `Target` is `endpoint` (with `Endpoint`, `EndpointConfig`
       and `Compare`) or `version`. The answer goes to its ResponseURL.
-    - A hook of CodeDeploy: the new version. The answer goes to CodeDeploy.
-    - A schedule, with `Alias` and those of the endpoint: both. Without an exam it fails, so that
-      Lambda repeats it.
+    - CodeDeploy's hook: examine the new version. The answer goes to CodeDeploy.
+    - A schedule, with `Alias` and the endpoint's keys: examine both. Raises if there is no answer,
+      so that Lambda repeats the call.
     """
     logs.configure("INFO")
     logs.request_id.set(context.aws_request_id)
@@ -58,16 +57,13 @@ def handler(event: Any, context: Any) -> None:
 
 @cache
 def _exam() -> Exam:
-    # A forward may use every CPU. MXNet reads the variable itself.
+    # A forward may use every CPU. MXNet reads the variable.
     os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
     return answered(os.environ)
 
 
 def _judge(account: Account, wanted: Mapping[str, str], trigger: str) -> str:
-    """Return why the deployment must stop, or an empty string.
-
-    A deletion and a stack that goes back are not stopped.
-    """
+    """Return why the deployment must stop, or an empty string. Never stops a rollback."""
     if trigger == "Delete":
         return ""
     give_up = time.monotonic() + _PATIENCE_SECONDS
@@ -84,34 +80,30 @@ def _judge(account: Account, wanted: Mapping[str, str], trigger: str) -> str:
                 return str(error)
         except Exception as error:
             _log.exception("no exam")
-            is_told = isinstance(error, StartError)
-            return str(error) if is_told else f"the examiner fails: {type(error).__name__}"
+            is_expected = isinstance(error, StartError)
+            return str(error) if is_expected else f"the examiner fails: {type(error).__name__}"
         time.sleep(_PAUSE_SECONDS)
 
 
 def _examine(targets: list[Target], trigger: str) -> list[str]:
-    """Return every skew, and log what the stack's metric filters read."""
+    """Return every difference, and log the fields for the stack's metric filters."""
     exam = _exam() if any(target.ask for target in targets) else ()
     found = [f"{target.name}: {skew}" for target in targets for skew in _skews(target, exam)]
-    _log.log(
-        logging.ERROR if found else logging.INFO,
-        "exam",
-        extra={
-            "trigger": trigger,
-            "targets": [target.name for target in targets],
-            "questions": len(exam),
-            "skews": len(found),
-            "endpointCalls": round(
-                len(exam) * sum(target.endpoint_share for target in targets if not target.faults)
-            ),
-            "differences": found[:10],
-        },
-    )
+    share = sum(target.endpoint_share for target in targets if not target.faults)
+    fields = {
+        "trigger": trigger,
+        "targets": [target.name for target in targets],
+        "questions": len(exam),
+        "skews": len(found),
+        "endpointCalls": round(len(exam) * share),
+        "differences": found[:10],
+    }
+    _log.log(logging.ERROR if found else logging.INFO, "exam", extra=fields)
     return found
 
 
 def _skews(target: Target, exam: Exam) -> Iterable[str]:
-    """Yield each fault of a target and, without one, each answer that is not this image's own."""
+    """Yield a target's faults or, if it has none, its answers that differ from this image's."""
     yield from target.faults
     if target.faults or not target.ask:
         return
@@ -125,17 +117,14 @@ def _skews(target: Target, exam: Exam) -> Iterable[str]:
 
 
 def _respond(event: Mapping[str, Any], why: str) -> None:
-    """Answer a custom resource.
-
-    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
-    """
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
     answer = {
         "Status": "FAILED" if why else "SUCCESS",
         "Reason": why[:_MAX_REASON],
         "PhysicalResourceId": event.get("PhysicalResourceId", event["LogicalResourceId"]),
         **{name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")},
     }
-    # The signature of the URL allows for no content type.
+    # The URL's signature allows no content type.
     headers, body = {"Content-Type": ""}, json.dumps(answer)
     reply = urllib3.request("PUT", event["ResponseURL"], headers=headers, body=body, timeout=20)
     if reply.status != 200:

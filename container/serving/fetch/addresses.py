@@ -1,31 +1,25 @@
-"""Decide which IP addresses a fetch may dial: public ones that stand for no other address."""
+"""Decide which IP addresses a fetch may dial: public ones that carry no other address."""
 
 import ipaddress
 
-# Networks that Python's `is_global` accepts, or did in some release, and that are not public by
-# IANA's registries or could stand for another address.
+# Networks that some release of Python's `is_global` accepts, although IANA's registries do not call
+# them public or they carry another address.
 # https://www.iana.org/assignments/iana-ipv4-special-registry
 # https://www.iana.org/assignments/iana-ipv6-special-registry
 _REFUSED = [
-    ipaddress.ip_network(text)
-    for text in (
-        "192.0.0.0/24",  # protocol assignments
-        "192.88.99.0/24",  # 6to4 relays
-        "2001::/23",  # protocol assignments, Teredo
-        "2002::/16",  # 6to4: carries an IPv4 address
-        "3fff::/20",  # documentation
-    )
+    ipaddress.ip_network("192.0.0.0/24"),  # protocol assignments
+    ipaddress.ip_network("192.88.99.0/24"),  # 6to4 relays
+    ipaddress.ip_network("2001::/23"),  # protocol assignments, Teredo
+    ipaddress.ip_network("2002::/16"),  # 6to4, which carries an IPv4 address
+    ipaddress.ip_network("3fff::/20"),  # documentation
 ]
-# All public IPv6 addresses. Outside of it are local ones and those that carry an IPv4 address:
-# compatible, mapped, translated (RFC 2765, 6052, 8215).
+# All public IPv6 addresses. Other networks are local or carry an IPv4 address: compatible, mapped
+# or translated ones (RFC 2765, 6052, 8215).
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 
 
 def is_public(address: str) -> bool:
-    """Return whether an IP address, with or without a zone, is public.
-
-    An IPv6 address that carries an IPv4 address never is.
-    """
+    """Return whether an IP address, with or without a zone, is public."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if any(ip in network for network in _REFUSED if network.version == ip.version):
         return False

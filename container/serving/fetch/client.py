@@ -1,18 +1,19 @@
 """Fetch the bytes that a `uri` points to: https, http, s3 and data:, within limits.
 
-For http and https the host, in the spelling that is looked up, and the port must be in
-`URI_ALLOWLIST`, and the address must be public. It is checked when it is dialled, so neither a
-redirect nor a second DNS answer leads to the instance's metadata, to Lambda's runtime API or into
-the VPC. `FETCH_PRIVATE_ADDRESSES=1` lifts the rules of addresses and ports. S3 is read with the
-role's own rights, so only from buckets that the list names.
+For http and https, `URI_ALLOWLIST` must list the host, as it is looked up, and the port, and the
+address must be public. Each address is checked when it is dialled, so neither a redirect nor a
+second DNS answer leads to the instance's metadata, Lambda's runtime API or the VPC.
+`FETCH_PRIVATE_ADDRESSES=1` lifts the rules for addresses and ports. S3 is read with the role's
+rights, so only from listed buckets.
 
-A user and a password before the host are never sent. No message holds them, nor a path or a query.
+A user and password in a URI are never sent. Messages hold neither them nor a path or query.
 """
 
 import base64
 import binascii
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ SCHEMES = ("https", "http", "s3", "data")
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Fetches URIs; threads may share one."""
+    """Fetches URIs. Threads may share it."""
 
     max_bytes: int
     timeout_seconds: float
@@ -40,7 +41,6 @@ class Fetcher:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Fetcher":
-        """Return a fetcher with the limits of the settings."""
         return cls(
             settings.max_body_bytes,
             settings.fetch_timeout_seconds,
@@ -49,7 +49,7 @@ class Fetcher:
         )
 
     def __call__(self, uri: str) -> bytes:
-        """Return the bytes at `uri`; blanks around it do not count. Raises a ServingError."""
+        """Return the bytes at `uri`, ignoring blanks around it. Raises a ServingError."""
         uri = uri.strip()
         scheme = uri.partition(":")[0].lower()
         if scheme == "data":
@@ -61,7 +61,7 @@ class Fetcher:
             if not uri[len("s3:") :].startswith("//") or not bucket or not key:
                 raise MalformedRequest("an s3 uri is s3://BUCKET/KEY")
             if bucket not in self.allowlist.buckets:
-                # Not quoted: the text in the bucket's place may hold credentials or a query.
+                # Don't quote the bucket: the text may hold credentials or a query.
                 raise UriNotAllowed("the bucket is not in URI_ALLOWLIST")
             return self._s3.get(bucket, key)
         raise MalformedRequest(f"uri must start with one of {', '.join(f'{s}:' for s in SCHEMES)}")
@@ -75,10 +75,9 @@ class Fetcher:
                 raise TooLarge(f"what uri points to is larger than {self.max_bytes} bytes")
         return bytes(data)
 
-    # Both are imported when they are used, for the cold start of a function that fetches nothing.
-
     @cached_property
     def _http(self) -> "HttpClient":
+        # Importing this at the top would slow the cold start of a function that fetches nothing.
         from serving.fetch.http import HttpClient
 
         return HttpClient(self.read, self.timeout_seconds, self.allowlist, self.private_addresses)
@@ -97,18 +96,14 @@ def _decode_data_uri(uri: str) -> bytes:
         raise MalformedRequest("a data uri is data:[<mediatype>][;base64],<data>")
     try:
         raw = unquote_to_bytes(data)
-        is_base64 = re.search(r"; *base64 *$", header, re.IGNORECASE)
-        return _decode_base64(raw) if is_base64 else raw
+        if not re.search(r"; *base64 *$", header, re.IGNORECASE):
+            return raw
+        with suppress(binascii.Error):
+            return base64.b64decode(raw, validate=True)
+        # Ignore blanks, line ends and padding, as browsers do (WHATWG's Infra, 8).
+        plain = raw.translate(None, b" \t\r\n\f").rstrip(b"=")
+        return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     except UnicodeEncodeError:
         raise MalformedRequest("the data uri is not valid text") from None
     except binascii.Error:
         raise MalformedRequest("the data uri is not valid base64") from None
-
-
-def _decode_base64(text: bytes) -> bytes:
-    """Decode as browsers do: blanks, line ends and padding do not count (WHATWG's Infra, 8)."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        plain = text.translate(None, b" \t\r\n\f").rstrip(b"=")
-        return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)

@@ -18,9 +18,8 @@ from serving.fetch.addresses import is_public
 from serving.fetch.timeouts import CONNECT_SECONDS, MAX_CALLS, Deadline, run_with_timeout
 
 MAX_REDIRECTS = 3
-# The share of the timeout for which a host may be silent, before its first byte or between two.
-SILENCE = 0.5
-MAX_HOST_LENGTH = 253  # RFC 1035, 2.3.4
+_SILENCE = 0.5  # a host may be silent for this share of the timeout
+_MAX_HOST_LENGTH = 253  # RFC 1035, 2.3.4
 _CHUNK_BYTES = 64 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -28,7 +27,7 @@ _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 @dataclass
 class HttpClient:
-    """Fetches over http and https; threads may share one."""
+    """Fetches over http and https. Threads may share it."""
 
     read: Callable[[Iterable[bytes]], bytes]  # joins a body's chunks and limits their size
     timeout_seconds: float
@@ -40,7 +39,7 @@ class HttpClient:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """One for all fetches: reading the authorities takes three times as long as a forward."""
+        # Reading the authorities takes three times as long as a forward, so fetches share this.
         return ssl.create_default_context()
 
     def get(self, uri: str) -> bytes:
@@ -59,7 +58,7 @@ class HttpClient:
         raise UriFetchFailed(f"more than {MAX_REDIRECTS} redirects")
 
     def _get(self, uri: str, deadline: Deadline) -> bytes | str:
-        """Return the body, or where a redirect leads."""
+        """Return the body, or the target of a redirect."""
         try:
             parts = urlsplit(uri)
             host, port = (parts.hostname or "").rstrip("."), parts.port
@@ -67,7 +66,7 @@ class HttpClient:
             raise MalformedRequest("uri is not valid") from None
         if parts.scheme not in ("http", "https"):
             raise UriNotAllowed(f"a redirect to {parts.scheme}: is not followed")
-        if not host or len(host) > MAX_HOST_LENGTH:
+        if not host or len(host) > _MAX_HOST_LENGTH:
             raise MalformedRequest("uri has no valid host")
         host = _in_ascii(host)
         try:
@@ -93,7 +92,7 @@ class HttpClient:
                 reason = error.reason or "the handshake failed"
                 raise UriFetchFailed(f"TLS with {host}: {reason}") from None
             raise UriFetchFailed(f"the connection to {host} broke") from None
-        deadline.check(host)  # a body without a length, cut off, looks complete
+        deadline.check(host)  # a truncated body without a length looks complete
         if length and not is_chunked and length.strip() != str(len(body)):
             raise UriFetchFailed(f"the connection to {host} broke")
         return body
@@ -101,16 +100,15 @@ class HttpClient:
     def _connect(
         self, scheme: str, host: str, port: int | None, deadline: Deadline
     ) -> HTTPConnection:
-        """Return a connection over a socket of ours: http.client would look the host up again."""
-        kind = HTTPSConnection if scheme == "https" else HTTPConnection
-        port = kind.default_port if port is None else port
+        """Return a connection over a checked socket. http.client would look the host up again."""
+        is_tls = scheme == "https"
+        port = (443 if is_tls else 80) if port is None else port
         dialled = self._dial(host, port, deadline)
         try:
-            if kind is HTTPSConnection:
+            connection = HTTPConnection(host, port)
+            if is_tls:
                 dialled = self._tls.wrap_socket(dialled, server_hostname=host)
-                connection: HTTPConnection = HTTPSConnection(host, port, context=self._tls)
-            else:
-                connection = HTTPConnection(host, port)
+                connection = HTTPSConnection(host, port, context=self._tls)
         except BaseException:
             dialled.close()
             raise
@@ -119,8 +117,8 @@ class HttpClient:
 
     def _dial(self, host: str, port: int, deadline: Deadline) -> socket.socket:
         """Look the host up once, check its addresses, and connect to the first that accepts."""
-        is_usual_port = port in WEB_PORTS or self.private_addresses
         if not self.allowlist.allows_host(host, port, any_port=self.private_addresses):
+            is_usual_port = port in WEB_PORTS or self.private_addresses
             refused = host if is_usual_port else f"port {port} of {host}"
             raise UriNotAllowed(f"{refused} is not in URI_ALLOWLIST")
         look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
@@ -128,7 +126,7 @@ class HttpClient:
             found = run_with_timeout(look_up, deadline.remaining_seconds, self._lookups)
         except TimeoutError:
             raise UriFetchFailed(f"{host} was not found in time") from None
-        except (OSError, ValueError):  # a ValueError: no name server can be asked for such a text
+        except (OSError, ValueError):  # a ValueError if the text cannot be a host name
             raise UriFetchFailed(f"{host} was not found") from None
         problem = ""
         for family, kind, protocol, _, address in found:
@@ -144,7 +142,7 @@ class HttpClient:
                 deadline.check(host)
                 problem = error.strerror or str(error)
             else:
-                connection.settimeout(SILENCE * self.timeout_seconds)
+                connection.settimeout(_SILENCE * self.timeout_seconds)
                 return connection
         raise UriFetchFailed(f"{host} did not accept a connection: {problem}")
 
@@ -155,25 +153,24 @@ def _in_ascii(host: str) -> str:
         return host
     import idna
 
+    def encode(label: str) -> str:
+        return idna.encode(label, strict=True, std3_rules=True).decode()
+
     try:
-        labels = host.split(".")
-        return ".".join(
-            label if label.isascii() else idna.encode(label, strict=True, std3_rules=True).decode()
-            for label in labels
-        )
+        return ".".join(x if x.isascii() else encode(x) for x in host.split("."))
     except UnicodeError:
         raise MalformedRequest("uri has no valid host") from None
 
 
 def _target(parts: SplitResult) -> str:
-    """Return path and query, with everything encoded that a request line cannot hold."""
+    """Return path and query, encoded for a request line."""
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     safe = "/?%!$&'()*+,;=:@"
     return quote(_LONE_PERCENT.sub("%25", target), safe=safe, errors="surrogatepass")
 
 
 def _redirected(uri: str, location: str) -> str:
-    """Return where a redirect leads. Raises UriNotAllowed, or UriFetchFailed for no address."""
+    """Return the target of a redirect. Raises UriNotAllowed or UriFetchFailed."""
     try:
         target = urljoin(uri, location)
         downgrade = (urlsplit(uri).scheme, urlsplit(target).scheme) == ("https", "http")

@@ -1,4 +1,4 @@
-"""Prepare the pictures of a batch at once, so that their waits for a network do not add up."""
+"""Prepare the pictures of a batch concurrently, so that their network delays do not add up."""
 
 import threading
 from collections import deque
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-# Jobs of one batch that are not yet consumed: enough to keep a core that infers in 6 ms busy where
-# a response takes 50 ms.
+# The limit of unconsumed jobs in a batch. Eight keep a core busy if inference takes 6 ms and a
+# response 50 ms.
 DEPTH = 8
-PLACES = 16  # jobs of all batches together: the limit of their memory
+PLACES = 16  # the limit for all batches together, which bounds their memory
 
 Result = TypeVar("Result")
 # The job's number, and a function that returns its result or raises its exception.
@@ -21,21 +21,18 @@ Outcome = tuple[int, Callable[[], Result]]
 
 
 class Prefetcher:
-    """Runs several jobs at once, in at most PLACES threads of a process. Threads may share one.
+    """Runs jobs concurrently, in at most PLACES threads of a process. Threads may share it.
 
-    A batch that finds no free place runs its jobs itself, one by one, so that no job waits for
-    another batch's slow host.
+    A batch without a free place runs its jobs in its own thread, one by one, so that it does not
+    wait for another batch's slow host.
     """
 
     def __init__(self) -> None:
         self._places = threading.BoundedSemaphore(PLACES)
 
     def __call__(self, jobs: Sequence[Callable[[], Result]]) -> Iterator[Outcome[Result]]:
-        """Yield each job's outcome as soon as it has ended.
-
-        A job sees the caller's context variables, such as the request id of log records.
-        """
-        # Imported here, as is the pool below: it would be 1 % of a cold start.
+        """Yield each job's outcome as soon as it has ended. Jobs run in copies of the context."""
+        # Importing this and the pool at the top would take 1 % of a cold start.
         from queue import SimpleQueue
 
         waiting = deque(enumerate(jobs))
@@ -61,7 +58,7 @@ class Prefetcher:
                     outcome = waiting.popleft()
                 start()  # before the caller is busy with this outcome
                 yield outcome
-        finally:  # if the caller stopped early, the places are free when their jobs have ended
+        finally:  # if the caller stops early, each running job frees its place when it ends
             for future in running:
                 future.add_done_callback(lambda _: self._places.release())
 

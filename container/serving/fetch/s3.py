@@ -1,4 +1,4 @@
-"""Read objects of S3 with the role's credentials."""
+"""Read objects from S3 with the role's credentials."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ _CHUNK_BYTES = 64 * 1024
 
 @dataclass
 class S3Client:
-    """Reads objects within a time limit; threads may share one."""
+    """Reads objects within a time limit. Threads may share it."""
 
     read: Callable[[Iterable[bytes]], bytes]  # joins an object's chunks and limits their size
     timeout_seconds: float
@@ -29,11 +29,10 @@ class S3Client:
 
     @cached_property
     def boto(self) -> Any:
-        """The client of boto3; it keeps its connections, and making one is slow."""
         return boto_client(self.timeout_seconds)
 
     def get(self, bucket: str, key: str) -> bytes:
-        """Return the object. Raises UriFetchFailed, or MalformedRequest for no valid names."""
+        """Return the object. Raises UriFetchFailed, or MalformedRequest for invalid names."""
         bodies: list[Any] = []
 
         def read() -> bytes:
@@ -43,10 +42,10 @@ class S3Client:
                 return self.read(body.iter_chunks(_CHUNK_BYTES))
 
         try:
-            # botocore's own timeouts start again with every byte and every attempt.
+            # botocore's own timeouts restart with every byte and every attempt.
             return run_with_timeout(read, self.timeout_seconds, self._slots)
         except TimeoutError:
-            for body in bodies:  # of an abandoned read: its thread ends with the next byte
+            for body in bodies:  # the abandoned thread then ends at the next byte
                 with suppress(AttributeError):
                     body.set_socket_timeout(0.001)
             raise UriFetchFailed("S3 did not answer in time") from None
@@ -59,14 +58,12 @@ class S3Client:
 
 
 def boto_client(timeout_seconds: float) -> Any:
-    """Return a boto3 client of S3 that uses no proxy of the environment."""
-    return boto3.client(
-        "s3",
-        config=Config(
-            connect_timeout=min(CONNECT_SECONDS, timeout_seconds),
-            read_timeout=timeout_seconds,
-            retries={"total_max_attempts": 2},
-            max_pool_connections=MAX_CALLS,  # botocore warns of each connection beyond
-            proxies={},
-        ),
+    """Return a boto3 client of S3 that ignores the environment's proxies."""
+    config = Config(
+        connect_timeout=min(CONNECT_SECONDS, timeout_seconds),
+        read_timeout=timeout_seconds,
+        retries={"total_max_attempts": 2},
+        max_pool_connections=MAX_CALLS,  # botocore logs a warning for each further connection
+        proxies={},
     )
+    return boto3.client("s3", config=config)

@@ -1,4 +1,4 @@
-"""Time limits that hold whatever the other side and the libraries do."""
+"""Enforce time limits independently of peers and libraries."""
 
 import socket
 import threading
@@ -12,15 +12,15 @@ from typing import TypeVar
 from serving.core.errors import UriFetchFailed
 
 CONNECT_SECONDS = 3.0
-# More calls than can be under way with the default settings, so only abandoned calls that still
-# block can take all slots of `run_with_timeout`.
+# More calls than the default settings allow at once, so only abandoned, still-blocked calls can
+# exhaust the slots of `run_with_timeout`.
 MAX_CALLS = 64
 
 Result = TypeVar("Result")
 
 
 class Deadline:
-    """Shuts a fetch's connections down at its end, since a byte restarts a socket's timeout."""
+    """Shuts down a fetch's connections when it passes. Every byte restarts a socket's timeout."""
 
     def __init__(self, seconds: float) -> None:
         self._at = time.monotonic() + seconds
@@ -48,7 +48,7 @@ class Deadline:
 
     @property
     def remaining_seconds(self) -> float:
-        """Return the time left, but never 0: a socket with timeout 0 does not block at all."""
+        """Return the time left, but never 0, with which a socket would not block at all."""
         return max(0.001, self._at - time.monotonic())
 
     def check(self, host: str) -> None:
@@ -67,10 +67,10 @@ class Deadline:
 def run_with_timeout(
     call: Callable[[], Result], seconds: float, slots: threading.BoundedSemaphore
 ) -> Result:
-    """Return what `call` returns. Raises what it raises, or TimeoutError after that time.
+    """Return the result of `call`. Raises its exception, or TimeoutError after `seconds`.
 
     The time includes the wait for one of the `slots`. An abandoned call keeps its daemon thread and
-    its slot until it ends by itself.
+    its slot until it ends.
     """
     deadline = time.monotonic() + seconds
     if not slots.acquire(timeout=seconds):

@@ -14,10 +14,7 @@ INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 
 
 def create_app(service: Service, max_body_bytes: int) -> Flask:
-    """Return an application whose routes hand each request to `service.respond`.
-
-    An unknown path or a wrong method is answered by the service too, with its own 404 or 405.
-    """
+    """Return an application that passes each request to `service.respond`, which answers 404s."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
 
@@ -40,7 +37,7 @@ def create_app(service: Service, max_body_bytes: int) -> Flask:
         app.add_url_rule(
             path, path, respond, methods=list(methods), provide_automatic_options=False
         )
-    # nginx has refused such bodies already; this is for gunicorn without it.
+    # nginx refuses such bodies; gunicorn alone does not.
     too_large = TooLarge(f"the body is larger than {max_body_bytes} bytes")
     app.register_error_handler(413, lambda _error: respond(too_large))
     for status in (404, 405):

@@ -1,4 +1,4 @@
-"""Run gunicorn: one worker process per CPU, each with its own model and its own socket."""
+"""Run gunicorn: one worker process per CPU, each with its own model and socket."""
 
 import gc
 import logging
@@ -21,11 +21,11 @@ from serving.service import Service
 
 _log = logging.getLogger(__name__)
 
-_SPARE_THREADS = 8  # beyond those that wait for the model: they answer pings and refuse
+_SPARE_THREADS = 8  # answer pings and refuse requests while the others wait for the model
 
 
 class JsonLogger(Logger):
-    """Sends gunicorn's records to the root handler, which writes JSON."""
+    """Sends gunicorn's log records to the root handler, which writes JSON."""
 
     def setup(self, _cfg: Any) -> None:
         self.loglevel = logging.INFO
@@ -38,10 +38,10 @@ class Gunicorn(BaseApplication):
     """Stock gunicorn. `run` serves until SIGTERM."""
 
     def __init__(self, settings: Settings, service: Service, folder: Path, **options: Any) -> None:
-        """`folder`: for temporary files. `options`: of gunicorn, beside those that stand here."""
+        """Put temporary files into `folder`. `options` are further options of gunicorn."""
         self._settings, self._service = settings, service
         self._server = os.getpid()
-        # These exist once gunicorn listens, and once a worker could not load the model.
+        # Files that are created when gunicorn listens, and when a worker cannot load the model.
         self.listening, self.failed = folder / "listening", folder / "failed"
         self._options = {
             **options,
@@ -54,8 +54,8 @@ class Gunicorn(BaseApplication):
             "logger_class": JsonLogger,
             "worker_tmp_dir": str(folder),
             "control_socket_disable": True,
-            "forwarder_headers": "",  # no header of a peer changes what a path means
-            # What nginx takes is answered, and in JSON.
+            "forwarder_headers": "",  # trust no header of a peer, which could change the path
+            # Leave it to the application to refuse requests, in JSON.
             "permit_unconventional_http_method": True,
             "limit_request_line": 0,
         }
@@ -66,7 +66,7 @@ class Gunicorn(BaseApplication):
             self.cfg.set(name, value)
 
     def _listen(self, _arbiter: Any) -> None:
-        """Take signals, which the server blocks until gunicorn has handlers for them."""
+        """Unblock the signals that the server blocks until gunicorn has handlers for them."""
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self.listening.touch()
 
@@ -77,28 +77,26 @@ class Gunicorn(BaseApplication):
         return create_app(self._service, self._settings.max_body_bytes)
 
     def _start(self) -> None:
-        """Load the model, or end the server: gunicorn would start another worker for ever."""
+        """Load the model. Stop the server on failure: gunicorn would restart workers for ever."""
         try:
             self._service.start()
-            gc.freeze()  # what is loaded stays: no collection need walk it again
+            gc.freeze()  # collections skip what is loaded for good
         except Exception as error:
-            is_expected = isinstance(error, StartError)
-            with suppress(FileExistsError):  # another worker has said why
+            expected = isinstance(error, StartError)
+            with suppress(FileExistsError):  # another worker has logged the reason
                 self.failed.touch(exist_ok=False)
-                _log.error(
-                    str(error) if is_expected else "load_model failed", exc_info=not is_expected
-                )
+                _log.error(str(error) if expected else "load_model failed", exc_info=not expected)
                 os.kill(self._server, signal.SIGTERM)
 
 
 def _give_socket(arbiter: Any, worker: Any) -> None:
-    """Assign the worker the least-used socket, so that nginx can choose between workers."""
+    """Assign the least-used socket to the worker, so that nginx can choose between workers."""
     used = [other.sockets[0] for other in arbiter.WORKERS.values()]
     worker.sockets = [min(arbiter.LISTENERS, key=used.count)]
 
 
 def _end_when_stuck(service: Service) -> None:
-    """End this process once its model hangs; gunicorn starts another."""
+    """End this process when its model hangs; gunicorn starts another."""
     while not service.is_stuck():
         time.sleep(1)
-    os._exit(1)  # its threads never end, and an ordinary exit would wait for them
+    os._exit(1)  # an ordinary exit would wait for the hanging threads

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -23,8 +24,8 @@ from serving.service import METHODS, Service
 
 _log = logging.getLogger(__name__)
 
-_GRACE_SECONDS = 25  # SageMaker kills 30 s after SIGTERM
-_AFTER_NGINX_SECONDS = 3  # for gunicorn: nginx has waited for the answers
+_GRACE_SECONDS = 25  # SageMaker kills the container 30 s after SIGTERM
+_AFTER_NGINX_SECONDS = 3  # gunicorn's grace behind nginx, which has waited for the answers
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
@@ -51,27 +52,21 @@ def serve(settings: Settings, service: Service, host: str, port: int) -> int:
 
 
 def _temporary_folder() -> Path:
-    """Make a folder for sockets and bodies; a read-only root still has /dev/shm."""
+    """Make a folder for sockets and bodies, in /dev/shm if the file system is read-only."""
     for place in (None, "/dev/shm"):  # noqa: S108
-        try:
+        with suppress(OSError):
             return Path(tempfile.mkdtemp(prefix="serve-", dir=place))
-        except OSError:
-            continue
     raise StartError("no temporary file can be written: mount a writable folder at /tmp")
 
 
 def _configuration(
-    settings: Settings,
-    identity: Mapping[str, str],
-    address: str,
-    folder: Path,
-    sockets: Sequence[str],
+    settings: Settings, identity: Mapping[str, str], address: str, folder: Path, sockets: list[str]
 ) -> str:
-    """Return nginx.conf, with its names in %{} replaced."""
+    """Return nginx.conf with the values for its names in %{}."""
     values: dict[str, object] = {
-        "user": "" if os.geteuid() else "user root;",  # else nginx could not open the sockets
+        "user": "" if os.geteuid() else "user root;",  # only root could open the sockets
         "folder": folder,
-        # Of peers and of workers together; fewer, where 4 GiB would not hold that many bodies.
+        # The connections to peers and workers; their bodies must fit into 4 GiB.
         "connections": max(128, min(1024, 4 * 1024**3 // settings.max_body_bytes)),
         "max_body_bytes": settings.max_body_bytes,
         "paths": ", ".join(METHODS),
@@ -86,7 +81,7 @@ def _configuration(
 
 
 def _run(gunicorn: Gunicorn, command: Sequence[str]) -> int:
-    """Run gunicorn and, if it has a command, nginx, until one of them ends or SIGTERM comes."""
+    """Run gunicorn, and nginx if `command` is not empty, until one ends or SIGTERM comes."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until both can be stopped
     workers = multiprocessing.get_context("fork").Process(target=gunicorn.run)
     workers.start()
@@ -94,17 +89,17 @@ def _run(gunicorn: Gunicorn, command: Sequence[str]) -> int:
     if command:
         while workers.is_alive() and not gunicorn.listening.exists():
             time.sleep(0.005)
-        # In a script's background job it is ignored, and a starting nginx would miss it.
+        # A background job of a script ignores SIGQUIT, and nginx would inherit that.
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         nginx = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
-    told_to_stop = False
+    is_stopping = False
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal told_to_stop
-        told_to_stop = told_to_stop or number != signal.SIGCHLD
+        nonlocal is_stopping
+        is_stopping = is_stopping or number != signal.SIGCHLD
         if nginx:
-            nginx.send_signal(signal.SIGQUIT)  # it ends once it has answered what it has
-        elif told_to_stop:
+            nginx.send_signal(signal.SIGQUIT)  # nginx answers pending requests, then ends
+        elif is_stopping:
             workers.terminate()
 
     for number in _SIGNALS:
@@ -117,13 +112,13 @@ def _run(gunicorn: Gunicorn, command: Sequence[str]) -> int:
         relay.join(1)
         workers.terminate()
     workers.join()
-    if not told_to_stop:
-        _log.error("nginx or gunicorn has ended, and with it the server")
-    return 0 if told_to_stop and not gunicorn.failed.exists() else 1
+    if not is_stopping:
+        _log.error("the server ends because nginx or gunicorn has ended")
+    return 0 if is_stopping and not gunicorn.failed.exists() else 1
 
 
 def _relay_log(lines: Iterable[str]) -> None:
-    """Log each line of nginx's standard error as a record, without what it quotes of a request."""
+    """Log each line of nginx's standard error, without the parts that quote a request."""
     for line in lines:
         if line.startswith("refused "):
             _, status, answer = line.split(" ", 2)

@@ -27,44 +27,43 @@ class Classifier:
         labels: tuple[str, ...],
         output: str = LOGITS,
     ) -> None:
-        self.forward = forward
-        self.transform = transform
-        self.labels = labels
-        self.output = output
-        # One picture at a time in a process: two would share its core and slow each other down, and
-        # the decoded pictures of several callers would be in memory at once.
+        self.forward, self.transform = forward, transform
+        self.labels, self.output = labels, output
+        # A process handles one picture at a time: two would compete for its core, and their decoded
+        # pixels would be in memory together.
         self._lock = FifoLock()
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1) -> "Classifier":
-        """Load the artifact in `folder`, to use that many threads. Raises StartError.
+        """Load and check the artifact in `folder`. Raises StartError.
 
-        The start, `ops package`, `build_artifact` and the image's build all load a classifier here,
-        so whatever can be told of it before a request is checked here.
+        The start, `ops package`, `build_artifact` and the image's build all load it here, so all
+        make the same checks.
         """
         transform = Transform(Preprocessing.read(folder))
         output = manifest.read(folder).get("output", LOGITS)
         if output not in (LOGITS, PROBABILITIES):
-            raise StartError(
-                f"{folder / manifest.MANIFEST}: output must be {LOGITS!r} or {PROBABILITIES!r}"
-            )
+            path = folder / manifest.MANIFEST
+            raise StartError(f"{path}: output must be {LOGITS!r} or {PROBABILITIES!r}")
         loaded = cls(engines.load(folder, threads), transform, labels.read(folder), output)
         classes = loaded._classes()
-        loaded.labels = loaded.labels or labels.default_labels(classes)
+        if not loaded.labels:
+            indices = tuple(map(str, range(classes)))
+            loaded.labels = labels.imagenet_labels() if classes == 1000 else indices
         if len(loaded.labels) != classes:
             raise StartError(f"{len(loaded.labels)} labels for a model of {classes} classes")
         return loaded
 
     def _classes(self) -> int:
-        """Run the model on one made-up picture and return its classes. Raises StartError."""
+        """Run the model on an artificial picture. Return its class count. Raises StartError."""
         shape = self.transform.preprocessing.input_shape
         picture = np.linspace(-1, 1, math.prod(shape), dtype=np.float32).reshape(shape)
         try:
             answer: Any = self.forward(picture)
         except Exception as error:  # an engine's
             raise StartError(
-                f"the model does not take {list(shape)}, the pictures that its preprocessing "
-                f"makes: {reason(error)}"
+                f"the model does not take {list(shape)}, the shape that its preprocessing makes: "
+                f"{reason(error)}"
             ) from None
         is_array = isinstance(answer, np.ndarray) and answer.dtype.kind == "f"
         if not is_array or answer.shape[:2] != (1, answer.size) or answer.size < 2:
@@ -79,19 +78,19 @@ class Classifier:
         is_softmax = bool(answer.min() >= 0) and abs(float(answer.sum()) - 1) < 1e-3
         if is_softmax and self.output == LOGITS:
             raise StartError(
-                "the model ends in a softmax, and the server takes the softmax of what it answers; "
-                "export it without, or let its manifest say "
-                f'"output": "{PROBABILITIES}" (build_artifact --probabilities)'
+                "the model ends in a softmax, and the server would apply a second one; export the "
+                f'model without it, or set "output": "{PROBABILITIES}" in the manifest '
+                "(build_artifact --probabilities)"
             )
         if self.output == PROBABILITIES and not is_softmax:
             raise StartError(
-                f'its manifest says "output": "{PROBABILITIES}", and the model answers numbers '
-                f"whose sum is {float(answer.sum()):.3g}"
+                f'the manifest has "output": "{PROBABILITIES}", but the sum of the model\'s answer '
+                f"is {float(answer.sum()):.3g}"
             )
         return int(answer.size)
 
     def probabilities(self, image: bytes) -> engines.Tensor:
-        """Return every class's probability, shape (classes,).
+        """Return the probability of each class, shape (classes,).
 
         Raises UndecodableImage, and ArithmeticError if a probability is not finite.
         """
@@ -106,7 +105,7 @@ class Classifier:
         return self._probabilities(answer)
 
     def _probabilities(self, answer: engines.Tensor) -> engines.Tensor:
-        """Return the probabilities in a graph's answer. Raises ArithmeticError."""
+        """Convert a graph's answer to probabilities. Raises ArithmeticError."""
         found = answer.reshape(-1).astype(np.float32, copy=False)
         if self.output == LOGITS:
             with np.errstate(invalid="ignore"):

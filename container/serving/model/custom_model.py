@@ -1,4 +1,4 @@
-"""Load a model's module: `inference.py`, or the file that INFERENCE names in its place."""
+"""Load a model's module: `inference.py`, or the file in INFERENCE."""
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -9,20 +9,26 @@ from typing import Any
 
 from serving.core.contract import Record
 from serving.core.errors import StartError, reason
-from serving.model.protocol import Model
 
-_NAME = "serving.inference"  # the module whose place the file takes
+_NAME = "serving.inference"  # the module that the file replaces
 
 
-@dataclass
-class _Functions:
-    """A `Model` made of a module's functions."""
+@dataclass(frozen=True)
+class Model:
+    """A model as the service uses it."""
 
     load_model: Callable[[Path], Any]
+    """Load the artifact in a folder, and return the net for the other functions. Called once in
+    each process."""
     infer: Callable[[Record, Any], object]
+    """Answer one request. Raise a ServingError to refuse it; any other exception is a 500."""
     infer_batch: Callable[[Sequence[Record], Any], Iterable[object]] | None = None
+    """Answer two or more requests in order, with an exception where `infer` would raise one.
+    Without it, the service calls `infer` for each request."""
     warm_up: Callable[[Any], object] | None = None
+    """Run one inference, at start and to prove health. Without it, health is not proved."""
     payload_types: Collection[str] = frozenset()
+    """The media types whose bytes `infer` takes as a `Payload`."""
 
 
 def adapt(module: Any) -> Model:
@@ -30,7 +36,7 @@ def adapt(module: Any) -> Model:
     for name in ("load_model", "infer"):
         if not callable(getattr(module, name, None)):
             raise StartError(f"{module.__file__} has no function {name}")
-    return _Functions(
+    return Model(
         module.load_model,
         module.infer,
         getattr(module, "infer_batch", None),
@@ -40,19 +46,17 @@ def adapt(module: Any) -> Model:
 
 
 def load(path: Path) -> Model:
-    """Import the file as `serving.inference`. Raises StartError if it is no model or it fails."""
+    """Import the file as `serving.inference`. Raises StartError."""
     found = spec_from_file_location(_NAME, path)
     if not path.is_file() or not found or not found.loader:
-        raise StartError(f"INFERENCE={path} is no Python file")
+        raise StartError(f"INFERENCE={path} is not a Python file")
     module = module_from_spec(found)
     sys.modules[_NAME] = module
     try:
         found.loader.exec_module(module)
     except ModuleNotFoundError as error:
-        raise StartError(
-            f"{path} imports {error.name}, which is not installed; requirements.txt beside it is "
-            "where an image takes it from"
-        ) from error
+        hint = "add it to the requirements.txt beside the file"
+        raise StartError(f"{path} imports {error.name}, which is not installed; {hint}") from error
     except Exception as error:
         raise StartError(f"{path} cannot be imported: {reason(error)}") from error
     return adapt(module)

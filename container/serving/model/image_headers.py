@@ -1,30 +1,30 @@
 """Read a picture's headers, to limit the memory and time of decoding it.
 
-OpenCV and simplejpeg limit the number of pixels, not what a pixel costs, nor a JPEG's scans. OpenCV
-4.11 allocates what a PNG's chunk claims to hold, and crashes on an animated PNG with a frame larger
-than itself. Each function raises UndecodableImage.
+OpenCV and simplejpeg limit the number of pixels, but not their cost or a JPEG's scans. OpenCV 4.11
+allocates the size that a PNG's chunk claims, and crashes on an animated PNG with a frame larger
+than the picture. Each function raises UndecodableImage.
 """
 
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 from serving.core.errors import UndecodableImage
 
-# The limit where decoding takes up to 6 bytes per pixel: the picture and a copy of it, or a
-# progressive JPEG's coefficients. A picture that takes more bytes per pixel may have fewer pixels.
+# The limit for up to 6 bytes per pixel, which hold the picture and a copy, or a progressive JPEG's
+# coefficients. If decoding takes more bytes per pixel, the limit is lower.
 MAX_PIXELS = 25_000_000
 _BYTES_PER_PIXEL = 6
-# Each scan of a progressive JPEG is decoded over all its pixels; libjpeg writes up to 18.
+# Each scan of a progressive JPEG takes a pass over all pixels. libjpeg writes up to 18 scans.
 MAX_SCANS = 30
-# Segments or chunks of a file: each costs a microsecond.
-_MAX_PARTS = 50_000
+_MAX_PARTS = 50_000  # segments or chunks of a file; reading one takes a microsecond
 
 BROKEN = "the image is broken or incomplete"
-_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by colour type
-# Chunks that neither change a pixel nor unfold. With no others the file need not be copied.
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples per pixel, by colour type
+# Chunks that neither change a pixel nor decompress. A file with no others need not be copied.
 _PNG_PLAIN = frozenset(b"pHYs tIME gAMA cHRM sRGB sBIT bKGD tRNS eXIf tEXt".split())
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # but those inside of a scan
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")  # all markers but those in a scan
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_TABLES = frozenset({0xC4, 0xDB, 0xDD})
 _JPEG_ENDS = frozenset({0xD8, 0xD9})  # a second start is an error for libjpeg
@@ -35,7 +35,7 @@ _JPEG_JFIF, _JPEG_EXIF, _JPEG_ADOBE = 0xE0, 0xE1, 0xEE
 def jpeg(data: bytes) -> tuple[int, int]:
     """Return the number of components (4 for CMYK and YCCK) and the EXIF orientation.
 
-    Accepts the kinds of ITU-T T.81 that encoders write: baseline, extended and progressive ones
+    Accepts the kinds of ITU-T T.81 that encoders write: baseline, extended and progressive JPEGs
     with Huffman codes.
     """
     orientation, kind, frame = 0, 0, b""
@@ -57,16 +57,18 @@ def jpeg(data: bytes) -> tuple[int, int]:
             # Several scans need all coefficients in memory, 16 bits each.
             kept = 2 * sum(areas) / max([1, *areas]) if several_scans else 0
             _check_size(width, height, 3 + kept)
-            if several_scans and _has_many_scans(data):
-                raise UndecodableImage(f"the image has more than {MAX_SCANS} scans")
+            if several_scans:
+                markers = [found[0] for found in _segments(data)]
+                if markers.count(_JPEG_SCAN) > MAX_SCANS or len(markers) == _MAX_PARTS:
+                    raise UndecodableImage(f"the image has more than {MAX_SCANS} scans")
             return components, orientation or 1
     raise UndecodableImage(BROKEN)
 
 
 def without_warnings(data: bytes, components: int) -> bytes:
-    """Return a JPEG without what libjpeg warns of before the first scan, and with an end.
+    """Return a JPEG with an end and without causes of libjpeg's warnings before the first scan.
 
-    Of several warnings, libjpeg tells only the first.
+    libjpeg reports only the first of several warnings.
     """
     kept, kind = [data[:2]], 0
     for marker, start, end in _segments(data):
@@ -76,7 +78,7 @@ def without_warnings(data: bytes, components: int) -> bytes:
         elif marker == _JPEG_JFIF and body[:5] == b"JFIF\0":
             body[5:6] = b"\1"  # the major version
         elif marker == _JPEG_ADOBE and body[:5] == b"Adobe" and len(body) > 11:
-            body[11] = min(body[11], max(0, components - 2))  # the transformation of colours
+            body[11] = min(body[11], max(0, components - 2))  # the colour transform
         elif marker == _JPEG_SCAN:
             if kind != _JPEG_PROGRESSIVE:
                 body[-3:] = b"\0\x3f\0"  # all coefficients at once
@@ -91,17 +93,8 @@ def _segment(marker: int, body: bytearray) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
 
 
-def _has_many_scans(data: bytes) -> bool:
-    """Return whether a JPEG has too many scans or segments."""
-    scans = parts = 0
-    for marker, _, _ in _segments(data):
-        scans += marker == _JPEG_SCAN
-        parts += 1
-    return scans > MAX_SCANS or parts == _MAX_PARTS
-
-
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield a JPEG's markers, and where their segments start and end, as libjpeg finds them."""
+    """Yield each marker of a JPEG with its segment's start and end, as libjpeg finds them."""
     position = 2
     for _ in range(_MAX_PARTS):
         found = _JPEG_MARKER.search(data, position)
@@ -113,9 +106,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def png(data: bytes) -> tuple[bytes, int]:
-    """Return the picture without chunks that change no pixel, and its EXIF orientation.
+    """Return the picture without unneeded chunks, and its EXIF orientation.
 
-    The plain ones stay. The others could be bombs (iCCP, iTXt) or animate the picture.
+    The dropped chunks change no pixel, but could be bombs (iCCP, iTXt) or animate the picture.
     """
     if data[8:16] != b"\0\0\0\rIHDR" or len(data) < 33:
         raise UndecodableImage(BROKEN)
@@ -184,7 +177,7 @@ def _orientation(tiff: bytes) -> int:
     """Return the orientation in the first directory of a TIFF file, or 1 (EXIF 2.32, 4.6)."""
     tiff = tiff.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4], "")
-    try:
+    with suppress(struct.error):  # ignore an invalid block
         (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
         (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
         for entry in range(entries if order else 0):
@@ -192,6 +185,4 @@ def _orientation(tiff: bytes) -> int:
             tag, value = struct.unpack_from(f"{order}H6xH", tiff, position)
             if tag == 0x0112:
                 return int(value)
-    except struct.error:
-        pass  # a block that cannot be read turns nothing
     return 1

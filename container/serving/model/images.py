@@ -1,13 +1,13 @@
-"""Decode a photograph and make the model's input of it, bit for bit as GluonCV does.
+"""Decode a photograph and turn it into the model's input, bit for bit as GluonCV does.
 
-`decode` equals `mx.image.imdecode`, except that it turns WebP by its EXIF orientation. `Transform`
-equals `gluoncv.data.transforms.presets.imagenet.transform_eval`. A test compares both.
+`decode` equals `mx.image.imdecode`, except that it applies a WebP's EXIF orientation. `Transform`
+equals `gluoncv.data.transforms.presets.imagenet.transform_eval`. A test compares them.
 """
 
 import os
 from typing import Any
 
-os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # OpenCV reads it when imported; our logs are JSON
+os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # OpenCV reads it at import; our logs are JSON
 
 import cv2
 import numpy as np
@@ -18,11 +18,11 @@ from serving.core.errors import UndecodableImage
 from serving.model import image_headers
 from serving.model.image_headers import MAX_PIXELS
 
-# As numpy.typing defines them; importing that would lengthen a cold start.
+# numpy.typing has these types, but importing it would lengthen a cold start.
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Tensor = np.ndarray[Any, np.dtype[np.float32]]
 
-# What libjpeg or simplejpeg says of pictures that may have all their data.
+# Messages of libjpeg and simplejpeg about pictures that may have all their data.
 _WARNINGS = (
     *("subsampling level", "extraneous bytes before marker", "bad ICC marker", "JFIF revision"),
     *("Adobe color transform", "Invalid SOS parameters", "Inconsistent progression sequence"),
@@ -30,16 +30,16 @@ _WARNINGS = (
 )
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # cv2.flip's code for an EXIF orientation
 
-cv2.setNumThreads(1)  # there is a process for each core: more threads would only compete
+cv2.setNumThreads(1)  # each core has a process, so more threads would only compete
 
 
 def decode(data: bytes) -> Pixels:
     """Return RGB pixels, shape (height, width, 3), of a JPEG, PNG or WebP.
 
-    The first bytes decide which it is; bytes after the picture are ignored. EXIF's orientation is
-    applied. Grey, palettes and CMYK become RGB. Alpha is dropped, so a transparent pixel has the
-    colour that the file gives it. Of 16 bits the upper 8 are kept. Colour profiles and gamma are
-    not applied. An animated PNG is its default picture, an animated WebP is refused.
+    The first bytes determine the format; bytes after the picture are ignored. The EXIF orientation
+    is applied. Grey, palettes and CMYK become RGB. Alpha is dropped, so a transparent pixel has the
+    colour in the file. 16-bit samples keep their upper 8 bits. Colour profiles and gamma are not
+    applied. An animated PNG yields its default picture; an animated WebP is refused.
 
     Raises UndecodableImage, before decoding if that would take too much memory or time.
     """
@@ -55,9 +55,9 @@ def decode(data: bytes) -> Pixels:
 
 
 def _decode_jpeg(data: bytes) -> Pixels:
-    """Decode with simplejpeg, which is faster than OpenCV, or with OpenCV, which accepts more.
+    """Decode with simplejpeg, which is faster, or with OpenCV, which accepts more.
 
-    OpenCV ignores that data is missing, so simplejpeg checks each picture first.
+    OpenCV ignores missing data, so simplejpeg checks each picture first.
     """
     components, orientation = image_headers.jpeg(data)
     pixels = _decode_strictly(data, components)
@@ -70,7 +70,7 @@ def _decode_jpeg(data: bytes) -> Pixels:
 
 def _decode_strictly(data: bytes, components: int) -> Pixels | None:
     """Return a JPEG's pixels, or None after a warning. Raises UndecodableImage after an error."""
-    # Of CMYK, OpenCV makes RGB; an eighth of the size is enough to find an error.
+    # OpenCV decodes CMYK afterwards, so an eighth of the size is enough here to find an error.
     options = {"colorspace": "CMYK", "min_width": 1, "min_height": 1} if components == 4 else {}
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(data, **options)
@@ -101,11 +101,9 @@ def _oriented(pixels: Pixels, orientation: int) -> Pixels:
 
 
 class Transform:
-    """A classifier's preprocessing, applied to decoded pictures."""
-
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
-        # The float32 steps of MXNet's ToTensor and Normalize, once for each value of a pixel.
+        # MXNet's ToTensor and Normalize in float32, computed once for each pixel value.
         values = np.arange(256, dtype=np.float32)[:, None] / np.float32(255)
         mean, std = np.array((preprocessing.mean, preprocessing.std), np.float32)
         self._table: Tensor = ((values - mean) / std)[:, None, :]

@@ -1,4 +1,4 @@
-"""Detect a model that hangs: requests have begun, and none of them ends."""
+"""Detect a model that hangs: requests have begun, and none ends."""
 
 import threading
 import time
@@ -11,17 +11,12 @@ _PROBE_SECONDS = 30.0
 class Watchdog:
     """Enter it around each request; call `is_stuck` regularly.
 
-    Long requests alone are no failure: while there are places for others, the process is stuck only
-    if `probe` hangs as well.
+    A long request alone is not a failure. While other requests have places, the process is stuck
+    only if `probe`, which runs one inference, hangs as well.
     """
 
-    def __init__(
-        self, stuck_seconds: float, places: int, probe: Callable[[], object] | None
-    ) -> None:
-        """Watch up to `places` concurrent requests. `probe` runs one inference, if it can."""
-        self._stuck_seconds = stuck_seconds
-        self._places = places
-        self._probe = probe
+    def __init__(self, stuck_seconds: float, places: int, probe: Callable[[], object] | None):
+        self._stuck_seconds, self._places, self._probe = stuck_seconds, places, probe
         self._lock = threading.Lock()
         self._running = 0
         self._progress_at = time.monotonic()
@@ -52,7 +47,7 @@ class Watchdog:
         return now - self._probed_at > min(_PROBE_SECONDS, self._stuck_seconds)
 
     def _run_probe(self, probe: Callable[[], object]) -> None:
-        with suppress(Exception):  # it has ended, which is all that counts here
+        with suppress(Exception):  # a probe that fails does not hang
             probe()
         with self._lock:
             self._progress_at = time.monotonic()

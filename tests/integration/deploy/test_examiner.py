@@ -130,7 +130,7 @@ def an_update_that_sagemaker_takes_back(walk: Walk) -> None:
     before = walk.deployed.lambda_state(), serving(walk.deployed)
     walk.plane.control("take-back")
     try:
-        with pytest.raises(CdkError, match="SageMaker took its update back") as raised:
+        with pytest.raises(CdkError, match="SageMaker rolled back its update") as raised:
             walk.deploy(CHANGED)
     finally:
         walk.plane.control("keep")

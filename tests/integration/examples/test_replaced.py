@@ -23,8 +23,11 @@ def test_without_it_ours_serves() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, r"INFERENCE=.* is no Python file"),
-        ("import no_such_package", "imports no_such_package, which is not installed; requirements"),
+        (None, r"INFERENCE=.* is not a Python file"),
+        (
+            "import no_such_package",
+            "imports no_such_package, which is not installed; add it to the",
+        ),
         ("def infer(:", r"cannot be imported: "),
         ("1 / 0", "cannot be imported: division by zero"),
         ("def load_model(path): ...", "has no function infer"),

@@ -21,10 +21,10 @@ SETTINGS = [
     ({"MODEL_ID": "f" * 64}, r"the artifact in .* has model id .*, but MODEL_ID asks for f{64}"),
     (
         {"MODEL_NAME": "mobilnetv3_large"},
-        "'mobilnetv3_large' is no classification model of the GluonCV zoo .*"
+        "'mobilnetv3_large' is not a classification model of the GluonCV zoo .*"
         "did you mean mobilenetv3_large.*",
     ),
-    ({"WORKERS": "many"}, "WORKERS='many' is not a whole number of 1 or more"),
+    ({"WORKERS": "many"}, "WORKERS='many' is not a whole number from 1 to 999999999"),
     (
         {"MODEL_DATA_URL": "/absent?sig=MARK", "LOG_LEVEL": "WARNING"},
         "MODEL_DATA_URL=/absent cannot be unpacked: .*",
@@ -32,15 +32,18 @@ SETTINGS = [
 ]
 # The arguments of `serve`: {folder} and {port} are those of the fixture.
 ARGUMENTS = [
-    ("--model-path={folder}/absent", "--model-path {folder}/absent is no folder with an artifact"),
-    ("--model-path={folder}/empty", "--model-path {folder}/empty is no folder with an artifact"),
-    ("--model-path={folder}/other", "{folder}/other is no artifact.*"),
+    (
+        "--model-path={folder}/absent",
+        "--model-path {folder}/absent is not a folder with an artifact",
+    ),
+    ("--model-path={folder}/empty", "--model-path {folder}/empty is not a folder with an artifact"),
+    ("--model-path={folder}/other", "{folder}/other is not an artifact.*"),
     (
         "--model-path={folder}/damaged",
         "the artifact in {folder}/damaged lacks labels.txt, which its manifest names",
     ),
-    ("--port={port}", "127.0.0.1:{port} cannot be listened on: .*"),
-    ("--port=99999", "127.0.0.1:99999 cannot be listened on: .*"),
+    ("--port={port}", "cannot listen on 127.0.0.1:{port}: .*"),
+    ("--port=99999", "cannot listen on 127.0.0.1:99999: .*"),
 ]
 
 

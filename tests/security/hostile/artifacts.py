@@ -40,8 +40,8 @@ def special(kind: bytes, **fields: Any) -> bytes:
 
 
 OUTSIDE = "cannot be unpacked: .*would be extracted to .*outside the destination"
-NO_PLAIN_FILE = "the archive's member 'n' is no plain file and no folder"
-NO_ARTIFACT = "is no artifact"
+NO_PLAIN_FILE = "the archive's member 'n' is neither a regular file nor a folder"
+NO_ARTIFACT = "is not an artifact"
 NOT_GZIP = "cannot be unpacked: Not a gzipped"
 SPARSE = {"GNU.sparse.map": "0,0", "GNU.sparse.size": "1" * 13}
 
@@ -66,20 +66,20 @@ ARCHIVES: dict[str, tuple[bytes, str]] = {
     ),
     "headers without end": (
         packed((member("n", pax_headers={"comment": "x" * 4 * MIB}), b"")),
-        "more than 1048576 bytes in a row that are no file's",
+        "more than 1048576 bytes of headers or padding in a row",
     ),
     "a header of two gigabytes, of which 64 MiB come": (
         gzip.compress(member("n", type=tarfile.XHDTYPE, size=2 << 30).tobuf() + bytes(64 * MIB), 1),
-        "bytes in a row that are no file's",  # so they are not read to their end
+        "bytes of headers or padding in a row",  # so they are not read to their end
     ),
-    "zeros after the end": (packed(plain("x"), end=bytes(4 * MIB)), "bytes in a row"),
+    "zeros after the end": (packed(plain("x"), end=bytes(4 * MIB)), "padding in a row"),
     "too many members": (
         packed(*[(member(f"{i}", type=tarfile.DIRTYPE), b"") for i in range(10_001)]),
         "10000 members",
     ),
     "the same name twice": (packed(plain("labels.txt"), plain("labels.txt")), NO_ARTIFACT),
     "a name with NUL": (packed((member("n", pax_headers={"path": "a\0b"}), b"")), "cannot be un"),
-    "a name of two lines": (packed(plain("a\nb")), "no plain name"),
+    "a name of two lines": (packed(plain("a\nb")), "which is not a printable name"),
     "another checksum": (packed(plain("x"))[:-8] + bytes(8), "CRC check failed"),
     "something after it": (packed(plain("x")) + b"more", NOT_GZIP),
 }
@@ -140,9 +140,9 @@ def huge(name: str, size: int) -> Edit:
 
 
 NO_MANIFEST = "is not a manifest of format 1"
-NOT_BELOW = "which is no file below the folder"
+NOT_BELOW = "which is not a file in the folder"
 LEADS_OUT = "a link that leads out of it"
-NO_FILE = "no file and no folder"
+NO_FILE = "which is neither a file nor a folder"
 SHA = "0" * 64
 
 FOLDERS: dict[str, tuple[Edit, str]] = {
@@ -151,8 +151,14 @@ FOLDERS: dict[str, tuple[Edit, str]] = {
     "weights by a link": (weights_by_link, f"has w.bin, {LEADS_OUT}"),
     "a link to itself": (link("loop", "loop"), f"has loop, {NO_FILE}"),
     "a fifo": (lambda folder: os.mkfifo(folder / "pipe"), f"has pipe, {NO_FILE}"),
-    "a name of two lines": (lambda f: (f / "a\nb").touch(), r"has 'a\\nb', no plain name"),
-    "a name that is not UTF-8": (lambda f: (f / "a\udcff").touch(), r"'a\\udcff', no plain name"),
+    "a name of two lines": (
+        lambda f: (f / "a\nb").touch(),
+        r"has 'a\\nb', which is not a printable name",
+    ),
+    "a name that is not UTF-8": (
+        lambda f: (f / "a\udcff").touch(),
+        r"'a\\udcff', which is not a printable name",
+    ),
     "names /etc/passwd": (edit_manifest(files={"/etc/passwd": SHA}), f"'/etc/passwd', {NOT_BELOW}"),
     "names what is above": (edit_manifest(files={"../../etc/passwd": SHA}), NOT_BELOW),
     "names a folder": (edit_manifest(files={".": SHA}), "lacks ., which its manifest names"),

@@ -183,7 +183,7 @@ def forget_manifest_and_graph(folder: Path) -> None:
         (overwrite("labels.txt", b"one\n"), "1 labels for a model of 1000 classes"),
         (cut("model.onnx", 0), "model.onnx cannot be loaded: "),
         (edit_manifest(preprocessing={**GOOD, "std": [1, 1, 0]}), "preprocessing must have whole"),
-        (edit_manifest(preprocessing=GOOD), r"manifest.json has input \[1, 3, 224, 224\], and its"),
+        (edit_manifest(preprocessing=GOOD), r"manifest.json has input \[1, 3, 224, 224\], but its"),
         (lambda f: (forget_manifest_and_graph(f), cut("model-0000.params", 0.5)(f)), "loaded: "),
     ],
 )

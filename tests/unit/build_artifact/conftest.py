@@ -1,4 +1,4 @@
-"""`python -m build_artifact`, run as a user runs it, in front of the exporter's environment."""
+"""Run `python -m build_artifact` as a user does, with the exporter's environment."""
 
 import os
 import sys
@@ -15,13 +15,13 @@ Build = Callable[..., Done]
 
 @pytest.fixture(scope="session")
 def exporter() -> Path:
-    """The Python of `.venv-builder`, which `make test` makes."""
+    """Return the Python of `.venv-builder`, which `make test` creates."""
     return ROOT / ".venv-builder" / "bin" / "python"
 
 
 @pytest.fixture
 def build(tmp_path: Path, exporter: Path) -> Build:
-    """Run the command. A shell script, if one is given, takes the exporter's place."""
+    """Return a function that runs the command. A shell script may replace the exporter."""
 
     def build(
         name: str, output: Path, *options: str | Path, script: str = "", **environment: str

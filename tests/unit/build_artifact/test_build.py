@@ -1,4 +1,4 @@
-"""`python -m build_artifact NAME OUTPUT_DIR`, run as a user runs it."""
+"""Test `python -m build_artifact NAME OUTPUT_DIR` as a user runs it."""
 
 import subprocess
 import zipfile
@@ -26,7 +26,7 @@ ZOO_STAND_IN = Path(__file__).with_name("zoo_stand_in.py")
 
 
 class Zoo(NamedTuple):
-    """A model zoo: the folder that it serves, its URL, and an exporter that knows its weights."""
+    """A model zoo: its folder, its URL, and the script of an exporter that knows its weights."""
 
     www: Path
     url: str
@@ -42,7 +42,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory, exporter: Path) -> Iterator[Zo
         yield Zoo(www, url, f"exec '{exporter}' '{ZOO_STAND_IN}' '{www}' \"$@\"")
 
 
-@pytest.mark.filterwarnings("ignore:::mxnet")  # its own use of what NumPy and SciPy deprecate
+@pytest.mark.filterwarnings("ignore:::mxnet")  # it uses names that NumPy and SciPy deprecate
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -67,27 +67,23 @@ def test_a_model_of_the_zoo(
     made = manifest["preprocessing"]
     assert (made["crop"], made["resize_short"], made["mean"]) == (size, resize_short, mean)
     assert manifest["max_probability_difference"] == 1e-5
-    assert manifest["files"] == {
-        file: manifest_of.sha256(folder / file)
-        for file in (
-            *("labels.txt", "model-0000.params", "model-symbol.json"),
-            *("model.onnx", "model.onnx.data"),
-        )
-    }
+    files = ["model-0000.params", "model-symbol.json"]
+    expected_files = ["labels.txt", *files, "model.onnx", "model.onnx.data"]
+    assert manifest["files"] == {x: manifest_of.sha256(folder / x) for x in expected_files}
 
     net = inference.load_model(folder)
     names = net.classifier.labels
     assert (len(names), names[0], names[-1]) == tuple(labels)
     on_mxnet = tmp_path / "on_mxnet"
     on_mxnet.mkdir()
-    for file in ("model-0000.params", "model-symbol.json"):
+    for file in files:
         (on_mxnet / file).symlink_to(folder / file)
     other = engines.load(on_mxnet, threads=1)
     for photo in ("cat.jpg", "astronaut.webp"):
         image = (PHOTOS / photo).read_bytes()
         logits = other(net.classifier.transform(decode(image)))[0]
         probabilities = np.exp(logits) / np.exp(logits).sum()
-        assert probabilities.max() > 2 * probabilities.mean()  # some answer, not all alike
+        assert probabilities.max() > 2 * probabilities.mean()  # the classes differ
         served = net.classifier.probabilities(image)
         np.testing.assert_allclose(served, probabilities, atol=1e-5)
 
@@ -107,7 +103,7 @@ def test_the_default_model_builds_the_same_twice(
 
 @pytest.fixture
 def refused(build: Build, tmp_path: Path) -> Callable[..., str]:
-    """Run the command, which must fail, leave an earlier artifact alone and say one line."""
+    """Return a function that runs the command, which must fail and keep an earlier artifact."""
 
     def refused(name: str, *options: str | Path, **more: str) -> str:
         output = tmp_path / "artifacts" / "earlier"
@@ -125,12 +121,12 @@ def refused(build: Build, tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (
             ["mobilenet_1.0"],
-            "'mobilenet_1.0' is no classification model of the GluonCV zoo with trained weights; "
-            "did you mean mobilenet1.0 or mobilenetv2_1.0 or mobilenet0.5?",
+            "'mobilenet_1.0' is not a classification model of the GluonCV zoo with trained "
+            "weights; did you mean mobilenet1.0 or mobilenetv2_1.0 or mobilenet0.5?",
         ),
         (
             ["efficientnet_lite0", "--photos", "/usr"],
@@ -143,19 +139,19 @@ def refused(build: Build, tmp_path: Path) -> Callable[..., str]:
     ],
 )
 def test_refuses_wrong_arguments(
-    arguments: list[str], said: str, refused: Callable[..., str]
+    arguments: list[str], message: str, refused: Callable[..., str]
 ) -> None:
-    assert refused(*arguments) == said
+    assert refused(*arguments) == message
 
 
-def test_refuses_weights_that_are_not_there(refused: Callable[..., str], zoo: Zoo) -> None:
+def test_refuses_missing_weights(refused: Callable[..., str], zoo: Zoo) -> None:
     line = refused("resnet18_v1", MXNET_GLUON_REPO=zoo.url)
     assert line.startswith("the weights of 'resnet18_v1' cannot be downloaded: ")
     assert f"{zoo.url}/gluon/models/resnet18_v1-a0666292.zip" in line
 
 
 def test_refuses_weights_with_another_hash(refused: Callable[..., str], zoo: Zoo) -> None:
-    """Under the published name, and without the stand-in's table."""
+    """The weights have the published name. The exporter has the published SHA-1."""
     models = zoo.www / "gluon" / "models"
     with zipfile.ZipFile(next(models.glob("mobilenet0.25-*.zip"))) as ours:
         (weights,) = map(ours.read, ours.namelist())
@@ -170,7 +166,7 @@ def test_refuses_weights_with_another_hash(refused: Callable[..., str], zoo: Zoo
 def test_refuses_an_operator_that_onnx_lacks(
     refused: Callable[..., str], exporter: Path, tmp_path: Path
 ) -> None:
-    """Every published model's operators have a converter, so one is taken away."""
+    """Each published model's operators have a converter, so the test removes one."""
     without_clip = tmp_path / "without_clip.py"
     without_clip.write_text(
         "import runpy, sys, warnings\n"
@@ -189,7 +185,7 @@ def test_refuses_an_operator_that_onnx_lacks(
 
 @pytest.fixture
 def exported(tmp_path: Path, artifact_folder: Path) -> Callable[[float], str]:
-    """The script of an exporter whose MXNet differs from ONNX Runtime by so much."""
+    """Return a function that returns the script of an exporter with that difference."""
 
     def exported(difference: float) -> str:
         classifier = Classifier.load(artifact_folder)
@@ -202,13 +198,13 @@ def exported(tmp_path: Path, artifact_folder: Path) -> Callable[[float], str]:
     return exported
 
 
-@pytest.mark.parametrize(("difference", "said"), [(1.1e-5, "1.1e-05"), (float("nan"), "nan")])
+@pytest.mark.parametrize(("difference", "message"), [(1.1e-5, "1.1e-05"), (float("nan"), "nan")])
 def test_refuses_engines_that_differ(
-    refused: Callable[..., str], exported: Callable[[float], str], difference: float, said: str
+    refused: Callable[..., str], exported: Callable[[float], str], difference: float, message: str
 ) -> None:
     assert refused("efficientnet_lite0", script=exported(difference)) == (
-        f"efficientnet_lite0 is refused: MXNet and ONNX Runtime differ by {said} in a probability, "
-        "and 1e-05 is the limit"
+        f"efficientnet_lite0 is refused: MXNet and ONNX Runtime differ by {message} in a "
+        "probability, and 1e-05 is the limit"
     )
 
 
@@ -217,7 +213,5 @@ def test_refuses_a_folder_of_another_kind(build: Build, tmp_path: Path) -> None:
     for output in (tmp_path, tmp_path / "thesis.tex"):
         done = build("efficientnet_lite0", output)
         assert done.returncode == 1
-        assert done.stderr == (
-            f"error: {output} holds something that is no artifact; name another folder\n"
-        )
+        assert done.stderr == (f"error: {output} is not an artifact; name another folder\n")
     assert (tmp_path / "thesis.tex").read_text() == "mine"

@@ -1,4 +1,4 @@
-"""A network that is trained here, exported, packaged, stored, and served through both faces."""
+"""Train a network, export, package and store it, and serve it with both faces."""
 
 import json
 import os
@@ -26,7 +26,7 @@ AS_TRAINED = (
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, exporter: Path) -> Path:
-    """A folder with `network` and, of each class, a picture."""
+    """Return a folder with `network` and a picture of each class."""
     folder = tmp_path_factory.mktemp("trained")
     script = Path(__file__).with_name("train_shapes.py")
     subprocess.run([exporter, script, folder], check=True)
@@ -35,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, exporter: Path) -> Path:
 
 @pytest.fixture
 def shapes(build: Build, trained: Path, tmp_path: Path) -> Build:
-    """Build the network with `options`, by default as it was trained, into tmp_path/shapes."""
+    """Return a function that builds the network into tmp_path/shapes."""
 
     def shapes(*options: str | Path, network: Path = trained / "network") -> Done:
         output = tmp_path / "shapes"
@@ -57,13 +57,9 @@ def test_from_training_to_both_faces(
 
     s3 = local_upstream.environment["AWS_ENDPOINT_URL_S3"]
     environment = {**os.environ, **local_upstream.environment, "AWS_ENDPOINT_URL": s3}
-    boto3.client(
-        "s3",
-        endpoint_url=s3,
-        region_name="us-east-1",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",  # noqa: S106 - moto takes any
-    ).create_bucket(Bucket="own-models")
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket="own-models")
     command = [sys.executable, "-m", "ops", "package", str(tmp_path / "shapes"), "--json"]
     packaged = run([*command, "--upload", "s3://own-models/shapes"], env=environment)
     assert packaged.returncode == 0, packaged.stderr
@@ -96,13 +92,13 @@ def test_from_training_to_both_faces(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
-        # The input is ImageNet's unless told otherwise, and this network takes another.
+        # The default input is ImageNet's, and this network takes another.
         (["--input-size=160"], "MXNet cannot run 'shapes' on one input called data, 1x3x160x160: "),
         (
             [*AS_TRAINED, "--labels={folder}/two"],
-            "'shapes' answers with shape (1, 3), and its labels are 2: it must be (1, 2)\n",
+            "'shapes' answers with shape (1, 3); for its 2 labels it must be (1, 2)\n",
         ),
         (
             [*AS_TRAINED, "--labels={folder}/empty"],
@@ -117,29 +113,23 @@ def test_from_training_to_both_faces(
             "{folder} holds 0 *symbol.json, and one is needed: `net.hybridize()`, one forward, "
             "`net.export(PATH)` write it\n",
         ),
-        (
-            ["--std=0,1,1"],
-            "--input-size, --resize-short, --mean, --std: preprocessing must have who",
-        ),
-        (
-            ["--mean=124,116,104"],
-            "--input-size, --resize-short, --mean, --std: mean and std are for ",
-        ),
+        (["--std=0,1,1"], "--input-size, --resize-short, --mean, --std: preprocessing must ha"),
+        (["--mean=124,116,104"], "--input-size, --resize-short, --mean, --std: mean and std a"),
     ],
 )
 def test_options_that_do_not_fit(
-    options: list[str], said: str, shapes: Build, tmp_path: Path
+    options: list[str], message: str, shapes: Build, tmp_path: Path
 ) -> None:
     (tmp_path / "two").write_text("disc\nsquare\n")
     (tmp_path / "empty").touch()
     refused = shapes(*(option.format(folder=tmp_path) for option in options))
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
-    assert refused.stderr.startswith("error: " + said.format(folder=tmp_path))
+    assert refused.stderr.startswith("error: " + message.format(folder=tmp_path))
     assert not (tmp_path / "shapes").exists()
 
 
-def test_arguments_that_are_none(shapes: Build, build: Build, tmp_path: Path) -> None:
+def test_invalid_arguments(shapes: Build, build: Build, tmp_path: Path) -> None:
     assert shapes("--mean=0.5").stderr.endswith("argument --mean: '0.5' is not R,G,B\n")
     without = build("mobilenet1.0", tmp_path / "shapes", "--input-size=160")
     assert without.stderr.endswith("error: --input-size describes your own --network or --onnx\n")
@@ -155,7 +145,7 @@ def test_a_network_that_is_broken(shapes: Build, trained: Path, tmp_path: Path) 
 def test_a_network_that_ends_in_a_softmax(
     shapes: Build, trained: Path, exporter: Path, tmp_path: Path
 ) -> None:
-    """`--probabilities` says that it does; else it is refused, as test_classifier shows."""
+    """It needs `--probabilities`. test_classifier tests the refusal without the option."""
     folder = shutil.copytree(trained / "network", tmp_path / "network")
     program = (
         "import warnings; warnings.simplefilter('ignore'); import mxnet as mx, sys\n"

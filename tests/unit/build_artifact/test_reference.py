@@ -1,4 +1,4 @@
-"""The default model against the recorded answers of the original one in PyTorch."""
+"""Compare the default model with recorded answers of the original in PyTorch."""
 
 import json
 from pathlib import Path

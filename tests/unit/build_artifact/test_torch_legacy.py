@@ -1,4 +1,4 @@
-"""The reader of PyTorch's legacy format: the real file, and hostile ones."""
+"""Test the reader of PyTorch's legacy format with the real file and hostile files."""
 
 import hashlib
 import io
@@ -18,8 +18,8 @@ import pytest
 from build_artifact.torch_legacy import load_state_dict
 
 MAGIC, PROTOCOL, SIZES = 0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}
-# The sha256, as torch 2.13.0 reads the package's file, over every tensor's line "name shape dtype"
-# and its bytes, in the file's order.
+# The sha256 over each tensor's line "name shape dtype" and its bytes, in the file's order, as torch
+# 2.13.0 reads the package's file.
 DIGEST = "fe79d1d4e3b4d67766fc4ccc81f3aca7278b09746d8b0f0f67c8c80e3ed1a4bf"
 
 
@@ -34,7 +34,7 @@ def test_reads_the_real_file_as_torch_does(exporter: Path) -> None:
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Write a legacy file as torch does, from stand-ins for the names that its pickles hold."""
+    """Return a function that writes a legacy file as torch does, with fakes of torch's names."""
     torch, utils = ModuleType("torch"), ModuleType("torch._utils")
     for module, name in ((torch, "FloatStorage"), (utils, "_rebuild_tensor_v2")):
         setattr(module, name, type(name, (), {"__module__": module.__name__}))
@@ -83,7 +83,7 @@ def test_reads_a_transposed_tensor(write: Callable[..., Path]) -> None:
     "view", [(0, (7,), (1,)), (1, (2, 3), (3, 1)), (0, (2,), (-1,)), (0, (2, 2**40), (2**40, 1))]
 )
 def test_refuses_a_tensor_beyond_its_storage(write: Callable[..., Path], view: Any) -> None:
-    """It would hand out the memory next to it."""
+    """Such a tensor would expose the memory beside the storage."""
     with pytest.raises(pickle.UnpicklingError):
         load_state_dict(write(view=view))
 
@@ -100,14 +100,16 @@ def test_runs_no_code_of_the_file(write: Callable[..., Path], tmp_path: Path) ->
         (OrderedDict(weight=Attack()), (MAGIC, PROTOCOL, SIZES)),
         (None, (MAGIC, PROTOCOL, {"little_endian": Attack()})),
     ):
-        with pytest.raises(pickle.UnpicklingError, match=r"\.system has no place in a state dict"):
+        with pytest.raises(
+            pickle.UnpicklingError, match=r"\.system is not allowed in a state dict"
+        ):
             load_state_dict(write(state, header=header))
         assert not marker.exists()
-    pickle.loads(pickle.dumps(Attack()))  # noqa: S301 - shows that the attack is one
+    pickle.loads(pickle.dumps(Attack()))  # noqa: S301 - shows that the attack works
     assert marker.exists()
 
 
-def test_refuses_anything_else_with_its_one_exception(
+def test_refuses_other_files_with_its_only_exception(
     write: Callable[..., Path], tmp_path: Path
 ) -> None:
     whole = write().read_bytes()

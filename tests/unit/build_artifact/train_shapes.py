@@ -1,9 +1,8 @@
-"""Somebody's training: a small Gluon network learns three shapes from pictures that are drawn here.
+"""Train a small Gluon network, as a user would, to recognise three drawn shapes.
 
-    train_shapes.py FOLDER   writes FOLDER/network, what `net.export` writes, with labels.txt, and
-                             FOLDER/pictures, one PNG of each class that it has not been trained on
-
-It runs in the exporter's environment, which has MXNet and OpenCV, and imports nothing of ours.
+`train_shapes.py FOLDER` writes FOLDER/network, with the files of `net.export` and labels.txt, and
+FOLDER/pictures, one new PNG of each class. It runs in the exporter's environment, which has MXNet
+and OpenCV, and imports no module of this project.
 """
 
 import sys
@@ -24,7 +23,7 @@ MEAN, STD = 0.5, 0.25
 
 
 def draw(label: int, random: np.random.Generator) -> Any:
-    """A shape of any colour, place and size on any background: (32, 32, 3), RGB."""
+    """Draw a shape of random colour, place, size and background: (32, 32, 3), RGB."""
     picture = np.full((SIDE, SIDE, 3), random.integers(0, 100, 3), np.uint8)
     colour = [int(value) for value in random.integers(150, 256, 3)]
     x, y = (int(value) for value in random.integers(12, 20, 2))
@@ -67,7 +66,7 @@ def train(random: np.random.Generator) -> Any:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     mx.random.seed(1)
-    np.random.seed(1)  # the initialiser's
+    np.random.seed(1)  # for the initialiser
     random = np.random.default_rng(1)
     network = folder / "network"
     network.mkdir(parents=True)

@@ -1,10 +1,8 @@
-"""The exporter's Python in a world where the GluonCV zoo holds the tests' own weights.
+"""Run the exporter with a GluonCV zoo that holds the tests' own weights.
 
-The zoo's bucket cannot be relied on, and its trained weights are not ours to keep here. So a test
-serves random ones from a local HTTP server, under the path that the zoo gives them, and this script
-takes the place of `--exporter`: it corrects GluonCV's table of SHA-1 sums, which names the trained
-weights', and goes on as the exporter that it was called as. Download, check of the sum, loading,
-export and comparison are the real ones.
+The zoo's bucket is unreliable, and we may not copy its trained weights. A local HTTP server serves
+random weights under the zoo's paths, and this script replaces `--exporter`: it sets GluonCV's SHA-1
+sums to those of the random weights and runs the real exporter.
 
     zoo_stand_in.py make WWW NAME...   write weights into WWW/gluon/models, and WWW/sha1.json
     zoo_stand_in.py WWW -m build_artifact.export ...   as `python -m build_artifact.export ...`
@@ -26,7 +24,7 @@ with warnings.catch_warnings():
 
 
 def make(www: Path, names: list[str]) -> None:
-    """Weights with which every layer matters to the answer: no mean of 0, no variance of 1."""
+    """Write weights with which each layer affects the answer: no mean of 0, no variance of 1."""
     sums = {}
     folder = www / "gluon" / "models"
     folder.mkdir(parents=True)
@@ -34,13 +32,13 @@ def make(www: Path, names: list[str]) -> None:
         mx.random.seed(1)
         net = gluoncv.model_zoo.get_model(name)
         net.initialize(mx.init.MSRAPrelu(slope=0))
-        image = mx.nd.random.normal(shape=(1, 3, 32, 32))  # enough to know the weights' shapes
+        image = mx.nd.random.normal(shape=(1, 3, 32, 32))  # determines the weights' shapes
         net(image)
         for parameter in net.collect_params(".*(gamma|running_var)").values():
             parameter.set_data(mx.nd.random.uniform(0.7, 1.3, parameter.shape))
         for parameter in net.collect_params(".*(beta|running_mean)").values():
             parameter.set_data(mx.nd.random.uniform(-0.3, 0.3, parameter.shape))
-        # Logits that are neither all alike nor one far above the rest.
+        # Scale the logits so that the classes differ, but none dominates.
         last = list(net.collect_params(".*weight").values())[-1]
         last.set_data(last.data() * 3 / net(image).asnumpy().std())
         net.save_parameters(str(folder / "weights"))

@@ -149,10 +149,10 @@ def test_artifacts_that_are_refused(refused: Callable[..., str], folder: Path) -
     labels.write_text(whole)
     smaller = {"crop": 160, "resize_short": 183, "mean": [0, 0, 0], "std": [1, 1, 1]}
     rewritten(folder, preprocessing=smaller)
-    makes = "and its preprocessing makes pictures of [1, 3, 160, 160]"
+    makes = "but its preprocessing makes pictures of [1, 3, 160, 160]"
     assert refused() == f"error: DIR/manifest.json has input [1, 3, 224, 224], {makes}"
     rewritten(folder, input={})  # which the graph is not silent about
-    takes = "the model does not take [1, 3, 160, 160], the pictures that its preprocessing makes"
+    takes = "the model does not take [1, 3, 160, 160], the shape that its preprocessing makes"
     assert refused().startswith(f"error: {takes}: ")
 
 
@@ -239,7 +239,7 @@ def test_golden_cases_become_the_exam_that_the_model_id_covers(
         ("golden.json", '[{"name": "a"}]', "holds no golden cases: KeyError('request')"),
         ("golden.json", "[]", "has no POST /invocations that needs nothing but files"),
         ("golden.json", '[{"name": "", "request": {"body": "{bytes:no}"}}]', "no cannot be read"),
-        ("artifact/golden.json", "[7]", "is no exam: a request has name, content_type"),
+        ("artifact/golden.json", "[7]", "is not an exam: a request has name, content_type"),
     ],
 )
 def test_an_exam_that_is_none_is_refused(

@@ -1,10 +1,9 @@
-"""Check which artifact is served, and which are refused before anything is loaded."""
+"""Check which artifact is served, and which are refused before loading."""
 
 import hashlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from serving.artifact.resolve import check, resolve
 from serving.core.allowlist import UriAllowlist
 from serving.core.errors import StartError
 from serving.core.settings import Settings
+from support.programs import run
 from support.upstream import Upstream
 
 CONTAINER = ROOT / "container"
@@ -56,8 +56,8 @@ def test_the_model_id_is_what_sha256sum_says(folder: Path) -> None:
     assert check(folder, trusted=True).model_id == expected
 
 
-def test_an_archive_beside_its_own_files_is_no_part_of_the_artifact(folder: Path) -> None:
-    """SageMaker's local mode unpacks it there. Any other file is a part, named or not."""
+def test_an_archive_beside_its_files_is_ignored(folder: Path) -> None:
+    """SageMaker's local mode unpacks it there. Other files belong to the artifact."""
     expected = check(folder).model_id
     pack(folder, folder.parent / "model.tar.gz").rename(folder / "model.tar.gz")
     assert check(folder).model_id == expected
@@ -123,7 +123,7 @@ def nested(folder: Path) -> None:
         (drop, "lacks model.onnx, which its manifest names"),
         (corrupt, "model.onnx does not have the sha256 that its manifest names"),
         (newer_manifest, "manifest.json is not a manifest of format 1"),
-        (only_labels, "is no artifact: it holds neither manifest.json nor exactly one"),
+        (only_labels, "is not an artifact: it holds neither manifest.json nor exactly one"),
         (nested, "the files belong at the top of model.tar.gz"),
     ],
 )
@@ -133,18 +133,16 @@ def test_a_broken_artifact(damage: Callable[[Path], None], message: str, folder:
         resolve(Settings(), folder)
     assert "\n" not in str(failure.value)
     baked = Settings(model_name="small", artifacts_dir=folder.parent)
-    if damage is drop:  # a baked artifact is trusted, but not to be whole
+    if damage is drop:  # the image's artifact is trusted, but must be complete
         with pytest.raises(StartError, match=message):
             resolve(baked)
-    if damage is corrupt:  # a model folder is its owner's, who may have trained again
+    if damage is corrupt:  # the owner of a model folder may have trained again
         with pytest.raises(StartError, match=message):
             resolve(replace(baked, inference="inference.py"))
 
 
-def test_what_was_unpacked_goes_with_the_server_and_not_with_its_forks(
-    folder: Path, tmp_path: Path
-) -> None:
-    """Its worker processes are forks: one that ends must leave the artifact to the others."""
+def test_the_server_removes_its_artifact_and_a_fork_does_not(folder: Path, tmp_path: Path) -> None:
+    """Worker processes are forks. When one ends, the others still need the artifact."""
     (tmp_path / "tmp").mkdir()
     program = (
         "import os, sys; from serving.artifact.resolve import resolve\n"
@@ -155,12 +153,11 @@ def test_what_was_unpacked_goes_with_the_server_and_not_with_its_forks(
     )
     command = [sys.executable, "-c", program, pack(folder, tmp_path / "model.tar.gz")]
     environment = {"PYTHONPATH": str(CONTAINER), "TMPDIR": str(tmp_path / "tmp")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"
+    assert run(command, env=environment).stdout == "True\n"
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed_at_the_next_start(
+def test_the_next_start_removes_the_folder_of_a_killed_process(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lambda keeps /tmp when it restarts the runtime after a timeout. Folders in use stay."""
@@ -200,7 +197,7 @@ def test_an_artifact_in_s3_is_unpacked_and_checked(
     settings = Settings(
         model_data_url="s3://models/cats/model.tar.gz",
         model_id=check(folder).model_id,
-        uri_allowlist=UriAllowlist(),  # it is about the `uri` of requests
+        uri_allowlist=UriAllowlist(),  # it does not apply to artifacts
     )
     assert resolve(settings).folder != folder
     with pytest.raises(StartError) as failure:

@@ -1,6 +1,6 @@
-"""Several pictures in one request: fetched at once, within bounds, and answered as if alone.
+"""Test batches of pictures: concurrent fetches, their limits, and the same answers as alone.
 
-The upstream here answers when a test lets it, so nothing is timed.
+Tests control when the upstream answers, so nothing depends on timing.
 """
 
 import json
@@ -23,7 +23,7 @@ from serving.fetch.client import Fetcher
 from serving.fetch.prefetch import DEPTH, PLACES, Prefetcher
 from serving.inference import Net
 from serving.model.classifier import Classifier
-from serving.model.custom_model import adapt
+from serving.model.custom_model import Model
 from serving.model.engines import Tensor
 from serving.model.images import decode
 from serving.service import Service
@@ -31,11 +31,11 @@ from support.cases import PHOTOS, data_uri
 from support.upstream import Handler, listening
 
 CAT = (PHOTOS / "cat.jpg").read_bytes()
-SECONDS = 10  # until a test that hangs fails
+SECONDS = 10  # after this time, a hanging test fails
 
 
 class Gate:
-    """An upstream whose answers wait for `opens`, and which counts the requests that are there."""
+    """An upstream that calls `opens` before each answer and counts concurrent requests."""
 
     def __init__(self) -> None:
         self.opens: Callable[[str], object] = lambda path: None
@@ -50,7 +50,7 @@ class Gate:
             self.changed.notify_all()
         self.opens(path)
         photo = PHOTOS / path[1:].partition("?")[0]
-        with self.changed:  # before the client can be told, and ask for the next
+        with self.changed:  # before the client gets the answer and sends another request
             self.inside -= 1
         return photo.read_bytes() if photo.is_file() else b"no image"
 
@@ -82,21 +82,9 @@ def net(classifier: Classifier) -> Net:
     return Net(classifier, fetch, Prefetcher())
 
 
-class Model:
-    """The default model, around a network that a test has made."""
-
-    PAYLOAD_TYPES = inference.PAYLOAD_TYPES
-
-    def __init__(self, net: Net) -> None:
-        self.net = net
-        self.infer, self.infer_batch = inference.infer, inference.infer_batch
-
-    def load_model(self, _folder: Path) -> Net:
-        return self.net
-
-
 def started(net: Net) -> Service:
-    service = Service(Settings(), Artifact(Path("folder"), "id"), adapt(Model(net)))
+    model = Model(lambda _folder: net, inference.infer, inference.infer_batch)
+    service = Service(Settings(), Artifact(Path("folder"), "id"), model)
     service.start()
     return service
 
@@ -115,24 +103,17 @@ def codes(reply: Reply) -> list[str]:
     ]
 
 
-def forwarding(net: Net, forward: Callable[[Tensor], Tensor]) -> Net:
+def with_forward(net: Net, forward: Callable[[Tensor], Tensor]) -> Net:
     old = net.classifier
     return net._replace(classifier=Classifier(forward, old.transform, old.labels))
 
 
-def test_the_bytes_of_single_requests_in_their_order(net: Net, gate: Gate) -> None:
-    service = started(net)
+def test_a_batch_has_the_bytes_of_single_requests_in_order(net: Net, gate: Gate) -> None:
+    service, url = started(net), gate.url
     uris = [
-        f"{gate.url}/rocket.jpg",
-        f"{gate.url}/nothing",
-        data_uri("coffee.png"),
-        "ftp://host/x",
-        f"{gate.url}/cat.jpg",
-        "http://no-such-host.invalid/",
-        f"{gate.url}/rocket.jpg",
-        f"{gate.url}/coffee.png",
-        f"{gate.url}/astronaut.webp",
-        "",
+        *(f"{url}/rocket.jpg", f"{url}/nothing", data_uri("coffee.png"), "ftp://host/x"),
+        *(f"{url}/cat.jpg", "http://no-such-host.invalid/", f"{url}/rocket.jpg"),
+        *(f"{url}/coffee.png", f"{url}/astronaut.webp", ""),
     ]
     arrived = iter([1, 2, 3, 4, 5, 6])
     later = threading.Event()
@@ -160,9 +141,9 @@ def prefetch_threads() -> int:
     return sum(thread.name.startswith("prefetch") for thread in threading.enumerate())
 
 
-def test_all_batches_together_are_bounded_and_each_goes_on(net: Net, gate: Gate) -> None:
-    """Two batches have every place; two more fetch in their own threads, one by one."""
-    others = prefetch_threads()  # of what earlier tests loaded
+def test_all_batches_share_a_limit_and_each_makes_progress(net: Net, gate: Gate) -> None:
+    """Two batches take every place. Another fetches in its own thread, one by one."""
+    others = prefetch_threads()  # earlier tests left these
     opened = threading.Event()
     gate.opens = lambda path: opened.wait(SECONDS) if "held" in path else None
     service = started(net)
@@ -190,8 +171,8 @@ def test_all_batches_together_are_bounded_and_each_goes_on(net: Net, gate: Gate)
     assert codes(post(service, held)) == ["tiger cat"] * DEPTH
 
 
-def test_one_that_hangs_keeps_no_other_back(net: Net, gate: Gate) -> None:
-    """The first picture comes when all others have been inferred."""
+def test_a_slow_picture_does_not_delay_the_others(net: Net, gate: Gate) -> None:
+    """The first picture arrives after the inference of all others."""
     others = 3 * DEPTH
     inferred = threading.Semaphore(0)
 
@@ -205,12 +186,12 @@ def test_one_that_hangs_keeps_no_other_back(net: Net, gate: Gate) -> None:
 
     gate.opens = hang
     uris = [f"{gate.url}/rocket.jpg", *[f"{gate.url}/cat.jpg"] * others]
-    reply = post(started(forwarding(net, forward)), [{"uri": uri} for uri in uris])
+    reply = post(started(with_forward(net, forward)), [{"uri": uri} for uri in uris])
     assert codes(reply) == ["missile", *["tiger cat"] * others]
 
 
 @pytest.mark.parametrize("where", ["fetch", "forward"])
-def test_a_crash_of_one_is_a_fault_in_its_place(
+def test_one_crash_is_one_fault_in_order(
     net: Net, gate: Gate, where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Crashing(Fetcher):
@@ -227,7 +208,7 @@ def test_a_crash_of_one_is_a_fault_in_its_place(
         return net.classifier.forward(batch)
 
     fetch = Crashing(net.fetcher.max_bytes, SECONDS, private_addresses=True)
-    service = started(forwarding(net, forward)._replace(fetcher=fetch))
+    service = started(with_forward(net, forward)._replace(fetcher=fetch))
     names = ["cat.jpg", "coffee.png", "rocket.jpg", "nothing"]
     reply = post(service, [{"uri": f"{gate.url}/{name}"} for name in names])
     assert codes(reply) == ["tiger cat", "internal_error", "missile", "undecodable_image"]
@@ -240,7 +221,7 @@ def test_a_crash_of_one_is_a_fault_in_its_place(
 
 @contextmanager
 def counted(data: bytes) -> Iterator[tuple[Callable[[], bytes], list[int]]]:
-    """Copies of `data`, and how many of them are there now and were at most."""
+    """Yield a function that copies `data`, and the current and highest number of copies."""
     lock, there = threading.RLock(), [0, 0]
 
     class Body(bytes):
@@ -267,20 +248,20 @@ class Making(Fetcher):
 
 @pytest.mark.parametrize("data", [CAT, b"no image"], ids=["pictures", "errors"])
 def test_few_pictures_are_in_memory_at_once(net: Net, data: bytes) -> None:
-    """Neither do the errors of a batch hold on to theirs."""
+    """The errors of a batch do not keep theirs either."""
     with counted(data) as (make, there):
         fetch = Making(1, 1, make=make)
         answers = inference.infer_batch(["http://a/"] * 50, net._replace(fetcher=fetch))
         if data != CAT:
             assert {type(answer) for answer in answers} == {UndecodableImage}
         assert there[0] <= 1
-        assert DEPTH <= there[1] <= DEPTH + 2  # one is inferred, one on its way there
+        assert DEPTH <= there[1] <= DEPTH + 2  # one is in inference, one on the way to it
 
 
-def test_what_does_not_wait_needs_no_thread(net: Net) -> None:
+def test_pictures_without_a_fetch_need_no_thread(net: Net) -> None:
     class Unused(Prefetcher):
         def __call__(self, *_: object) -> Any:
-            pytest.fail("there is nothing to gain")
+            pytest.fail("no thread is needed")
 
     service = started(net._replace(prefetcher=Unused()))
     assert post(service, []).body == b"[]"
@@ -289,7 +270,7 @@ def test_what_does_not_wait_needs_no_thread(net: Net) -> None:
     assert codes(post(service, inline)) == ["tiger cat", "malformed_request", "missile"]
 
 
-def test_a_caller_that_goes_away_gives_its_places_back() -> None:
+def test_a_caller_that_stops_early_frees_its_places() -> None:
     prefetcher, opened = Prefetcher(), threading.Event()
 
     def held() -> bool:
@@ -301,5 +282,5 @@ def test_a_caller_that_goes_away_gives_its_places_back() -> None:
         outcomes.close()  # type: ignore[attr-defined]
     number, outcome = next(prefetcher([threading.get_ident] * 2))
     opened.set()
-    assert (number, outcome()) == (0, threading.get_ident())  # no place was free: by itself
+    assert (number, outcome()) == (0, threading.get_ident())  # its own thread: no place was free
     assert all(prefetcher._places.acquire(timeout=SECONDS) for _ in range(PLACES))

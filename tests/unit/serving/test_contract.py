@@ -1,4 +1,4 @@
-"""Parsing and rendering, as plain functions."""
+"""Test parsing and rendering as plain functions."""
 
 import json
 from collections.abc import Sequence
@@ -8,13 +8,8 @@ import pytest
 
 from serving.core import contract
 from serving.core.contract import Payload, Request, Shape, encode, parse, render, reply_type
-from serving.core.errors import (
-    MalformedRequest,
-    NotAcceptable,
-    ServingError,
-    TooLarge,
-    UnsupportedMediaType,
-)
+from serving.core.errors import MalformedRequest, NotAcceptable, ServingError, TooLarge
+from serving.core.errors import UnsupportedMediaType as Unsupported
 from serving.core.strict_json import MAX_DEPTH
 
 
@@ -31,14 +26,14 @@ def test_a_payload_keeps_its_bytes_and_its_type() -> None:
 
 
 @pytest.mark.parametrize("content_type", ["", "application/octet-stream", "image/jpg", "image/*"])
-def test_a_picture_without_a_clear_type_is_one_for_a_model_of_pictures(content_type: str) -> None:
+def test_a_picture_with_a_vague_type(content_type: str) -> None:
     request = Request("POST", "/invocations", {"content-type": content_type}, b"\xff\xd8\xff")
     types = {"image/jpeg", "application/x-image"}
     (record,) = parse(request, payload_types=types, max_body_bytes=10)[0]
     assert record == Payload(b"\xff\xd8\xff", "application/x-image")
-    with pytest.raises((UnsupportedMediaType, MalformedRequest)):  # a replaced model's own types
+    with pytest.raises((Unsupported, MalformedRequest)):  # a replaced model has its own types
         parse(request, payload_types={"image/jpeg"}, max_body_bytes=10)
-    with pytest.raises((UnsupportedMediaType, MalformedRequest)):
+    with pytest.raises((Unsupported, MalformedRequest)):
         parse(replace(request, body=b"GIF89a"), payload_types=types, max_body_bytes=10)
 
 
@@ -49,7 +44,7 @@ def test_a_picture_without_a_clear_type_is_one_for_a_model_of_pictures(content_t
         *(("GZIP", "GZIP"), ("x-gzip", "gzip"), ("aws-chunked, br", "br"), ("zstd", "zstd")),
     ],
 )
-def test_what_is_a_compression(encoding: str, compression: str) -> None:
+def test_compressions(encoding: str, compression: str) -> None:
     assert contract.compression_in(encoding) == compression
 
 
@@ -72,7 +67,7 @@ def test_malformed_json(body: bytes, message: str) -> None:
 
 
 def test_an_integer_of_too_many_digits_is_malformed() -> None:
-    """And is not answered with what Python says of it, which names its own functions."""
+    """Python's own message, which names its functions, is not in the answer."""
     assert parsed(b'{"n": ' + b"1" * 4300 + b"}")
     with pytest.raises(MalformedRequest) as refusal:
         parsed(b'{"n": ' + b"1" * 4301 + b"}")
@@ -83,7 +78,7 @@ def test_an_integer_of_too_many_digits_is_malformed() -> None:
 @pytest.mark.parametrize(
     ("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"\\"]":', b"}]")]
 )
-def test_nesting_has_one_limit_however_much_stack_is_left(
+def test_the_limit_of_nesting_does_not_depend_on_the_stack(
     opening: bytes, closing: bytes, stack: int
 ) -> None:
     def parsed_below(frames: int, body: bytes) -> Sequence[contract.Record | ServingError]:
@@ -94,7 +89,7 @@ def test_nesting_has_one_limit_however_much_stack_is_left(
     assert parsed_below(stack, opening * fits + inside + closing * fits)
     for body in (
         opening * (fits + 1) + inside + closing * (fits + 1),
-        opening * 20_000,  # broken, but that is not looked for
+        opening * 20_000,  # the depth is checked before the syntax
         opening * 20_000 + b'"',
     ):
         with pytest.raises(MalformedRequest, match="the JSON is nested more than 64 deep"):
@@ -107,7 +102,7 @@ def test_brackets_that_are_not_nested_are_not_counted() -> None:
     assert parsed(rb'{"uri": "' + rb"\\\"[{" * 100 + rb'"}') == [{"uri": '\\"[{' * 100}]
 
 
-def test_what_is_no_text_can_be_answered_all_the_same() -> None:
+def test_a_lone_surrogate_can_be_answered() -> None:
     (record,) = parsed(rb'{"uri": "\ud800\u0000"}')
     assert isinstance(record, dict)
     body = render([encode(record)], Shape.ONE, contract.JSON).body
@@ -115,14 +110,14 @@ def test_what_is_no_text_can_be_answered_all_the_same() -> None:
     assert b"\\ud800" in contract.render_error(MalformedRequest("\ud800")).body
 
 
-def test_the_size_is_judged_first() -> None:
+def test_the_size_is_checked_first() -> None:
     with pytest.raises(TooLarge):
         parsed(b"x" * 1001, "text/csv", limit=1000)
-    with pytest.raises(UnsupportedMediaType, match="text/csv"):
+    with pytest.raises(Unsupported, match="text/csv"):
         parsed(b"x" * 1000, "text/csv", limit=1000)
 
 
-def test_too_many_records_are_refused_before_any_is_read() -> None:
+def test_too_many_records_are_refused_before_reading_them() -> None:
     for body, content_type in (
         (b"[" + b"1," * 1000 + b"1]", "application/json"),
         (b"\n" * 1001 + b"{}", "application/jsonlines"),
@@ -131,7 +126,7 @@ def test_too_many_records_are_refused_before_any_is_read() -> None:
             parsed(body, content_type)
 
 
-def test_lines_may_end_or_not_and_a_blank_one_keeps_its_place() -> None:
+def test_blank_lines_and_a_missing_last_line_feed() -> None:
     for body in (b"{}\n\n{}\n", b"{}\n\n{}"):
         first, blank, last = parsed(body, "application/jsonlines")
         assert first == last == {}
@@ -167,14 +162,11 @@ def test_not_acceptable(accept: str) -> None:
         reply_type(accept, Shape.ONE)
 
 
-def test_answers_keep_their_order_and_errors_their_place() -> None:
+def test_answers_and_errors_keep_their_order() -> None:
     answers = [encode({"a": 1}), MalformedRequest("no"), encode({"b": "é\n"})]
     error = {"error": {"code": "malformed_request", "message": "no"}}
-    assert json.loads(render(answers, Shape.ARRAY, contract.JSON).body) == [
-        {"a": 1},
-        error,
-        {"b": "é\n"},
-    ]
+    expected = [{"a": 1}, error, {"b": "é\n"}]
+    assert json.loads(render(answers, Shape.ARRAY, contract.JSON).body) == expected
     lines = render(answers, Shape.LINES, contract.JSON_LINES).body.split(b"\n")
-    assert [json.loads(line) for line in lines[:-1]] == [{"a": 1}, error, {"b": "é\n"}]
+    assert [json.loads(line) for line in lines[:-1]] == expected
     assert lines[-1] == b""

@@ -1,29 +1,21 @@
-"""The first word after the image's name: `serve`, a Lambda handler, or a word to refuse."""
+"""Test the first word after the image's name: `serve`, a Lambda handler, or an unknown word."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from ops.local_servers import ENTRY, process_environment
 from support.farm import emulated
-
-
-def run(word: str) -> subprocess.CompletedProcess[str]:
-    command = [ENTRY, word]
-    environment = process_environment()
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=10, check=False
-    )
+from support.programs import run
 
 
 @pytest.mark.parametrize(
     "word",
     ["train", "bash", "/bin/sh", "./train.sh", "serving.absent.handler", "os.path", "json.nothing"],
 )
-def test_any_other_word_ends_at_once_with_one_line(word: str) -> None:
-    """SageMaker bills a training job for as long as `train` runs."""
-    ended = run(word)
+def test_an_unknown_word_ends_at_once_with_one_line(word: str) -> None:
+    """SageMaker would bill a training job for as long as `train` runs."""
+    ended = run([ENTRY, word], env=process_environment(), timeout=10)
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"'{word}' is not \"serve\", and no Lambda handler of that name can be ")
@@ -31,13 +23,13 @@ def test_any_other_word_ends_at_once_with_one_line(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])
-def test_help_is_no_failure(word: str) -> None:
-    ended = run(word)
+def test_help_exits_0(word: str) -> None:
+    ended = run([ENTRY, word], env=process_environment(), timeout=10)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("usage: serve")
 
 
-def test_a_handler_of_the_users_own_is_served(tmp_path: Path) -> None:
+def test_a_users_own_handler_is_served(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def handler(event, context):\n    return [event]\n")
     with emulated({"PYTHONPATH": str(tmp_path)}, "mine.handler") as (function, _):
         assert function.invoke(7) == [7]

@@ -1,19 +1,20 @@
-"""The Lambda face under AWS's emulator: the shapes of its events, its failures, its log."""
+"""Test the Lambda face under AWS's emulator: event formats, failures, logs."""
 
 import base64
 import json
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from integration.clients.stand_in import forwarding
 from ops import local_servers
 from ops.local_servers import EmulatedLambda, Process, process_environment
 from support.cases import PHOTOS, data_uri
 from support.farm import emulated
+from support.programs import run
 
 EVENTS = Path(__file__).parents[2] / "support" / "events"
 ENCODED = base64.b64encode((PHOTOS / "cat.jpg").read_bytes()).decode()
@@ -34,7 +35,7 @@ def function() -> Iterator[EmulatedLambda]:
 
 @pytest.fixture(scope="module")
 def answer(function: EmulatedLambda) -> dict[str, Any]:
-    """Return the answer to a direct invocation, which every event must get too."""
+    """Return the answer to a direct invocation, which every event must get."""
     found: dict[str, Any] = function.invoke({"uri": data_uri("cat.jpg")})
     assert found["results"][0]["label"] == "tiger cat"
     return found
@@ -57,7 +58,7 @@ def test_a_url_request_without_body_or_headers(function: EmulatedLambda) -> None
 
 
 def test_a_rest_api(function: EmulatedLambda, answer: dict[str, Any]) -> None:
-    """Payload 1.0. API Gateway answers 502 to a reply with other members."""
+    """Payload 1.0: API Gateway answers 502 to a reply with other members."""
     reply = function.invoke(event("rest_api.json"))
     assert reply.keys() == {"statusCode", "headers", "body", "isBase64Encoded"}
     assert (reply["statusCode"], reply["isBase64Encoded"]) == (200, False)
@@ -66,7 +67,7 @@ def test_a_rest_api(function: EmulatedLambda, answer: dict[str, Any]) -> None:
 
 
 def test_an_http_api_with_payload_1_0(function: EmulatedLambda, answer: dict[str, Any]) -> None:
-    """Text is no base64, and a header may stand among the multi-value headers only."""
+    """The body is plain text. A header may be only among the multi-value headers."""
     text = {"body": json.dumps({"uri": data_uri("cat.jpg")}), "isBase64Encoded": False}
     request = {**event("rest_api.json"), "version": "1.0", "resource": "$default", **text}
     request |= {"headers": None, "multiValueHeaders": {"content-type": ["application/json"]}}
@@ -85,10 +86,10 @@ def test_an_http_api_with_payload_1_0(function: EmulatedLambda, answer: dict[str
         ("/v1/ml/invocations", "/v1/ml/invocations", "ANY /ml/{rest+}", "invocations"),
     ],
 )
-def test_what_api_gateway_puts_before_the_path_is_removed(
+def test_api_gateways_prefix_of_the_path_is_removed(
     *, path: str, inner: str, route: str, rest: str, function: EmulatedLambda, answer: Any
 ) -> None:
-    """A stage, or a custom domain's base path.
+    """The prefix is a stage or a custom domain's base path.
 
     Reports: aws-powertools/powertools-lambda-python#579, aws/serverless-java-container#34.
     """
@@ -114,17 +115,17 @@ def test_what_api_gateway_puts_before_the_path_is_removed(
         ({"awslogs": {"data": ""}}, "CloudWatch Logs"),
     ],
 )
-def test_an_event_that_its_source_must_keep_fails(
+def test_an_event_of_another_service_raises(
     sent: Any, service: str, function: EmulatedLambda
 ) -> None:
-    """Any result would be success to the source, which then deletes the message."""
+    """The source would take any result as success and delete the message."""
     failure = function.invoke(sent)
     assert failure["errorType"] == "UnsupportedEvent"
     assert f"an event of {service};" in failure["errorMessage"]
     assert not failure.get("stackTrace")
 
 
-def test_a_schedule_keeps_the_function_warm_and_says_nothing() -> None:
+def test_a_schedule_keeps_the_function_warm_without_a_log_line() -> None:
     with emulated({}) as (function, process):
         scheduled = {"detail-type": "Scheduled Event", "detail": {}}
         for source in ("aws.events", "aws.scheduler"):
@@ -133,30 +134,23 @@ def test_a_schedule_keeps_the_function_warm_and_says_nothing() -> None:
         assert function.invoke({"warmer": True})["error"]["code"] == "malformed_request"
 
 
-def test_a_record_that_only_looks_like_an_event(function: EmulatedLambda) -> None:
-    """A direct request may use AWS's words for its own fields."""
+def test_a_direct_request_may_have_fields_of_events(function: EmulatedLambda) -> None:
     found = function.invoke({"requestContext": {"http": {}}})
     assert found["error"]["message"] == 'a request must have "uri", a string'
 
 
 def test_load_balancer(function: EmulatedLambda, answer: dict[str, Any]) -> None:
-    reply = function.invoke(event("alb.json"))
-    assert (reply["statusCode"], json.loads(reply["body"])) == (200, answer)
-    assert reply["headers"]["Content-Type"] == "application/json"
-    assert "multiValueHeaders" not in reply
+    plain, multiple = (function.invoke(event(f"{x}.json")) for x in ("alb", "alb_multi_value"))
+    for reply in (plain, multiple):
+        assert (reply["statusCode"], json.loads(reply["body"])) == (200, answer)
+    assert plain["headers"]["Content-Type"] == "application/json"
+    assert multiple["multiValueHeaders"]["Content-Type"] == ["application/json"]
+    assert "multiValueHeaders" not in plain
+    assert "headers" not in multiple
     assert function.invoke(event("alb_health_check.json"))["statusCode"] == 200
 
 
-def test_load_balancer_with_multi_value_headers(
-    function: EmulatedLambda, answer: dict[str, Any]
-) -> None:
-    reply = function.invoke(event("alb_multi_value.json"))
-    assert (reply["statusCode"], json.loads(reply["body"])) == (200, answer)
-    assert reply["multiValueHeaders"]["Content-Type"] == ["application/json"]
-    assert "headers" not in reply
-
-
-def test_an_error_of_the_caller_is_an_answer(function: EmulatedLambda) -> None:
+def test_a_client_error_is_an_answer(function: EmulatedLambda) -> None:
     expected = {"code": "malformed_request", "message": 'a request must have "uri", a string'}
     assert function.invoke({"url": "x"}) == {"error": expected}
     reply = function.invoke({**event("alb.json"), "body": base64.b64encode(b"x").decode()})
@@ -164,44 +158,47 @@ def test_an_error_of_the_caller_is_an_answer(function: EmulatedLambda) -> None:
 
 
 @pytest.mark.parametrize("direct", [None, 7, "cat.jpg"])
-def test_an_event_that_is_no_request(function: EmulatedLambda, direct: object) -> None:
+def test_an_event_that_is_not_a_request(function: EmulatedLambda, direct: object) -> None:
     assert function.invoke(direct)["error"]["code"] == "malformed_request"
 
 
-def test_every_record_is_logged_once_as_json_with_lambdas_request_id() -> None:
-    """And with the version, by which an alarm of the stack tells a new one from the old."""
+def test_each_request_is_logged_once_with_its_id_and_the_version() -> None:
+    """An alarm of the stack distinguishes versions by the log."""
     with emulated({"AWS_LAMBDA_FUNCTION_VERSION": "7"}) as (face, process):
         face.invoke({"uri": data_uri("cat.jpg")})
         face.invoke({})
         records = ours(process)
         started = [line for line in process.output.splitlines() if line.startswith("START")]
     requests = [record for record in records if record["message"] == "request"]
-    assert [(r["status"], r.get("code")) for r in requests] == [
-        (200, None),
-        (400, "malformed_request"),
-    ]
+    assert [r.get("code", r["status"]) for r in requests] == [200, "malformed_request"]
     assert [r["requestId"] for r in requests] == [line.split()[2] for line in started]
     assert [r["message"] for r in records if r not in requests] == ["ready"]
     assert {r["version"] for r in records} == {"7"}
 
 
 def ours(process: Process) -> list[dict[str, Any]]:
-    """The function's own lines; the emulator's begin with a date or with START, END, REPORT."""
+    """Return the function's own log records. The emulator's lines are not JSON."""
     return [json.loads(line) for line in process.output.splitlines() if line.startswith("{")]
 
 
-def test_a_cold_start_imports_only_what_it_uses() -> None:
-    heavy = ("boto3", "botocore", "flask", "gunicorn", "gluoncv", "mxnet", "urllib3", "werkzeug")
+HEAVY = ["boto3", "botocore", "flask", "gunicorn", "gluoncv", "mxnet", "urllib3", "werkzeug"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "call", "heavy"),
+    [
+        ({}, "face.handler({'uri': 'data:,x'}, None)", HEAVY),
+        (forwarding("https://127.0.0.1"), "", [*HEAVY, "cv2", "numpy", "onnxruntime"]),
+    ],
+    ids=["with a model", "forwarding"],
+)
+def test_a_cold_start_imports_only_what_it_uses(
+    variables: Mapping[str, str], call: str, heavy: list[str]
+) -> None:
     program = (
-        "import sys, serving.lambda_handler as face\n"
-        "face.handler({'uri': 'data:,x'}, None)\n"
-        f"print([name for name in {heavy} if name in sys.modules])"
+        f"import sys, serving.lambda_handler as face\n{call}\nprint({heavy} & sys.modules.keys())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**process_environment(), "PYTHONPATH": str(local_servers.ENTRY.parent)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
+    path = {"PYTHONPATH": str(local_servers.ENTRY.parent)}
+    environment = {**process_environment(), **variables, **path}
+    done = run([sys.executable, "-c", program], env=environment)
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr

@@ -1,7 +1,6 @@
-"""Models other than the baked one: a replaced `inference.py`, and a proof-of-concept folder."""
+"""Test other models than the image's: a replaced `inference.py`, and a proof-of-concept folder."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from ops.local_servers import HttpFace, process_environment
 from support.cases import PHOTOS
 
 TABULAR = '''
-"""A model that is not about images: the mean of a row of numbers."""
+"""A model without images: the mean of a row of numbers."""
 
 from serving.core.contract import Payload
 from serving.core.errors import MalformedRequest
@@ -33,15 +32,11 @@ def infer(request, net):
             raise MalformedRequest('a request must have "row", an array')
     return {"mean": sum(row) / len(row), "bytes": net}
 '''
+FAILED = "the model failed on this request; its log entry says why"
+INTERNAL = {"code": "internal_error", "message": FAILED}
 
 
-INTERNAL = {
-    "code": "internal_error",
-    "message": "the model failed on this request; its log entry says why",
-}
-
-
-def test_replacing_one_file_serves_another_kind_of_model_on_both_faces(
+def test_both_faces_serve_a_replaced_inference_file(
     tmp_path: Path, artifact_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     container = tmp_path / "container"
@@ -74,7 +69,7 @@ def test_replacing_one_file_serves_another_kind_of_model_on_both_faces(
 def test_a_folder_of_only_symbol_and_params_serves_on_mxnet(
     tmp_path: Path, artifact_folder: Path
 ) -> None:
-    """The proof of concept's artifact. Its transform is GluonCV's own, its labels ImageNet's."""
+    """The proof of concept's artifact has GluonCV's transform and ImageNet's labels."""
     shutil.copy(artifact_folder / "model-symbol.json", tmp_path / "x-symbol.json")
     shutil.copy(artifact_folder / "model-0000.params", tmp_path / "x-0000.params")
     environment = {**process_environment(), "WORKERS": "1"}
@@ -82,19 +77,17 @@ def test_a_folder_of_only_symbol_and_params_serves_on_mxnet(
         photo = (PHOTOS / "coffee.png").read_bytes()
         reply = face.send("POST", "/invocations", {"Content-Type": "image/png"}, photo)
     best = json.loads(reply.body)["results"][0]
-    # With ImageNet's normalisation; the manifest's own, which this folder lacks, gives 0.95.
+    # ImageNet's normalisation gives this. The manifest's, which the folder lacks, gives 0.95.
     assert (best["label"], float(best["prob"])) == ("espresso", pytest.approx(0.7734, abs=1e-3))
 
 
-def test_entry_sh_works_from_any_folder_by_any_path(tmp_path: Path) -> None:
+def test_entry_sh_works_from_any_folder_by_any_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     link = tmp_path / "a link"
     link.symlink_to(local_servers.ENTRY)
     port = str(local_servers.free_port())
     command = [str(link), "serve", "--host", "127.0.0.1", "--port", port]
-    here = Path.cwd()
-    os.chdir(tmp_path)
-    try:
-        with local_servers.running(command, {**process_environment(), "WORKERS": "1"}) as process:
-            local_servers.wait_until_healthy(HttpFace(f"http://127.0.0.1:{port}"), process)
-    finally:
-        os.chdir(here)
+    monkeypatch.chdir(tmp_path)
+    with local_servers.running(command, {**process_environment(), "WORKERS": "1"}) as process:
+        local_servers.wait_until_healthy(HttpFace(f"http://127.0.0.1:{port}"), process)

@@ -1,4 +1,4 @@
-"""Check that nothing private in a text reaches the log."""
+"""Check that private parts of a text do not reach the log."""
 
 import logging
 
@@ -21,7 +21,7 @@ from serving.core import logs
         ("one, two // three@four", "one, two // three@four"),
     ],
 )
-def test_private_parts_of_a_text_are_left_out(text: str, expected: str) -> None:
+def test_private_parts_are_removed(text: str, expected: str) -> None:
     assert logs.redacted(text) == expected
 
 

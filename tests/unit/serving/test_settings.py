@@ -1,4 +1,4 @@
-"""Check what the image reads from its environment."""
+"""Test the settings from the environment."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def test_cpus_that_lambda_grants(
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("WORKERS", "0", "a whole number of 1 or more"),
+        ("WORKERS", "0", "a whole number from 1 to 999999999"),
         ("MAX_WAITING", "³", "a whole number"),
         ("MAX_WAITING", "9" * 5000, "a whole number"),
         ("IMAGE_ID", "a\nb", "printable ASCII"),
@@ -64,6 +64,6 @@ def test_a_wrong_value_names_the_variable_and_the_choices(
         Settings.from_environment({name: value})
 
 
-def test_an_empty_variable_is_an_unset_one() -> None:
+def test_an_empty_variable_counts_as_unset() -> None:
     names = ("MODEL_NAME", "IMAGE_ID", "WORKERS", "MAX_BODY_BYTES", "URI_ALLOWLIST", "LOG_LEVEL")
     assert Settings.from_environment(dict.fromkeys(names, "")) == Settings.from_environment({})

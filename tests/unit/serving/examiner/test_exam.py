@@ -1,4 +1,4 @@
-"""The exam of an artifact, and how answers are compared."""
+"""Test the exam of an artifact and the comparison of answers."""
 
 import base64
 import json
@@ -26,16 +26,15 @@ def test_the_exam_of_pictures_has_answers_and_mistakes(artifact_folder: Path) ->
     service.start()
     questions = exam.of(artifact, model.payload_types)
     assert 4 <= len(questions) <= exam.MAX_QUESTIONS
-    statuses = [
-        service.respond(
-            Request("POST", "/invocations", {"content-type": question.content_type}, question.body)
-        ).status
-        for question in questions
-    ]
+    statuses = []
+    for question in questions:
+        headers = {"content-type": question.content_type}
+        request = Request("POST", "/invocations", headers, question.body)
+        statuses.append(service.respond(request).status)
     assert statuses == [200] * 6 + [422, 400]
 
 
-def test_an_artifact_brings_its_own_exam(tmp_path: Path) -> None:
+def test_an_artifact_may_have_its_own_exam(tmp_path: Path) -> None:
     encoded = base64.b64encode(b"\xff").decode()
     written = [TEXT, {"name": "b", "content_type": "image/png", "base64": encoded}]
     (tmp_path / "golden.json").write_text(json.dumps(written))
@@ -59,18 +58,18 @@ def test_an_artifact_brings_its_own_exam(tmp_path: Path) -> None:
         (" " * (4 * 1024**2 + 1), "larger than"),
     ],
 )
-def test_what_is_no_exam_ends_with_one_sentence(tmp_path: Path, written: str, why: str) -> None:
+def test_an_invalid_exam(tmp_path: Path, written: str, why: str) -> None:
     path = tmp_path / "golden.json"
     path.write_text(written)
     with pytest.raises(StartError) as raised:
         exam.read(path)
     message = str(raised.value)
-    assert message.startswith(f"{path} is no exam: ")
+    assert message.startswith(f"{path} is not an exam: ")
     assert why in message
     assert "\n" not in message
 
 
-def test_a_model_of_another_kind_needs_an_exam(tmp_path: Path) -> None:
+def test_another_kind_of_model_needs_an_exam(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"has no exam, golden\.json: `python -m ops package`"):
         exam.of(Artifact(tmp_path, "id"), set())
 
@@ -108,7 +107,7 @@ def test_differences(given: Answer, words: str) -> None:
     assert bool(difference(EXPECTED, given)) == bool(words)
 
 
-def test_lines_are_compared_one_by_one() -> None:
+def test_json_lines_are_compared_line_by_line() -> None:
     lines = Answer(200, b'{"a": 1}\n{"a": 2}\n', None)
     assert difference(lines, Answer(200, b'{"a":1}\n{"a":2.000001}\n', None)) == ""
     assert difference(lines, Answer(200, b'{"a":1}\n{"a":3}\n', None)) == "a 3 instead of 2"

@@ -1,4 +1,4 @@
-"""A fetch ends within its time, here 1 s, whatever a host, a name server or S3 does."""
+"""Check that a fetch ends within its timeout, here 1 s, if a host, name server or S3 hangs."""
 
 import socket
 import threading
@@ -20,7 +20,7 @@ trusting = Fetcher(max_bytes=1000, timeout_seconds=1, private_addresses=True)
 
 @pytest.fixture
 def over() -> Iterator[threading.Event]:
-    """Set when the test is: what hangs in it ends then."""
+    """Set at the end of the test, to release everything that hangs."""
     event = threading.Event()
     yield event
     event.set()
@@ -28,15 +28,13 @@ def over() -> Iterator[threading.Event]:
 
 @pytest.fixture
 def served(over: threading.Event) -> Iterator[Callable[..., int]]:
-    """Starts a server; see `answering`. Its peers are let go before it is waited for."""
+    """Return a function that starts a server (see `answering`). Releases its peers first."""
     with ExitStack() as stack:
         yield lambda answer, most=1: stack.enter_context(answering(answer, most))
         over.set()
 
 
 def trickle(over: threading.Event, sent: bytes) -> Callable[[socket.socket, bytes], None]:
-    """Answers with `sent`, and then with a byte at a time."""
-
     def answer(peer: socket.socket, _: bytes) -> None:
         peer.sendall(sent)
         for _ in range(400):
@@ -58,7 +56,6 @@ def silence(over: threading.Event, sent: bytes) -> Callable[[socket.socket, byte
 def fails_in_time(
     uri: str, message: str = r"^127\.0\.0\.1 did not answer in time$", fetch: Fetcher = trusting
 ) -> None:
-    """Assert that a fetch gives up. What hangs ends by itself later, and fails otherwise."""
     with pytest.raises(UriFetchFailed, match=message):
         fetch(uri)
 
@@ -84,7 +81,7 @@ def test_a_trickle_ends_at_the_deadline(
 def test_a_redirect_does_not_renew_the_deadline(
     over: threading.Event, served: Callable[..., int]
 ) -> None:
-    """The last connection is made when the time is nearly over, and is cut all the same."""
+    """The last connection starts shortly before the deadline, and is cut at the deadline."""
 
     def redirect(port: int) -> Callable[[socket.socket, bytes], None]:
         location = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{port}/\r\n\r\n".encode()
@@ -105,7 +102,7 @@ def test_a_name_server_that_hangs(over: threading.Event, monkeypatch: pytest.Mon
     fails_in_time("http://slow.example/", r"^slow\.example was not found in")
 
 
-def test_a_place_is_free_again_when_what_hung_has_ended() -> None:
+def test_a_slot_is_free_again_when_its_call_ends() -> None:
     end = threading.Event()
     slots = threading.BoundedSemaphore(1)
     for call in (end.wait, lambda: True):
@@ -120,20 +117,17 @@ def test_a_place_is_free_again_when_what_hung_has_ended() -> None:
 
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\nX-", UNFINISHED], ids=["headers", "body"])
 def test_s3_that_trickles(
-    sent: bytes,
-    over: threading.Event,
-    served: Callable[..., int],
-    monkeypatch: pytest.MonkeyPatch,
+    sent: bytes, over: threading.Event, served: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """botocore's timeouts begin anew with every byte, and with every attempt."""
+    """botocore's timeouts restart with every byte and every attempt."""
     port = served(trickle(over, sent), most=2)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     photos = Fetcher(1000, 1, allowlist=UriAllowlist.parse("s3://photos"))
-    assert photos._s3.boto  # making it takes time of its own
+    assert photos._s3.boto  # creating the client takes additional time
     before = threading.active_count()
     fails_in_time("s3://photos/cat.jpg", "^S3 did not answer in time$", photos)
-    if sent == UNFINISHED:  # its thread is let go, though the body goes on
+    if sent == UNFINISHED:  # the thread ends, although the body continues
         assert any(threading.active_count() <= before or over.wait(0.05) for _ in range(400))

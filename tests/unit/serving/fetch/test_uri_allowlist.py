@@ -1,7 +1,4 @@
-"""Check how URI_ALLOWLIST is parsed, and how a fetch obeys it.
-
-The golden cases have a list of one host and one bucket on every face, and the default one.
-"""
+"""Test the parsing of URI_ALLOWLIST and fetches that obey it, beside the golden cases."""
 
 import re
 import socket
@@ -41,7 +38,7 @@ from support.upstream import Upstream
         ("*.example.com", "images.example.com", 8443, False),
         ("*.example.com:8443", "images.example.com", 8443, True),
         ("*.example.com:8443", "images.example.com", 443, False),
-        # Of these a resolver may read only the start: the address.
+        # A resolver may read only the address at the start.
         ("*.example.com", "127.0.0.1\0.example.com", 443, False),
         ("*.example.com", "fe80::1%a.example.com", 443, False),
     ],
@@ -71,26 +68,18 @@ def test_buckets(text: str, bucket: str, allowed: bool) -> None:
     assert (bucket in UriAllowlist.parse(text).buckets) is allowed
 
 
+WRONG_ENTRIES = (
+    *("a.example b.example", "https://a.example", "a.example/photos", "a.example:0", "*:8443"),
+    *("a.example:65536", "user@a.example", "[::1]", "bücher.example", "a.*.example", "s3://*"),
+    *("*example.com", "s3://photos/cats", "a.example\nb.example"),
+)
+
+
 @pytest.mark.parametrize(
     ("text", "entry"),
     [
-        (" ", ""),
-        ("a.example,", ""),
-        ("a.example b.example", "a.example b.example"),
-        ("https://a.example", "https://a.example"),
-        ("a.example/photos", "a.example/photos"),
-        ("a.example:0", "a.example:0"),
-        ("a.example:65536", "a.example:65536"),
-        ("*:8443", "*:8443"),
-        ("user@a.example", "user@a.example"),
-        ("[::1]", "[::1]"),
-        ("bücher.example", "bücher.example"),
-        ("a.*.example", "a.*.example"),
-        ("*example.com", "*example.com"),
-        ("none,a.example", "none"),
-        ("s3://*", "s3://*"),
-        ("s3://photos/cats", "s3://photos/cats"),
-        ("a.example\nb.example", "a.example\nb.example"),
+        *((" ", ""), ("a.example,", ""), ("none,a.example", "none")),
+        *((entry, entry) for entry in WRONG_ENTRIES),
     ],
 )
 def test_a_wrong_entry_ends_the_start(text: str, entry: str) -> None:
@@ -113,7 +102,7 @@ def test_the_default_is_any_host_and_no_bucket() -> None:
 
 @pytest.fixture
 def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The hosts that were looked up; none is found."""
+    """Collect the hosts that are looked up. No host is found."""
     hosts: list[str] = []
 
     def getaddrinfo(host: str, *_: object, **__: object) -> None:
@@ -138,7 +127,7 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("https://images.example.com:0/?secret", "port 0 of images.example.com"),
     ],
 )
-def test_a_host_or_port_that_is_not_listed_is_not_looked_up(
+def test_an_unlisted_host_or_port_is_not_looked_up(
     uri: str, refused: str, looked_up: list[str]
 ) -> None:
     listed = UriAllowlist.parse("images.example.com,*.example.org")
@@ -164,12 +153,12 @@ def test_a_host_is_compared_as_it_is_looked_up(uri: str, host: str, looked_up: l
     assert looked_up == [host]
 
 
-def test_a_listed_host_must_have_a_public_address_too() -> None:
+def test_a_listed_host_must_have_a_public_address() -> None:
     with pytest.raises(UriNotAllowed, match="localhost is not a public address"):
         Fetcher(1000, 1, allowlist=UriAllowlist.parse("localhost"))("http://localhost/")
 
 
-def test_every_redirect_is_held_to_the_list(local_upstream: Upstream) -> None:
+def test_redirects_obey_the_list(local_upstream: Upstream) -> None:
     fetch = Fetcher(10**6, 5, True, UriAllowlist.parse("127.0.0.1"))
     place = local_upstream.places["http"]
     other = place.replace("127.0.0.1", "localhost")
@@ -184,10 +173,10 @@ def test_every_redirect_is_held_to_the_list(local_upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("bucket", ["other", "PHOTOS", "user:password@photos", "photos?secret"])
-def test_a_bucket_that_is_not_listed_is_not_asked_nor_quoted(
+def test_an_unlisted_bucket_is_neither_called_nor_quoted(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.fetch.s3.boto_client", None)  # no client is made
+    monkeypatch.setattr("serving.fetch.s3.boto_client", None)  # creating a client would fail
     with pytest.raises(UriNotAllowed) as failure:
         Fetcher(1000, 1, True, UriAllowlist.parse("*,s3://photos"))(f"s3://{bucket}/cat.jpg")
     assert str(failure.value) == "the bucket is not in URI_ALLOWLIST"

@@ -1,6 +1,6 @@
-"""What can be told of a classifier before a request, at every way in.
+"""Check classifiers before any request, with each command that loads one.
 
-The models are small ones of the kinds that public reports are about.
+The models are small versions of those in public reports.
 """
 
 import shutil
@@ -52,36 +52,32 @@ WAYS: dict[str, Callable[[Path, Path], object]] = {
     ("name", "message"),
     [
         ("nan", "the model's answer is not finite"),
-        ("softmax", "the model ends in a softmax, and the server takes the softmax of what it"),
+        ("softmax", "the model ends in a softmax, and the server would apply a second one; export"),
         ("one_class", r"the model answers an array of \[1, 1\]; it must be .* two classes or more"),
     ],
 )
-def test_a_wrong_model_is_refused_at_every_way_in(
-    name: str, message: str, way: str, tmp_path: Path
-) -> None:
+def test_each_way_refuses_a_wrong_model(name: str, message: str, way: str, tmp_path: Path) -> None:
     with pytest.raises(StartError, match=message):
         WAYS[way](MODELS / name, tmp_path / "artifact")
     assert not (tmp_path / "artifact").exists()
 
 
-def test_a_symbol_for_training_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_a_symbol_for_training_is_refused(tmp_path: Path) -> None:
     folder = MODELS / "mx_SoftmaxOutput"
-    message = "cats-symbol.json has the operator SoftmaxOutput, which is for training and wants la"
+    message = "cats-symbol.json has the operator SoftmaxOutput, which is for training and needs la"
     with pytest.raises(StartError, match=message):
         resolve.check(folder)
     with pytest.raises(StartError, match=message):
         built(folder, tmp_path / "cats", network=folder, onnx=None)
 
 
-def test_a_softmax_is_served_where_the_manifest_says_so(tmp_path: Path) -> None:
+def test_a_softmax_is_served_if_the_manifest_says_so(tmp_path: Path) -> None:
     folder = built(MODELS / "softmax", tmp_path / "own", probabilities=True)
     assert manifest.read(folder)["output"] == "probabilities"
     net = Classifier.load(folder)
     tensor = net.transform(decode(PHOTO))
     np.testing.assert_array_equal(net.probabilities(PHOTO), net.forward(tensor)[0])
-    with pytest.raises(
-        StartError, match='says "output": "probabilities", and the model answers nu'
-    ):
+    with pytest.raises(StartError, match='has "output": "probabilities", but the sum of the model'):
         built(MODELS / "good", tmp_path / "good", probabilities=True)
     manifest.write(folder, {**manifest.read(folder), "output": "softmax"})
     with pytest.raises(StartError, match="output must be 'logits' or 'probabilities'"):
@@ -105,25 +101,13 @@ def test_an_onnx_classifier_gets_its_manifest_from_a_command(tmp_path: Path) -> 
     ("facts", "message"),
     [
         ({"preprocessing": {"interpolation": "cubic"}}, "std 0, and nothing else"),
-        (
-            {"preprocessing": {"mean": [123.7, 116.3, 103.5]}},
-            "divide those for values from 0 to 25",
-        ),
-        (
-            {"preprocessing": {"std": [255, 255, 255]}},
-            "divide those for values from 0 to 255 by 255",
-        ),
-        (
-            {"input": {"layout": "NHWC, BGR"}},
-            "has input NHWC, BGR, and its preprocessing makes pict",
-        ),
-        (
-            {"input": {"shape": [1, 3, "height", 9]}},
-            r"has input \[1, 3, 'height', 9\], and its prepro",
-        ),
+        ({"preprocessing": {"mean": [123.7, 116.3, 103.5]}}, "divide those for values from 0 to"),
+        ({"preprocessing": {"std": [255, 255, 255]}}, "divide those for values from 0 to 255 by"),
+        ({"input": {"layout": "NHWC, BGR"}}, "has input NHWC, BGR, but its preprocessing makes"),
+        ({"input": {"shape": [1, 3, "height", 9]}}, r"has input \[1, 3, 'height', 9\], but its"),
     ],
 )
-def test_a_manifest_that_says_what_is_not_done_is_refused(
+def test_a_manifest_that_contradicts_the_pipeline_is_refused(
     facts: dict[str, dict[str, object]], message: str
 ) -> None:
     whole = manifest.read(MODELS / "good")
@@ -132,8 +116,7 @@ def test_a_manifest_that_says_what_is_not_done_is_refused(
         Preprocessing.check({**whole, **changed}, "here")
 
 
-def test_one_picture_of_one_row_and_column_is_a_vector() -> None:
-    """Some exports answer (1, classes, 1, 1)."""
+def test_an_answer_of_shape_1_classes_1_1_is_a_vector() -> None:
     net = Classifier.load(MODELS / "nc11")
     assert net.probabilities(PHOTO).shape == (len(net.labels),)
 
@@ -142,12 +125,11 @@ def test_labels_of_windows(tmp_path: Path) -> None:
     expected = tuple(f"class{number}" for number in range(5))
     assert Classifier.load(MODELS / "labels_bom_crlf").labels == expected
     (tmp_path / "labels.txt").write_text("a\u2028b\nc\x0cd\n", encoding="utf-8")
-    assert labels.read(tmp_path) == ("a\u2028b", "c\x0cd")  # each ends at a line feed, nowhere else
+    assert labels.read(tmp_path) == ("a\u2028b", "c\x0cd")  # only a line feed ends a label
 
 
-@pytest.mark.filterwarnings("ignore:::mxnet")  # its own use of what SciPy deprecates
-def test_what_other_programs_leave_in_a_folder_is_no_part_of_it(tmp_path: Path) -> None:
-    """macOS's files. test_artifact has the archive of SageMaker's local mode."""
+@pytest.mark.filterwarnings("ignore:::mxnet")  # it uses names that SciPy deprecates
+def test_files_of_macos_are_ignored(tmp_path: Path) -> None:
     found = check(MODELS / "mx_macos")
     assert found["names"] == ["cats-0000.params", "cats-symbol.json", "labels.txt"]
     for name in found["names"]:

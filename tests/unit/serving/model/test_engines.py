@@ -1,7 +1,4 @@
-"""Check on which device a graph runs.
-
-The tests need no GPU: ONNX Runtime is told that it has CUDA, and they look at its sessions.
-"""
+"""Check on which device a graph runs. A fake ONNX Runtime with CUDA replaces the GPU."""
 
 import logging
 from pathlib import Path
@@ -21,8 +18,8 @@ CPU = "CPUExecutionProvider"
 
 @pytest.fixture
 def with_cuda(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """ONNX Runtime built for CUDA; `asked` is what a session was to run on, `works` whether it
-    does, `preloaded` whether CUDA's libraries were."""
+    """Fake an ONNX Runtime with CUDA. `asked` holds a session's providers, `works` says whether
+    CUDA starts, and `preloaded` whether its libraries were loaded."""
     seen: dict[str, Any] = {"works": True, "preloaded": False}
     session = onnxruntime.InferenceSession
 
@@ -51,7 +48,7 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(engines, "NVIDIA", tmp_path / "nvidiactl")
 
 
-def test_an_image_for_gpus_needs_none(with_cuda: Any, artifact_folder: Path) -> None:
+def test_an_image_for_gpus_runs_without_one(with_cuda: Any, artifact_folder: Path) -> None:
     forward = engines.load(artifact_folder, 1)
     assert with_cuda["asked"] == [CPU]
     assert not with_cuda["preloaded"]  # it would take a gigabyte from Lambda's memory
@@ -59,7 +56,7 @@ def test_an_image_for_gpus_needs_none(with_cuda: Any, artifact_folder: Path) -> 
 
 
 @pytest.mark.usefixtures("with_gpu")
-def test_a_gpu_comes_first_and_the_cpu_helps_out(with_cuda: Any, artifact_folder: Path) -> None:
+def test_a_gpu_is_the_first_provider(with_cuda: Any, artifact_folder: Path) -> None:
     forward = engines.load(artifact_folder, 1)
     (first, options), second = with_cuda["asked"]
     assert (first, second) == ("CUDAExecutionProvider", CPU)
@@ -70,7 +67,7 @@ def test_a_gpu_comes_first_and_the_cpu_helps_out(with_cuda: Any, artifact_folder
 
 
 @pytest.mark.usefixtures("with_gpu")
-def test_a_gpu_that_is_idle_is_logged(
+def test_an_idle_gpu_is_logged(
     artifact_folder: Path, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
     assert engines.load(artifact_folder, 1)(PICTURE).shape == (1, 1000)
@@ -82,12 +79,12 @@ def test_a_gpu_that_is_idle_is_logged(
     assert "needs a driver of version 580" in too_old.getMessage()
 
 
-def test_the_cuda_that_is_named_is_the_one_that_is_locked() -> None:
+def test_the_locked_packages_have_that_version_of_cuda() -> None:
     folder = Path(engines.__file__).parents[2]
     locked = (folder / "requirements-cuda.txt").read_text()
     assert f"nvidia-cudnn-cu{engines.CUDA}==" in locked
     assert f"nvidia-cuda-runtime=={engines.CUDA}." in locked
-    # On a CPU it has to answer as the image without it: the same release.
+    # The same release gives the same answers on a CPU, with and without CUDA.
     assert f"onnxruntime-gpu=={onnxruntime.__version__} " in locked
     assert f"onnxruntime=={onnxruntime.__version__} " in (folder / "requirements.txt").read_text()
 
@@ -95,7 +92,7 @@ def test_the_cuda_that_is_named_is_the_one_that_is_locked() -> None:
 def test_a_graph_of_several_outputs_is_refused(
     monkeypatch: pytest.MonkeyPatch, artifact_folder: Path
 ) -> None:
-    """The first would be taken for the answer; that of scikit-learn's classifiers is the class."""
+    """A classifier of scikit-learn answers the class first, and then the probabilities."""
     outputs = [SimpleNamespace(name=name) for name in ("label", "probabilities")]
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_outputs", lambda _: outputs)
     with pytest.raises(StartError, match=r"has 2 outputs \(label, probabilities\)"):

@@ -1,4 +1,4 @@
-"""A FifoLock is granted in the order in which threads asked for it."""
+"""Check that a FifoLock is granted in the order of the requests."""
 
 import threading
 
@@ -7,7 +7,7 @@ import pytest
 from serving.model.fifo_lock import FifoLock
 
 
-def test_threads_are_served_in_the_order_in_which_they_asked() -> None:
+def test_threads_get_it_in_order() -> None:
     lock, order = FifoLock(), []
 
     def take(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Decoding and the transform, held bit for bit to MXNet's and GluonCV's own."""
+"""Compare decoding and the transform bit for bit with MXNet and GluonCV."""
 
 import io
 import struct
@@ -39,24 +39,20 @@ random = np.random.default_rng(7)
 )
 def test_the_same_tensor_as_gluoncv(data: bytes, made: Preprocessing) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # mxnet and gluoncv use names since deprecated
+        warnings.simplefilter("ignore")  # mxnet and gluoncv use deprecated names
         import mxnet as mx
         from gluoncv.data.transforms.presets.imagenet import transform_eval
 
-        expected = transform_eval(
-            mx.image.imdecode(data),
-            resize_short=made.resize_short,
-            crop_size=made.crop,
-            mean=made.mean,
-            std=made.std,
-        ).asnumpy()
+        pixels = mx.image.imdecode(data)
+        expected = transform_eval(pixels, made.resize_short, made.crop, made.mean, made.std)
+        expected = expected.asnumpy()
     actual = Transform(made)(decode(data))
     assert actual.dtype == np.float32
     np.testing.assert_array_equal(actual, expected)
 
 
 def exif(orientation: int, order: str = "<") -> bytes:
-    """An EXIF block that holds a width and an orientation."""
+    """Return an EXIF block with a width and an orientation."""
     head = b"II*\0" if order == "<" else b"MM\0*"
     entries = struct.pack(f"{order}HHIHH", 0x0100, 3, 1, 7, 0)
     entries += struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0)
@@ -64,7 +60,7 @@ def exif(orientation: int, order: str = "<") -> bytes:
 
 
 def with_exif(data: bytes, block: bytes) -> bytes:
-    """The file with that block where its format has it, made without a library."""
+    """Add an EXIF block to a file, without a library."""
     if data[:2] == b"\xff\xd8":
         return pictures.with_exif(data, block)
     if data[:4] == b"\x89PNG":
@@ -74,7 +70,7 @@ def with_exif(data: bytes, block: bytes) -> bytes:
     return riff(canvas(width, height, 8), picture, (b"EXIF", block))
 
 
-# Turns by 90 degrees, and whether it is mirrored before, of orientations 1 to 9. 9 is none.
+# For orientations 1 to 9: turns by 90 degrees, and whether mirroring comes first. 9 is invalid.
 TURNS = [(0, 0), (0, 1), (2, 0), (2, 1), (1, 1), (3, 0), (3, 1), (1, 0), (0, 0)]
 
 
@@ -91,7 +87,7 @@ def test_an_exif_orientation_is_applied(name: str, order: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cat.jpg", "coffee.png", "astronaut.webp"])
-def test_an_exif_block_that_cannot_be_read_turns_nothing(name: str) -> None:
+def test_an_invalid_exif_block_is_ignored(name: str) -> None:
     photo = (PHOTOS / name).read_bytes()
     upright = decode(photo)
     for block in (b"", b"no tiff at all", b"II*\0\xff\xff\xff\xff", exif(3)[:12]):
@@ -99,13 +95,13 @@ def test_an_exif_block_that_cannot_be_read_turns_nothing(name: str) -> None:
 
 
 def flat(*shape: int) -> npt.NDArray[np.uint8]:
-    """Random colours in tiles of 16 pixels, of which JPEG at its best keeps nearly all."""
+    """Return random colours in tiles of 16 pixels, which JPEG at its best nearly keeps."""
     tiles = random.integers(0, 256, shape, np.uint8)
     return np.kron(tiles, np.ones((16, 16, 1), np.uint8))
 
 
 def on_white(ink: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return the light that cyan, magenta, yellow and black leave."""
+    """Return the RGB colours of CMYK inks on white."""
     light = 255 - ink.astype(float)
     return light[:, :, :3] * light[:, :, 3:] / 255
 
@@ -117,7 +113,7 @@ def test_cmyk_is_ink_on_white() -> None:
 
 
 def test_ycck_is_cmyk_whose_colours_are_ycc() -> None:
-    """Pillow writes CMYK upside down, as Adobe does, but no YCCK: it is given and marked so."""
+    """Pillow writes inverted CMYK, as Adobe does, but not YCCK, so the test marks the file."""
     ink = flat(3, 4, 4)
     ycc = np.asarray(Image.fromarray(ink[:, :, :3]).convert("YCbCr"))
     given = Image.fromarray(np.dstack([255 - ycc, ink[:, :, 3]]), "CMYK")
@@ -153,17 +149,15 @@ def test_grey_alpha_and_16_bits_become_rgb() -> None:
     np.testing.assert_array_equal(decode(encoded(".png", grey.astype(np.uint16) * 257)), rgb)
 
 
-def test_formats_that_we_do_not_take() -> None:
+def test_other_formats_are_refused() -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     for data in (encoded(".bmp", pixels), encoded(".tiff", pixels), b"GIF89a", b"", b"\0" * 64):
         with pytest.raises(UndecodableImage, match="not a JPEG, PNG or WebP"):
             decode(data)
 
 
-def test_of_a_png_no_chunk_that_changes_no_pixel_is_decoded(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """A profile that libpng would print a warning about, and an animation that crashes OpenCV."""
+def test_unneeded_chunks_of_a_png_are_dropped(capfd: pytest.CaptureFixture[str]) -> None:
+    """libpng would print a warning about this profile. This animation crashes OpenCV."""
     pixels = random.integers(0, 256, (5, 7, 3), np.uint8)
     data = encoded(".png", pixels)
     frame = struct.pack(">IIIIIHHBB", 0, 20000, 20000, 0, 0, 1, 10, 0, 0)
@@ -173,7 +167,7 @@ def test_of_a_png_no_chunk_that_changes_no_pixel_is_decoded(
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_animated_webp_is_refused_and_an_animated_png_is_its_default_picture() -> None:
+def test_animations() -> None:
     first, second = (Image.fromarray(flat(3, 4, 3)) for _ in range(2))
     options = {"save_all": True, "append_images": [second], "lossless": True}
     with pytest.raises(UndecodableImage, match="animation"):
@@ -186,11 +180,11 @@ CUT = CAT[: len(CAT) // 2] + b"\xff\xd9"
 
 
 def set_band(jpeg: bytes) -> bytes:
-    """Return the JPEG whose scan names no coefficients but the first, as Samsung's do."""
+    """Let a JPEG's scan name only the first coefficient, as Samsung's cameras do."""
     return jpeg.replace(b"\x03\x11\0\x3f\0", b"\x03\x11\0\0\0")
 
 
-# Of each warning of libjpeg, a way to cause it in a JPEG with a JFIF header of 20 bytes.
+# For each warning of libjpeg, a way to cause it in a JPEG with a JFIF header of 20 bytes.
 WARNINGS: dict[str, Callable[[bytes], bytes]] = {
     "unknown JFIF revision": lambda jpeg: jpeg[:11] + b"\2" + set_band(jpeg)[12:],
     "Invalid SOS parameters": set_band,
@@ -204,19 +198,19 @@ WARNINGS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("warning", WARNINGS)
 def test_a_jpeg_that_libjpeg_warns_of(warning: str) -> None:
-    """It has the pixels that OpenCV, Pillow and MXNet decode; one without all its data has none."""
+    """It decodes as in OpenCV, Pillow and MXNet. It is refused if data is missing."""
     warned = WARNINGS[warning](CAT)
     with pytest.raises(ValueError, match=warning):
         simplejpeg.decode_jpeg(warned)
     assert_decoded_alike(warned)
     np.testing.assert_array_equal(decode(warned), decode(CAT))
-    for cut in (CUT, CUT[:-2]):  # libjpeg tells only the first of several warnings
+    for cut in (CUT, CUT[:-2]):  # libjpeg reports only the first of several warnings
         with pytest.raises(UndecodableImage, match="broken or incomplete"):
             decode(WARNINGS[warning](cut))
 
 
 def assert_decoded_alike(jpeg: bytes) -> None:
-    """Assert that OpenCV, Pillow and MXNet have the same pixels."""
+    """Assert that OpenCV, Pillow and MXNet give the same pixels as `decode`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mxnet as mx
@@ -229,14 +223,14 @@ def assert_decoded_alike(jpeg: bytes) -> None:
 
 
 @pytest.mark.parametrize("mark", [b"Adobe", b"Adobe\0\x64\0\0\0\0\7"])
-def test_a_mark_of_adobe_that_says_nothing(mark: bytes) -> None:
+def test_an_incomplete_adobe_marker_is_ignored(mark: bytes) -> None:
     grey = saved(Image.open(io.BytesIO(CAT)).convert("L"), "JPEG")
     marked = WARNINGS["unknown JFIF revision"](grey[:20] + segment(0xEE, mark) + grey[20:])
     np.testing.assert_array_equal(decode(marked), decode(grey))
 
 
 def test_a_jpeg_with_damaged_data_is_decoded_as_far_as_it_goes() -> None:
-    """libjpeg warns of a bad code, of a restart that is missing, and of a repeated scan."""
+    """libjpeg warns of a bad code, a missing restart marker and a repeated scan."""
     picture = Image.open(io.BytesIO(CAT))
     restarts = saved(picture, "JPEG", restart_marker_blocks=4)
     at = restarts.index(b"\xff\xd3")
@@ -257,21 +251,21 @@ def test_a_jpeg_without_its_end_has_all_its_data() -> None:
     np.testing.assert_array_equal(decode(CAT[:-2] + bytes(512)), decode(CAT))
 
 
-def test_a_jpeg_of_inks_must_have_all_its_data() -> None:
+def test_a_cmyk_jpeg_must_have_all_its_data() -> None:
     jpeg = saved(Image.open(io.BytesIO(CAT)).convert("CMYK"), "JPEG")
     assert decode(jpeg).shape == decode(CAT).shape
     with pytest.raises(UndecodableImage, match="broken or incomplete"):
         decode(jpeg[: len(jpeg) // 2] + b"\xff\xd9")
 
 
-def test_a_sampling_that_few_programs_write() -> None:
+def test_an_unusual_sampling() -> None:
     frame = CAT.index(b"\xff\xc0")
-    odd = CAT[: frame + 14] + b"\x12" + CAT[frame + 15 :]  # one of the colours' sampling
+    odd = CAT[: frame + 14] + b"\x12" + CAT[frame + 15 :]  # the sampling of one colour
     assert decode(odd).shape == decode(CAT).shape
 
 
-def test_only_scans_count_as_scans() -> None:
-    """Bytes like a scan's start in a segment or after the end change nothing (is-progressive#2)."""
+def test_scan_markers_within_segments_or_after_the_end_do_not_count() -> None:
+    """See is-progressive#2."""
     jpeg = saved(Image.open(io.BytesIO(CAT)), "JPEG", progressive=True)
     scans = b"\xff\xda" * 100
     other = jpeg[:2] + segment(0xE2, scans) + jpeg[2:] + scans

@@ -1,4 +1,4 @@
-"""Check when the Watchdog calls a process stuck. The tests set the time."""
+"""Check when the Watchdog calls a process stuck. The tests set the clock."""
 
 import threading
 from collections.abc import Callable
@@ -31,12 +31,12 @@ def test_a_process_without_requests_is_not_stuck(clock: Clock) -> None:
     idle = Watchdog(10, 4, None)
     clock.now = 1000
     assert not idle.is_stuck()
-    with idle:  # from here on, not from the start
+    with idle:  # the time counts from here
         clock.now += 9
         assert not idle.is_stuck()
 
 
-def test_requests_that_go_on_ending_keep_it_alive(clock: Clock) -> None:
+def test_ending_requests_keep_it_alive(clock: Clock) -> None:
     busy = Watchdog(10, 4, None)
     with busy:
         for _ in range(10):
@@ -48,7 +48,7 @@ def test_requests_that_go_on_ending_keep_it_alive(clock: Clock) -> None:
         assert busy.is_stuck()
 
 
-def test_a_long_request_is_no_fault_while_the_probe_answers(clock: Clock) -> None:
+def test_a_long_request_is_not_a_fault_while_the_probe_answers(clock: Clock) -> None:
     probed = threading.Event()
     slow = Watchdog(10, 4, probed.set)
     with slow:
@@ -60,19 +60,19 @@ def test_a_long_request_is_no_fault_while_the_probe_answers(clock: Clock) -> Non
         assert not slow.is_stuck()
 
 
-def test_a_probe_that_hangs_says_that_it_is_stuck(clock: Clock) -> None:
+def test_a_hanging_probe_means_that_it_is_stuck(clock: Clock) -> None:
     release = threading.Event()
     hung = Watchdog(10, 4, lambda: release.wait(60))
     with hung:
         clock.now = 11
-        assert not hung.is_stuck()  # it has just been asked
+        assert not hung.is_stuck()  # the probe has just started
         clock.now = 22
         assert hung.is_stuck()
         release.set()
         assert eventually(lambda: not hung.is_stuck())
 
 
-def test_no_place_and_no_end_is_stuck_whatever_a_probe_says(clock: Clock) -> None:
+def test_without_free_places_it_is_stuck_without_a_probe(clock: Clock) -> None:
     full = Watchdog(10, 2, lambda: None)
     with full, full:
         clock.now = 11
