@@ -25,61 +25,76 @@ class ServingError(Exception):
     code: ClassVar[str] = "internal_error"
     headers: tuple[tuple[str, str], ...] = ()
 
-    def __init_subclass__(cls, status: int = 500, code: str = "internal_error") -> None:
-        cls.status, cls.code = status, code
-        if status == 503:
-            cls.headers = (("Retry-After", "1"),)
-
     def as_answer(self) -> dict[str, Any]:
         """Return the error object of the wire contract."""
         return {"error": {"code": self.code, "message": str(self)}}
 
 
-class MalformedRequest(ServingError, status=400, code="malformed_request"):
+class MalformedRequest(ServingError):
     """The body is not valid JSON or not an object, has no `uri`, or its `uri` has an unknown
     scheme; or the request is not valid HTTP."""
 
+    status, code = 400, "malformed_request"
 
-class UriNotAllowed(ServingError, status=403, code="uri_not_allowed"):
+
+class UriNotAllowed(ServingError):
     """`URI_ALLOWLIST` does not list the host, port or bucket of the URI or of a redirect, or the
     host has an address that is not public."""
 
+    status, code = 403, "uri_not_allowed"
 
-class NotFound(ServingError, status=404, code="not_found"):
+
+class NotFound(ServingError):
     """No such path."""
 
+    status, code = 404, "not_found"
 
-class MethodNotAllowed(ServingError, status=405, code="method_not_allowed"):
+
+class MethodNotAllowed(ServingError):
     """The path does not accept this method; `Allow` lists those that it accepts."""
+
+    status, code = 405, "method_not_allowed"
 
     def __init__(self, path: str, allowed: tuple[str, ...]) -> None:
         super().__init__(f"{path} takes {allowed[0]}")
         self.headers = (("Allow", ", ".join(allowed)),)
 
 
-class NotAcceptable(ServingError, status=406, code="not_acceptable"):
+class NotAcceptable(ServingError):
     """`Accept` allows neither `application/json` nor `application/jsonlines`."""
 
+    status, code = 406, "not_acceptable"
 
-class TooLarge(ServingError, status=413, code="too_large"):
+
+class TooLarge(ServingError):
     """The body, the object behind the URI, or the number of records exceeds its limit."""
 
+    status, code = 413, "too_large"
 
-class UnsupportedMediaType(ServingError, status=415, code="unsupported_media_type"):
+
+class UnsupportedMediaType(ServingError):
     """The service does not accept this `Content-Type`, or the body is compressed."""
 
+    status, code = 415, "unsupported_media_type"
 
-class UndecodableImage(ServingError, status=422, code="undecodable_image"):
+
+class UndecodableImage(ServingError):
     """The bytes are not a JPEG, PNG or WebP image, are broken, or would cost too much to decode."""
 
+    status, code = 422, "undecodable_image"
 
-# Not 502: the URI is the caller's, so its failure must not set off the operator's alarms.
-class UriFetchFailed(ServingError, status=424, code="uri_fetch_failed"):
+
+class UriFetchFailed(ServingError):
     """The URI's host answered with another status than 200, refused the connection, or was slow."""
 
+    # Not 502: the URI is the caller's, so its failure must not set off the operator's alarms.
+    status, code = 424, "uri_fetch_failed"
 
-class HeadersTooLarge(ServingError, status=431, code="headers_too_large"):
+
+class HeadersTooLarge(ServingError):
     """The request line or the headers exceed their limit."""
+
+    status, code = 431, "headers_too_large"
 
 
 class InternalError(ServingError):
@@ -89,25 +104,38 @@ class InternalError(ServingError):
         super().__init__("the model failed on this request; its log entry says why")
 
 
-class NotReady(ServingError, status=503, code="not_ready"):
+class NotReady(ServingError):
     """The model is still loading, or failed its last check; retry after `Retry-After` seconds."""
 
+    status, code = 503, "not_ready"
+    headers = (("Retry-After", "1"),)
 
-class Overloaded(ServingError, status=503, code="overloaded"):
+
+class Overloaded(ServingError):
     """`MAX_WAITING` requests are waiting already; retry after `Retry-After` seconds."""
 
+    status, code = 503, "overloaded"
+    headers = (("Retry-After", "1"),)
 
-class EndpointFailed(ServingError, status=502, code="endpoint_failed"):
+
+class EndpointFailed(ServingError):
     """The function forwarded the call, and the endpoint is not there, refused it or failed."""
 
+    status, code = 502, "endpoint_failed"
 
-class EndpointUnavailable(ServingError, status=503, code="endpoint_unavailable"):
+
+class EndpointUnavailable(ServingError):
     """The function forwarded the call, and SageMaker has no capacity; retry after `Retry-After`
     seconds."""
 
+    status, code = 503, "endpoint_unavailable"
+    headers = (("Retry-After", "1"),)
 
-class EndpointTimeout(ServingError, status=504, code="endpoint_timeout"):
+
+class EndpointTimeout(ServingError):
     """The function forwarded the call, and the endpoint did not answer in time."""
+
+    status, code = 504, "endpoint_timeout"
 
 
 def without_locals(error: Exception) -> Exception:
