@@ -39,7 +39,7 @@ def test_two_instances_with_everything_around_them(plane: Cloud, tmp_path: Path)
     walk.done("two instances", digest, walk.deployed.lambda_digest())
     with walk.client("lambda"), walk.client("sagemaker"):
         old = set(plane.containers("sagemaker"))
-        # What fails today must not block its fix: these alarms watch what the update replaces.
+        # These alarms watch what the update replaces, so they must not block a fix.
         with in_alarm(plane, "ModelLatency", new=False), in_alarm(plane, "Duration", new=False):
             walk.deploy({**context, "uri_allowlist": "example.com"})
         assert walk.answers_of_sagemaker() == walk.answers_of_lambda() == answers
@@ -52,7 +52,7 @@ def test_two_instances_with_everything_around_them(plane: Cloud, tmp_path: Path)
 
 
 def test_serverless_and_then_asynchronous(plane: Cloud, tmp_path: Path) -> None:
-    """Another type is another endpoint, which replaces the first in one deployment."""
+    """Another type creates another endpoint, which replaces the first in one deployment."""
     before = inventory(plane)
     walk = Walk(plane, tmp_path)
     walk.deploy({"mode": "sagemaker", "sagemaker_type": "serverless"})
@@ -86,7 +86,7 @@ def test_an_unknown_resource_type_fails(plane: Cloud) -> None:
 
 
 def assert_gone(walk: Walk, before: dict[str, set[str]]) -> None:
-    """Assert that only the bucket of clients' data is left, which outlives its stack."""
+    """Assert that only the bucket of clients' data has outlived the stack, and delete it."""
     for bucket in left_over(walk.plane, before).get("s3 Buckets", ()):
         delete_bucket(walk.plane, bucket)
     assert left_over(walk.plane, before) == {}
@@ -95,7 +95,7 @@ def assert_gone(walk: Walk, before: dict[str, set[str]]) -> None:
 
 
 def eventually(s3: Any, bucket: str, location: str) -> bytes:
-    """Return an object that is about to be written."""
+    """Wait for an object and return it."""
     key = location.removeprefix(f"s3://{bucket}/")
     for _ in range(100):
         try:

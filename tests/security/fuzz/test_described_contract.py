@@ -1,4 +1,4 @@
-"""The server keeps docs/openapi.yaml, for requests that schemathesis makes of it."""
+"""The server keeps docs/openapi.yaml for requests that schemathesis generates from it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +37,7 @@ for media_type in ("image/jpeg", "image/png", "image/webp", "application/x-image
 schemathesis.openapi.media_type("application/jsonlines", lines.map(b"\n".join))
 load_all_checks()
 
-# By default schemathesis does not take a 413, too many records, for a refusal.
+# schemathesis would not count 413 (too many records) as a refusal.
 refusals = {"checks": {"negative_data_rejection": {"expected-statuses": ["4xx", 503]}}}
 schema = schemathesis.openapi.from_dict(DOCUMENT, config=schemathesis.Config.from_dict(refusals))
 INVOCATIONS = schema["/invocations"]["POST"]

@@ -11,7 +11,7 @@ METADATA = "169.254.169.254"
 PUBLIC_4, _ = PUBLIC
 _FILE = Path(__file__).with_name("uris.json")
 
-# What an attacker's name server could answer.
+# Answers that an attacker's name server could give.
 _TO_ADDRESSES = {
     "loopback.example": "127.0.0.1",
     "loopback6.example": "::1",
@@ -31,7 +31,7 @@ _TO_ADDRESSES = {
 
 
 def zone() -> Mapping[str, tuple[str, ...] | Iterator[tuple[str, ...]]]:
-    """Return what the test's name server answers. An iterator gives another answer each time."""
+    """Return the test name server's answers. An iterator gives another answer each time."""
     return {
         **{name: (address,) for name, address in _TO_ADDRESSES.items()},
         "private-first.example": ("127.0.0.1", PUBLIC_4),
@@ -45,7 +45,6 @@ def zone() -> Mapping[str, tuple[str, ...] | Iterator[tuple[str, ...]]]:
     }
 
 
-# The URIs by what makes each one hostile.
 HOSTILE: Mapping[str, tuple[str, ...]] = {
     **{kind: tuple(uris) for kind, uris in json.loads(_FILE.read_text()).items()},
     "lengths": (

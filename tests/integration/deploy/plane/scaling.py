@@ -1,4 +1,4 @@
-"""Keep the records of Application Auto Scaling. Nothing is scaled."""
+"""Keep the records of Application Auto Scaling, without scaling anything."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,8 +14,8 @@ _Key = tuple[str, ...]
 class Scaling:
     """The scalable targets and policies of one account.
 
-    `lambda_aliases` and `endpoint_variants` return the resources that exist; each variant comes
-    with its endpoint's kind.
+    `lambda_aliases` and `endpoint_variants` return the existing resources, the latter with the
+    endpoint's kind.
     """
 
     def __init__(
