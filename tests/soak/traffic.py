@@ -1,7 +1,7 @@
-"""Kinds of requests, each with the one answer that is right, to the byte.
+"""Kinds of requests, each with its only right answer, to the byte.
 
-They are the golden cases, two photographs, and what a `uri` should not point to. What is right is
-learnt from the idle server, held to the golden answer there, and must not change by a byte after.
+They are the golden cases, two photographs, and bad upstreams of a `uri`. The idle server gives the
+right answer, which must equal the golden answer and must not change by a byte.
 """
 
 import json
@@ -15,7 +15,7 @@ from soak.server import HOST
 from support import cases
 from support.cases import PHOTOS
 
-# Parts of the traffic. The rest are the golden cases, evenly: most of them are errors.
+# Shares of the traffic. The golden cases, most of them errors, share the rest evenly.
 PICTURES, UPSTREAM, LARGE, RUBBISH = 0.7, 0.02, 0.004, 0.01
 _LARGE_BYTES = 1 << 20
 _JSON = {"Content-Type": "application/json"}
@@ -23,12 +23,12 @@ _JPEG = {"Content-Type": "image/jpeg"}
 _TRIES = 5
 _TOO_LATE = b"did not answer in time"
 
-# `late` is a fetch that our own upstream did not answer in time: it shares the server's CPUs.
+# `late`: our own upstream, which shares the server's CPUs, did not answer a fetch in time.
 Outcome = Literal["served", "refused", "late"]
 
 
 class Wrong(Exception):
-    """An answer that is neither the right one nor a deliberate refusal."""
+    """An answer that is neither right nor a deliberate refusal."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,15 @@ class Kind:
     right: bytes = b""
 
     def outcome(self, answer: Answer) -> Outcome:
-        """Return how the request ended. Raises Wrong."""
+        """Return how the request ended. Raise Wrong."""
         if (answer.status, answer.body) == (self.status, self.right):
             return "served"
         if answer.status == 503 and answer.retry_after:
             return "refused"
         if self._fetches and answer.status in (self.status, 424) and _TOO_LATE in answer.body:
             return "late"
-        raise Wrong(
-            f"{self.name}: {answer.status} {answer.body[:200]!r}, "
-            f"not {self.status} {self.right[:200]!r}"
-        )
+        wanted = f"{self.status} {self.right[:200]!r}"
+        raise Wrong(f"{self.name}: {answer.status} {answer.body[:200]!r}, not {wanted}")
 
     @property
     def _fetches(self) -> bool:
@@ -76,7 +74,7 @@ def chunked(body: bytes) -> bytes:
 
 
 def kinds(places: Mapping[str, str]) -> list[Kind]:
-    """Return what is asked; `places` are those of the upstream."""
+    """Return the kinds of requests. `places` are the upstream's."""
     golden = [
         Kind(case.name, 0, _of(case, places), case.reply["status"], case)
         for case in cases.load()
@@ -104,20 +102,16 @@ def kinds(places: Mapping[str, str]) -> list[Kind]:
         Kind("large headers", 0, message("GET", "/ping", {"Large": "x" * 100_000}, b""), 431),
     ]
     shares = ((pictures, PICTURES), (upstream, UPSTREAM), (large, LARGE), (rubbish, RUBBISH))
-    rest = 1 - sum(share for _, share in shares)
-    return [
-        replace(kind, share=share / len(group))
-        for group, share in (*shares, (small, rest))
-        for kind in group
-    ]
+    every = (*shares, (small, 1 - sum(share for _, share in shares)))
+    return [replace(kind, share=share / len(group)) for group, share in every for kind in group]
 
 
 async def learn(unlearnt: Sequence[Kind], port: int, places: Mapping[str, str]) -> list[Kind]:
-    """The kinds with their right answers, of a server that is idle. Raises AssertionError."""
+    """Return the kinds with an idle server's answers. Raise AssertionError for a wrong one."""
     lane = Lane(HOST, port)
     learnt = []
     for kind in unlearnt:
-        for tries_left in reversed(range(_TRIES)):  # a machine may be too busy even now
+        for tries_left in reversed(range(_TRIES)):  # the machine may be busy even now
             answer = await lane.ask(kind.message)
             try:
                 _check(kind, answer, places)

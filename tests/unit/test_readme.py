@@ -1,4 +1,4 @@
-"""The README and docs are true: commands print what they show, links and generated tables hold."""
+"""The README and docs are true: commands print what is shown, links and generated tables work."""
 
 import importlib
 import os
@@ -39,10 +39,10 @@ def steps(block: str) -> Iterator[tuple[str, str]]:
 
 
 def comparable(output: str) -> str:
-    """Remove what differs from run to run and from CPU to CPU: times, digits past the fifth."""
+    """Remove what differs between runs and CPUs: times, digits after the fifth, column widths."""
     output = re.sub(r"\d+\.\d ms", "N ms", output)
     output = re.sub(r"0\.\d{6,}", lambda match: f"{float(match[0]):.5f}", output)
-    output = re.sub(r"[ ─┬┴━]+", " ", output)  # a column is as wide as its digits
+    output = re.sub(r"[ ─┬┴━]+", " ", output)
     return "\n".join(line.strip() for line in output.splitlines())
 
 

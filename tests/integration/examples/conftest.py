@@ -1,4 +1,4 @@
-"""The models that the tests of this folder share."""
+"""The models that the tests of this folder use."""
 
 import sys
 from collections.abc import Iterator
@@ -18,6 +18,6 @@ def models() -> Iterator[Models]:
 
 @pytest.fixture(autouse=True)
 def other_modules_stay() -> Iterator[None]:
-    """What a test puts in the place of ours is gone after it."""
+    """Remove what a test imports in place of our modules."""
     with patch.dict(sys.modules):
         yield
