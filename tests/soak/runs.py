@@ -78,7 +78,6 @@ async def overload(
 
 
 async def leaks(requests: int, warm_up: int) -> Run:
-    """Compare what the idle server holds after `warm_up` requests and after `requests` more."""
     async with under_test() as (server, learnt):
         tally = Tally()
         load = Load(server, learnt, tally)

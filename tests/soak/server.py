@@ -92,11 +92,9 @@ class Server:
         except urllib3.exceptions.HTTPError:
             return None
 
-    def post(
-        self, body: bytes, content_type: str = "application/json", **headers: str
-    ) -> HttpReply:
-        named = {"Content-Type": content_type, **headers}
-        return self.face.send("POST", "/invocations", named, body)
+    def post(self, body: bytes, content_type: str = "application/json", **more: str) -> HttpReply:
+        headers = {"Content-Type": content_type, **more}
+        return self.face.send("POST", "/invocations", headers, body)
 
     def holding(self) -> Holding:
         """Add up what the processes hold. One that ends meanwhile is not counted."""

@@ -16,9 +16,8 @@ from soak.traffic import Kind, Wrong, message
 _STEP_SECONDS = 0.5
 _STEPS = 8  # pieces of a request that is slow but complete
 _PATIENCE_SECONDS = 20.0  # the server's own limits are 10 s
-_MANY = message(
-    "POST", "/invocations", {"Content-Type": "application/json"}, json.dumps([None] * 1000).encode()
-)
+_NONES = json.dumps([None] * 1000).encode()
+_MANY = message("POST", "/invocations", {"Content-Type": "application/json"}, _NONES)
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 # A client gets a lane and a picture's request, and returns how its connection ended.
@@ -89,7 +88,6 @@ CLIENTS: Mapping[str, Client] = {
 
 
 async def keep_on(name: str, port: int, picture: Kind, tally: Tally) -> None:
-    """Run one client of a kind after another until cancelled."""
     while True:
         lane = Lane(HOST, port)
         try:

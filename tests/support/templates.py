@@ -85,7 +85,6 @@ class Synthesized:
         return {name: {*_named(found)} & resources.keys() for name, found in resources.items()}
 
     def before(self, name: str) -> set[str]:
-        """Return all resources that exist before this one is created."""
         dependencies = self.dependencies()
 
         @cache
@@ -95,11 +94,9 @@ class Synthesized:
         return reached(name)
 
     def waits_for(self, name: str) -> set[str]:
-        """Return the types of all resources that exist before this one is created."""
         return {self.template["Resources"][one]["Type"] for one in self.before(name)}
 
     def policies_of(self, role: str) -> dict[str, Any]:
-        """Return the properties of a role's policies, by logical id."""
         return {
             name: policy["Properties"]
             for name, policy in self.resources("AWS::IAM::Policy").items()
@@ -163,7 +160,6 @@ def listed(value: Any) -> list[Any]:
 
 
 def trust(role: dict[str, Any]) -> dict[str, Any]:
-    """Return the only statement of a role's trust policy."""
     (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     return dict(statement)
 

@@ -78,7 +78,6 @@ def listening(
     host: str = "127.0.0.1",
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
-    """Yield the URL of an HTTP server, on loopback by default."""
     with ThreadingHTTPServer((host, 0), handler) as server:
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)

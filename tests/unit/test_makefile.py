@@ -83,9 +83,7 @@ def test_a_port_in_use_is_refused_in_one_line() -> None:
     assert (done.returncode, end.endswith("Error 1")) == (2, True)
 
 
-def test_the_build_gets_the_users_variables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_build_gets_user_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docker").touch(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")

@@ -20,9 +20,7 @@ MB = 1024**2
         (2, MB // 2, 16, 1),
     ],
 )
-def test_concurrent_payloads_stay_below_aws_limit(
-    workers: int, body_bytes: int, at_once: int, payload_mb: int
-) -> None:
+def test_concurrent_payloads(workers: int, body_bytes: int, at_once: int, payload_mb: int) -> None:
     settings = Settings(workers=workers, max_body_bytes=body_bytes)
     assert execution_parameters(settings) == {
         "MaxConcurrentTransforms": at_once,

@@ -73,7 +73,6 @@ class Aws:
             return False
 
     def _planted(self) -> HttpReply | None:
-        """Return the container's answer if it is busy or broken."""
         if not self.busy and not self.broken:
             return None
         busy = Overloaded("32 requests are waiting already")
@@ -155,8 +154,6 @@ def _said(status: int, kind: str, **members: object) -> Answer:
 
 @contextmanager
 def served(aws: Aws) -> Iterator[Aws]:
-    """Serve the stand-in, and set its `url`."""
-
     class Answers(Handler):
         def reply(self, body: bytes) -> None:
             status, sent, answered = aws.answer(self.asked(body))

@@ -100,9 +100,7 @@ def test_sam_starts_the_function_for_clients(checkout: Path, environment: dict[s
             sam.terminate()
 
 
-def test_local_mode_serves_model_data(
-    environment: dict[str, str], artifact_folder: Path, tmp_path: Path
-) -> None:
+def test_sdk_model_data(environment: dict[str, str], artifact_folder: Path, tmp_path: Path) -> None:
     """The SDK unpacks the archive beside itself, which does not change the model id."""
     (tmp_path / "container").symlink_to(ROOT / "container")
     (tmp_path / "model").mkdir()
@@ -114,8 +112,6 @@ def test_local_mode_serves_model_data(
     assert_shown(done, shown)
 
 
-def test_local_mode_transforms_by_the_model_in_the_image(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_local_mode_transforms_with_the_image(environment: dict[str, str], tmp_path: Path) -> None:
     program, shown = LOCAL["local_transform.py"]
     assert_shown(run(SDK, "local_transform.py", program, tmp_path, environment), shown)

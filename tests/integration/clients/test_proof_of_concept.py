@@ -27,7 +27,6 @@ ZOO_STAND_IN = ROOT / "tests" / "unit" / "build_artifact" / "zoo_stand_in.py"
 
 @pytest.fixture(scope="module")
 def folder(artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make an artifact of the proof of concept's kind."""
     folder = tmp_path_factory.mktemp("my-model")
     for name in ("model-symbol.json", "model-0000.params"):
         shutil.copy(artifact_folder / name, folder)
@@ -36,7 +35,6 @@ def folder(artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def environment(local_upstream: Upstream) -> dict[str, str]:
-    """Return the variables of a face that may fetch from this machine."""
     return {**process_environment(), "WORKERS": "1", **local_upstream.environment}
 
 
@@ -53,9 +51,7 @@ def check(answer: Any, uri: str, label: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lambda.handler", "serving.lambda_handler.handler"])
-def test_its_event_under_its_handler_name(
-    name: str, environment: dict[str, str], local_upstream: Upstream
-) -> None:
+def test_its_handler_name(name: str, environment: dict[str, str], local_upstream: Upstream) -> None:
     uri = f"{local_upstream.places['http']}/coffee.png"
     with emulated(environment, name) as (function, _):
         check(function.invoke({"uri": uri}), uri, "espresso")

@@ -130,7 +130,6 @@ def origin(aws: Aws) -> Any:
 
 
 def shared_with(origin: str, tmp_path: Path) -> Any:
-    """Return the properties of the function URL that the CDK synthesizes from the page's keys."""
     command = re.search(r"cdk deploy (.*url_cors_origins.*)", PAGE)
     assert command
     keys = command[1].replace("https://pages.example.com", origin).split()
@@ -148,9 +147,7 @@ def text_of(browser: Page, origin: str) -> str:
     return str(browser.wait_for(f"{is_written} && document.body.textContent"))
 
 
-def test_a_page_of_an_allowed_origin_gets_answers(
-    aws: Aws, origin: str, browser: Page, tmp_path: Path
-) -> None:
+def test_an_allowed_origin_is_served(aws: Aws, origin: str, browser: Page, tmp_path: Path) -> None:
     aws.url_settings = shared_with(origin, tmp_path)
     aws.busy = 1
     assert comparable(text_of(browser, origin)) == comparable(RUNS["browser.js"][1]).strip()
@@ -159,9 +156,7 @@ def test_a_page_of_an_allowed_origin_gets_answers(
     assert methods.count("POST") == 3
 
 
-def test_the_browser_blocks_a_page_of_another_origin(
-    aws: Aws, origin: str, browser: Page, tmp_path: Path
-) -> None:
+def test_another_origin_is_blocked(aws: Aws, origin: str, browser: Page, tmp_path: Path) -> None:
     aws.url_settings = shared_with("https://pages.example.com", tmp_path)
     assert text_of(browser, origin) == "TypeError: Failed to fetch"
     assert {asked.method for asked in aws.asked} == {"OPTIONS"}

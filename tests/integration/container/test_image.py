@@ -146,9 +146,7 @@ def test_docker_stop_ends_the_server_with_status_0(image: str) -> None:
         ),
     ],
 )
-def test_a_start_that_cannot_succeed_ends_with_one_line(
-    options: list[str], message: str, image: str, tmp_path: Path
-) -> None:
+def test_a_failing_start(options: list[str], message: str, image: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     tmp_path.chmod(0o755 if "no artifact" in message else 0o700)
     given = [option.format(folder=tmp_path) for option in options]
@@ -173,9 +171,7 @@ def test_a_proof_of_concept_folder_needs_mxnet(
     assert "this image was built without MXNet" in ended.stdout
 
 
-def test_without_mxnet_the_image_is_smaller_and_answers_the_same(
-    image: str, small_image: str
-) -> None:
+def test_without_mxnet_the_image_is_smaller_and_answers_alike(image: str, small_image: str) -> None:
     with (
         local_servers.http_container(image) as large,
         local_servers.http_container(small_image) as small,

@@ -65,7 +65,6 @@ def ask_endpoint(runtime: Any, name: str, body: bytes, content_type: str) -> Ans
 
 
 def ask_function(client: Any, name: str, photo: Input) -> Any:
-    """Invoke a function with its own event, and return its JSON."""
     data = base64.b64encode(photo.body).decode()
     event = {"uri": f"data:{photo.content_type};base64,{data}"}
     reply = client.invoke(FunctionName=name, Payload=json.dumps(event))

@@ -58,7 +58,6 @@ class Deployment:
         return str(code["ResolvedImageUri"]).partition("@")[2]
 
     def endpoint_digest(self) -> str:
-        """Return the digest of the one image that the endpoint's instances run."""
         variants = self.endpoint_description()["ProductionVariants"]
         [image] = {image["ResolvedImage"] for v in variants for image in v["DeployedImages"]}
         return str(image).partition("@")[2]
@@ -67,7 +66,6 @@ class Deployment:
         return dict(self._sagemaker.describe_endpoint(EndpointName=self.endpoint))
 
     def version(self) -> str:
-        """Return the version that the alias points to."""
         name = self.alias.rpartition(":")[2]
         alias = self._lambda.get_alias(FunctionName=self.function, Name=name)
         return str(alias["FunctionVersion"])

@@ -55,11 +55,15 @@ def test_the_walk(plane: Cloud, tmp_path: Path, artifact_folder: Path) -> None:
             # Each client saw one change, which was not reverted.
             assert on_lambda.models == on_sagemaker.models == models
             broken = copied_project(tmp_path / "broken", BROKEN)
-            broken_in_both(walk, digest, answers, broken, artifact)
+            function = walk.deployed.lambda_state()
+            a_broken_image(walk, digest, answers, {"mode": "both", **artifact}, broken)
+            assert walk.deployed.lambda_state() == function  # the endpoint rejects the image first
+            assert walk.answers_of_lambda() == answers
+            assert {*walk.digests()} == {digest}
         serves = serving(walk.deployed)
         only_sagemaker(walk, digest, answers, artifact)
         assert serving(walk.deployed) == serves
-        broken_on_sagemaker(walk, digest, answers, broken, artifact)
+        a_broken_image(walk, digest, answers, {"mode": "sagemaker", **artifact}, broken)
         assert on_sagemaker.models == models
     walk.destroy({"mode": "sagemaker", **artifact})
     delete_bucket(plane, BUCKET)
@@ -145,7 +149,6 @@ def served_now(on_url: Loop, calls: int = 50) -> Mapping[str, int]:
 
 
 def rolled_back_by_alarms(walk: Walk, digest: str) -> None:
-    """An alarm of either target rolls back the update of both."""
     changed = {"mode": "both", "uri_allowlist": "example.com"}
     before = walk.deployed.version(), serving(walk.deployed)
     expected = {"Invocation5XXErrors": "in ALARM", "Duration": "CodeDeploy rolled back"}
@@ -168,21 +171,8 @@ def another_model(walk: Walk, digest: str, artifact: dict[str, str]) -> list[Ans
     return answers
 
 
-def broken_in_both(
-    walk: Walk, digest: str, answers: list[Answer], broken: Path, artifact: dict[str, str]
-) -> None:
-    """The endpoint rejects the image before Lambda gets it, so the function never changes."""
-    before = walk.deployed.lambda_state(), serving(walk.deployed)
-    expect_failure(walk, broken, {"mode": "both", **artifact})
-    assert (walk.deployed.lambda_state(), serving(walk.deployed)) == before
-    assert walk.answers_of_sagemaker() == walk.answers_of_lambda() == answers
-    walk.done("mode=both, a broken image: rolled back", digest, *walk.digests())
-
-
-def only_sagemaker(
-    walk: Walk, digest: str, answers: list[Answer], artifact: dict[str, str]
-) -> None:
-    walk.deploy({"mode": "sagemaker", **artifact})
+def only_sagemaker(walk: Walk, digest: str, answers: list[Answer], model: dict[str, str]) -> None:
+    walk.deploy({"mode": "sagemaker", **model})
     [examiner] = walk.plane.client("lambda").list_functions()["Functions"]
     assert "Examiner" in examiner["FunctionName"]
     assert walk.answers_of_sagemaker() == answers
@@ -190,29 +180,24 @@ def only_sagemaker(
     walk.done("mode=sagemaker", digest, walk.deployed.endpoint_digest())
 
 
-def broken_on_sagemaker(
-    walk: Walk, digest: str, answers: list[Answer], broken: Path, artifact: dict[str, str]
+def a_broken_image(
+    walk: Walk, digest: str, answers: list[Answer], context: dict[str, str], project: Path
 ) -> None:
+    """The endpoint's container fails, so the deployment fails and is rolled back."""
     before = serving(walk.deployed)
-    expect_failure(walk, broken, {"mode": "sagemaker", **artifact})
-    assert serving(walk.deployed) == before
-    assert walk.answers_of_sagemaker() == answers
-    rolled_back = "mode=sagemaker, a broken image: rolled back"
-    walk.done(rolled_back, digest, walk.deployed.endpoint_digest())
-
-
-def expect_failure(walk: Walk, project: Path, context: Mapping[str, str]) -> None:
-    """Assert that the deployment fails with its container and is rolled back."""
     with pytest.raises(CdkError, match="did not pass the ping health check"):
         walk.deploy(context, project)
     assert walk.deployed.stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
     group = f"/aws/sagemaker/Endpoints/{walk.deployed.endpoint}"
     logged = walk.plane.client("logs").filter_log_events(logGroupName=group)["events"]
     assert any("broken model" in event["message"] for event in logged)
+    assert serving(walk.deployed) == before
+    assert walk.answers_of_sagemaker() == answers
+    rolled_back = f"mode={context['mode']}, a broken image: rolled back"
+    walk.done(rolled_back, digest, walk.deployed.endpoint_digest())
 
 
 def serving(deployed: Deployment) -> tuple[str, Any, list[str]]:
-    """Return the endpoint's config, images and containers, which a failed update keeps."""
     told = deployed.endpoint_description()
     assert told["EndpointStatus"] == "InService"
     containers = deployed.cloud.containers("sagemaker")

@@ -52,7 +52,6 @@ def test_two_instances_with_everything_around_them(plane: Cloud, tmp_path: Path)
 
 
 def test_serverless_and_then_asynchronous(plane: Cloud, tmp_path: Path) -> None:
-    """Another type creates another endpoint, which replaces the first in one deployment."""
     before = inventory(plane)
     walk = Walk(plane, tmp_path)
     walk.deploy({"mode": "sagemaker", "sagemaker_type": "serverless"})
@@ -78,7 +77,6 @@ def test_serverless_and_then_asynchronous(plane: Cloud, tmp_path: Path) -> None:
 
 
 def test_an_unknown_resource_type_fails(plane: Cloud) -> None:
-    """The control plane ignores no resource silently."""
     cloudformation = plane.client("cloudformation")
     template = '{"Resources": {"A": {"Type": "AWS::SageMaker::Project", "Properties": {}}}}'
     with pytest.raises(ClientError, match="Unrecognized resource types"):
@@ -95,7 +93,6 @@ def assert_gone(walk: Walk, before: dict[str, set[str]]) -> None:
 
 
 def eventually(s3: Any, bucket: str, location: str) -> bytes:
-    """Wait for an object and return it."""
     key = location.removeprefix(f"s3://{bucket}/")
     for _ in range(100):
         try:

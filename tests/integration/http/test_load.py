@@ -20,7 +20,6 @@ def test_the_workers_share_the_requests_evenly() -> None:
 
 
 def _cpu_ticks(server: Server) -> list[int]:
-    """Return the CPU time of each worker, in clock ticks."""
     stats = [Path(f"/proc/{worker}/stat").read_text() for worker in server.workers()]
     return [sum(map(int, stat.rpartition(")")[2].split()[11:13])) for stat in stats]  # proc(5)
 

@@ -93,7 +93,6 @@ Faces = list[tuple[Face, Process]]
 
 @contextmanager
 def both(environment: Mapping[str, str], entry: Path = ENTRY) -> Iterator[Faces]:
-    """Start both faces; yield them with the processes that hold their output."""
     settings = {"LOG_LEVEL": "DEBUG", "WORKERS": "1", **environment}
     with (
         serving(settings, entry=entry) as server,

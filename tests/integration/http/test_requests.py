@@ -84,9 +84,7 @@ def test_a_chunked_body_is_a_body(server: Server) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "chunked"])
-def test_the_413_reaches_a_client_that_sends_all_before_it_reads(
-    server: Server, chunked: bool
-) -> None:
+def test_the_413_reaches_a_client_that_sends_all_first(server: Server, chunked: bool) -> None:
     connection = http.client.HTTPConnection(HOST, server.port, timeout=30)
     block = bytes(1024 * 1024)
     body = iter([block] * 12) if chunked else block * 12

@@ -79,7 +79,6 @@ def test_a_slow_picture_is_a_picture(server: Server) -> None:
 
 
 def test_bodies_of_64_mb_are_accepted_if_allowed() -> None:
-    """The stack allows them for an asynchronous endpoint."""
     size = 64 * 1024**2
     with (
         serving({"WORKERS": "1", "MAX_BODY_BYTES": str(size)}) as server,

@@ -48,7 +48,6 @@ ARGUMENTS = [
 def places(
     tmp_path_factory: pytest.TempPathFactory, artifact_folder: Path
 ) -> Iterator[dict[str, str]]:
-    """Make folders that are not artifacts, and occupy a port."""
     folder = tmp_path_factory.mktemp("places")
     for name in ("empty", "other"):
         (folder / name).mkdir()

@@ -57,7 +57,6 @@ def split_answers(stream: bytes, *, cut: bool, head: bool) -> list[HttpReply]:
 
 
 def judge(answer: HttpReply) -> None:
-    """Assert that the answer keeps the contract, whatever the request was."""
     assert answer.status < 500 or answer.status == 503, answer
     assert not re.search(rb'Traceback|File "', answer.body), answer
     if answer.status == 503:

@@ -134,7 +134,6 @@ def _chunked(dice: random.Random, _places: Sequence[str]) -> bytes:
 
 
 def _framed(dice: random.Random, _places: Sequence[str]) -> bytes:
-    """Return a request with odd lengths and codings, and perhaps another request inside."""
     ends = [b"", b"{}", b'{"uri": "data:,"}', b"x" * 5000, *2 * [b"0\r\n\r\n", CHUNKED]]
     body = dice.choice(ends)
     names = dice.choices(CODING_NAMES, k=dice.choice([0, 1]))
@@ -172,7 +171,6 @@ def _pipelined(dice: random.Random, places: Sequence[str]) -> bytes:
 
 
 def _mutated(dice: random.Random, places: Sequence[str]) -> bytes:
-    """Return a request with a few bytes changed, mostly in its head."""
     request = _valid(dice, places)
     head, end, body = request.partition(b"\r\n\r\n")
     return mutated(dice, head) + end + body if dice.random() < 0.7 else mutated(dice, request)

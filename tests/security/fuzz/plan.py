@@ -47,6 +47,5 @@ def fuzzed(kind: str, of: int = 1) -> Callable[[Test], Test]:
 
 
 def saw(kind: str, answers: Collection[object] = ()) -> None:
-    """Count one request, and the statuses of its answers."""
     seen[kind] += 1
     statuses.update((kind, str(answer)) for answer in answers or ["no answer"])

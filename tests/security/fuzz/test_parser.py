@@ -84,9 +84,7 @@ def test_records_and_answers_keep_their_order_and_values(written: list[Any], kin
 
 @fuzzed("decoder")
 @given(dices, st.sampled_from(PICTURES), st.integers(1, 5))
-def test_a_broken_photograph_is_decoded_or_undecodable(
-    dice: random.Random, picture: bytes, times: int
-) -> None:
+def test_a_broken_photograph_is_handled(dice: random.Random, picture: bytes, times: int) -> None:
     for _ in range(times):
         picture = mutated(dice, picture)
     try:

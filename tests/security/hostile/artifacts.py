@@ -193,7 +193,6 @@ def encode(message: dict[int, Any]) -> bytes:
 
 # Field numbers of ONNX: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 def weights(location: str, offset: str = "0") -> dict[int, Any]:
-    """Return a TensorProto of four floats in another file."""
     entries = {"location": location, "offset": offset, "length": "16"}
     pairs = [{1: name, 2: value} for name, value in entries.items()]
     return {1: 4, 2: 1, 8: "w", 13: pairs, 14: 1}

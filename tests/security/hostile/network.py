@@ -111,7 +111,6 @@ def inside(task: Callable[..., Any], *arguments: Any, of_process: int = 0) -> An
 
 
 def run() -> None:
-    """Run the task that `inside` sends."""
     module, name, arguments = json.load(sys.stdin)
     print(json.dumps(getattr(import_module(module), name)(*arguments)))
 
@@ -200,9 +199,8 @@ class Network:
                 if Path(place).exists():  # the C library does not need it
                     subprocess.run(["mount", "--bind", stand_in, place], check=True)
                     stack.callback(subprocess.run, ["umount", place], check=True)
-            packets = stack.enter_context(
-                socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
-            )
+            kind = (socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
+            packets = stack.enter_context(socket.socket(*kind))
             with suppress(PermissionError):  # an ordinary user keeps the default buffer
                 packets.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 2**26)
             code = b"".join(struct.pack("HBBI", *step) for step in _FIRST_PACKETS)

@@ -26,7 +26,6 @@ _CODES += b"\xff\xc4\0\x16\x10\1\1\1" + bytes(13) + b"\xe0\x11\0"
 
 
 def chunk(kind: bytes, body: bytes, crc: int | None = None) -> bytes:
-    """Return a chunk of a PNG."""
     crc = zlib.crc32(kind + body) if crc is None else crc
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
 
@@ -61,7 +60,6 @@ def blank_png(width: int, height: int, bits: int, colour: int, interlace: int = 
 
 
 def segment(marker: int, body: bytes) -> bytes:
-    """Return a segment of a JPEG."""
     return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
 
 
@@ -86,14 +84,12 @@ def progressive(width: int, height: int, samplings: bytes, scans: int = 1) -> by
 
 
 def riff(*chunks: tuple[bytes, bytes]) -> bytes:
-    """Return a WebP."""
     parts = (kind + struct.pack("<I", len(b)) + b + bytes(len(b) % 2) for kind, b in chunks)
     body = b"WEBP" + b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def canvas(width: int, height: int, flags: int = 0) -> tuple[bytes, bytes]:
-    """Return a WebP's VP8X chunk."""
     size = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
     return b"VP8X", struct.pack("<I", flags) + size
 
@@ -154,7 +150,6 @@ def normal() -> bytes:
 
 @cache
 def refused() -> Pictures:
-    """Return pictures that get 422."""
     broken = _broken_pngs() | _broken_jpegs() | _broken_webps()
     return _too_large() | broken | _other_formats() | _cut_short()
 
@@ -421,7 +416,6 @@ def _with_odd_parts() -> Pictures:
 
 
 def _as_large_as_may_be() -> Pictures:
-    """Make the largest pictures that are accepted, of each kind."""
     portrait = exif(entry(0x0112, 6))
     large = progressive(6000, 4000, SUBSAMPLED)
     translucent = Image.new("RGBA", (4080, 4080), (1, 2, 3, 4))

@@ -31,8 +31,6 @@ class Figure(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """A server with one worker, and its worker's process."""
-
     server: Server
     process: psutil.Process
 
@@ -67,7 +65,6 @@ def running() -> Iterator[Worker]:
 
 @pytest.fixture(scope="module")
 def answer(running: Worker) -> bytes:
-    """Return the answer to a photograph before any attack."""
     reply = post(running.server.face, pictures.photo("cat.jpg"))
     assert json.loads(reply.body)["results"][0]["label"] == "tiger cat"
     return reply.body
@@ -123,7 +120,6 @@ def test_the_lambda_face_answers_alike(answer: bytes) -> None:
 
 
 def report(figures: list[Figure], normal_kib: float) -> None:
-    """Print the figures for `pytest -s`."""
     slowest = max(figures, key=lambda figure: figure.cpu_seconds)
     largest = max(figures, key=lambda figure: figure.memory)
     print(

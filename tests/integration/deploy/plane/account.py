@@ -46,7 +46,11 @@ class Account:
     def role_allows(self, role_arn: str, service: str, action: str, resource: str) -> bool:
         name = role_arn.rsplit("/", 1)[-1]
         role = iam._roles.get(name)
-        if role is None or not _trusts(json.loads(role["AssumeRolePolicyDocument"]), service):
+        if role is None:
+            return False
+        trust = json.loads(role["AssumeRolePolicyDocument"])["Statement"]
+        trusted = [statement.get("Principal", {}).get("Service") for statement in trust]
+        if not any(one == service or service in (one or ()) for one in trusted):
             return False
         context = iam_evaluator.EvalContext(
             principal_arn=role_arn,
@@ -75,7 +79,6 @@ class Account:
         return self.role_allows(role_arn, "sagemaker.amazonaws.com", "logs:PutLogEvents", arn)
 
     def write_logs(self, group: str, stream: str, text: str) -> None:
-        """Append to a stream; create it and its group if needed."""
         made = {"logGroupName": group, "logStreamName": stream}
         now = int(time.time() * 1000)
         events = [{"timestamp": now, "message": line} for line in text.splitlines()]
@@ -114,8 +117,3 @@ def _parsed(image: str) -> tuple[str, str]:
         raise ValueError(f"{image} is not in this account's registry")
     name, tag, digest = found.groups()
     return name, digest or tag or "latest"
-
-
-def _trusts(policy: dict[str, Any], service: str) -> bool:
-    named = [s.get("Principal", {}).get("Service") for s in policy["Statement"]]
-    return any(name == service or service in (name or ()) for name in named)

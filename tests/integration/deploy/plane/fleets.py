@@ -52,7 +52,6 @@ class Fleet:
             self._idle.notify_all()
 
     def stop(self) -> None:
-        """Let the requests in flight finish, then stop every instance."""
         with self._idle:
             self._idle.wait_for(lambda: self._in_flight == 0, DRAIN_SECONDS)
         for instance in self.instances:

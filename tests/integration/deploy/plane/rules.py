@@ -28,8 +28,7 @@ PULL_ACTIONS = (
 class World(Protocol):
     """What the rules ask about the account."""
 
-    def manifest_type(self, image: str) -> str | None:
-        """Return the media type of the image in the registry, or None."""
+    def manifest_type(self, image: str) -> str | None: ...
 
     def repository_arn(self, image: str) -> str: ...
 

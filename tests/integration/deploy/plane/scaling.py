@@ -28,7 +28,6 @@ class Scaling:
         self.policies: dict[str, dict[str, Any]] = {}
 
     def variants_of(self, endpoint_name: str) -> frozenset[str]:
-        """Return the names of the endpoint's variants that have a scalable target."""
         parts = [resource.split("/") for resource, _, _ in self.targets]
         return frozenset(
             part[3] for part in parts if part[:2] == ["endpoint", endpoint_name] and len(part) == 4
