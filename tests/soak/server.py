@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition. Raises TimeoutError after a minute."""
+    """Wait for a condition. Raise TimeoutError after a minute."""
     deadline = time.monotonic() + local_servers.START_SECONDS
     while not condition():
         if time.monotonic() > deadline:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,42 +28,31 @@ EXAMPLE = '{"name": "a flower", "request": {"body": {}}, "reply": {"status": 400
 class Case:
     name: str
     private_addresses: bool
-    request: Mapping[str, Any]
     reply: Mapping[str, Any]
-    files: Path = PHOTOS
-
-    @property
-    def method(self) -> str:
-        return str(self.request.get("method", "POST"))
-
-    @property
-    def path(self) -> str:
-        return str(self.request.get("path", "/invocations"))
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        headers: Mapping[str, str] = self.request.get("headers", {})
-        return headers
+    files: Path
+    content: Any  # the body: a text, or JSON
+    method: str = "POST"
+    path: str = "/invocations"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_json(self) -> bool:
         """Return True if a direct invocation can carry it: JSON, and no header that matters."""
-        return isinstance(self.request.get("body"), dict | list) and "Accept" not in self.headers
+        return isinstance(self.content, dict | list) and "Accept" not in self.headers
 
     def event(self, places: Mapping[str, str]) -> Any:
         return json.loads(self.body(places))
 
     def body(self, places: Mapping[str, str]) -> bytes:
-        body = self.request.get("body", "")
-        if not isinstance(body, str):
-            return self._fill(json.dumps(body), places).encode()
-        if match := re.fullmatch(r"\{(bytes|head|zeros):(.*)\}", body):
+        if not isinstance(self.content, str):
+            return self._fill(json.dumps(self.content), places).encode()
+        if match := re.fullmatch(r"\{(bytes|head|zeros):(.*)\}", self.content):
             kind, what = match.groups()
             if kind == "zeros":
                 return bytes(int(what))
             data = (self.files / what).read_bytes()
             return data[:1000] if kind == "head" else data
-        return self._fill(body, places).encode()
+        return self._fill(self.content, places).encode()
 
     def check(self, reply: HttpReply, places: Mapping[str, str]) -> None:
         """Assert that a reply is this case's; the AssertionError shows both."""
@@ -118,12 +107,13 @@ def read(path: Path, files: Path) -> list[Case]:
     cases = []
     try:
         for found in json.loads(path.read_text()):
-            name, request, reply = f"{path.stem}: {found['name']}", found["request"], found["reply"]
+            name, reply = f"{path.stem}: {found['name']}", found["reply"]
+            request = {"body": "", **found["request"]}
             if "status" not in reply or not {"json", "lines", "text"} & reply.keys():
                 what = f"the reply of {found['name']!r} lacks status, json, lines or text"
                 raise ValueError(what)
-            private = found.get("private_addresses", False)
-            cases.append(Case(name, private, request, reply, files))
+            private, content = found.get("private_addresses", False), request.pop("body")
+            cases.append(Case(name, private, reply, files, content, **request))
     except (ValueError, TypeError, KeyError) as error:
         raise pytest.Collector.CollectError(
             f"{path}: {error!r}; it holds an array of objects such as {EXAMPLE}"

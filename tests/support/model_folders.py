@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,9 +26,8 @@ class Model:
 Models = Callable[[Path], Model]
 
 
-@contextmanager
 def models() -> Iterator[Models]:
-    """Yield a function that starts the model in a folder, once."""
+    """Yield a function that starts the model in a folder, once. It is a fixture."""
     with ExitStack() as stack:
 
         @cache

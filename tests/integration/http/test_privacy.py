@@ -56,23 +56,18 @@ BODIES: list[tuple[Mapping[str, str], bytes]] = [
     ({"Content-Type": "image/jpeg"}, b"\xff\xd8\xff" + MARK.encode()),
     ({**JSON, "Accept": MARK, "Cookie": MARK}, b"{}"),
 ]
-PATHS = (
-    f"/{MARK}",
-    f"/ping/{MARK}",
-    f"/invocations/{MARK}",
-    f"//user:{MARK}@host/",
-    f"/invocations?{SIGNED}",
-)
+PATHS = [f"/{MARK}", f"/ping/{MARK}", f"/invocations/{MARK}"]
+PATHS += [f"//user:{MARK}@host/", f"/invocations?{SIGNED}"]
 PRIVATE_HEADERS = {"Authorization": f"Bearer {MARK}", "X-Amz-Security-Token": MARK, "Cookie": MARK}
 
 # A model whose exceptions and log lines quote the request.
 QUOTES = """
 import logging
 
+QUERY = "X-Amz-Signature=S3CR3TMARK"
 
 def load_model(model_path=None):
     return {}
-
 
 def infer(request, net):
     place = request["uri"]
@@ -83,9 +78,6 @@ def infer(request, net):
         net[place]
     except KeyError:
         raise ValueError(f"cannot read {place!r} of {request}")
-
-
-QUERY = "X-Amz-Signature=S3CR3TMARK"
 """
 
 Faces = list[tuple[Face, Process]]

@@ -64,7 +64,7 @@ def test_300_stalled_bodies_take_one_buffer_each() -> None:
             serves(server)
             during = server.holding()
             peers[0].sendall(bytes(4_000_000 - sent))
-            assert answer(peers[0])[0].status == 422  # no picture
+            assert answer(peers[0])[0].status == 422  # not a picture
     assert during.pss_mb - before.pss_mb < 128
     assert during.files == before.files
 
@@ -88,4 +88,4 @@ def test_bodies_of_64_mb_are_accepted_if_allowed() -> None:
             peer.sendall(JSON_HEAD + b"Content-Length: %d\r\n\r\n" % size + bytes(size - 1))
         for peer in peers:
             peer.sendall(b"\0")
-            assert answer(peer)[0].status == 400  # no JSON
+            assert answer(peer)[0].status == 400  # not JSON

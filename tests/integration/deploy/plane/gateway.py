@@ -87,7 +87,7 @@ def _endpoint(sagemaker: SageMaker, name: str) -> Endpoint:
 
 
 def _invoke(endpoint: Endpoint, asked: dict[str, str], body: bytes) -> Answered:
-    """Return the container's answer, or ModelError where it is an error."""
+    """Return the container's answer, or ModelError if it is an error."""
     if kind(endpoint.fleet.config) == "async":
         raise Refused(f"Endpoint {endpoint.name} takes asynchronous invocations only.")
     passed = {name: asked[name] for name in _PASSED_ON if name in asked}

@@ -8,7 +8,7 @@ endpoint-auto-scaling.html and your-algorithms-containers-inference-private.html
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from integration.deploy.plane.shapes import Refused, check, members
+from integration.deploy.plane.shapes import Refused, check, input_shape
 
 Properties = Mapping[str, Any]
 
@@ -18,11 +18,7 @@ INDEXES = (
     "application/vnd.oci.image.index.v1+json",
 )
 ENVIRONMENT_BYTES = 1024
-PULL_ACTIONS = (
-    "ecr:BatchCheckLayerAvailability",
-    "ecr:BatchGetImage",
-    "ecr:GetDownloadUrlForLayer",
-)
+PULL_ACTIONS = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
 
 
 class World(Protocol):
@@ -65,7 +61,7 @@ def _check_pull(role: str, image: str, world: World) -> None:
     if found != DOCKER_MANIFEST:
         raise Refused(f"Unsupported manifest media type {found} for image {image}.")
     for action in PULL_ACTIONS:
-        _require(role, action, world.repository_arn(image), world)
+        _require(role, f"ecr:{action}", world.repository_arn(image), world)
     _require(role, "ecr:GetAuthorizationToken", "*", world)
 
 
@@ -97,8 +93,9 @@ def check_endpoint(
     properties: Properties, configs: Mapping[str, Properties], role: str, world: World
 ) -> None:
     """Raise Refused for what CreateEndpoint and UpdateEndpoint refuse."""
-    for_updates = members("sagemaker", "UpdateEndpoint") - members("sagemaker", "CreateEndpoint")
-    given = {k: v for k, v in properties.items() if k not in for_updates}
+    creates = input_shape("sagemaker", "CreateEndpoint").members
+    updates = input_shape("sagemaker", "UpdateEndpoint").members
+    given = {k: v for k, v in properties.items() if k in creates or k not in updates}
     check("sagemaker", "CreateEndpoint", given)
     check("sagemaker", "UpdateEndpoint", {k: v for k, v in properties.items() if k != "Tags"})
     config = configs.get(name := properties["EndpointConfigName"])

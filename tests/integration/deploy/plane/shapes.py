@@ -20,16 +20,12 @@ class Refused(ValueError):
 
 def check(service: str, operation: str, properties: Mapping[str, Any]) -> None:
     """Raise Refused with every violation of the operation's input shape."""
-    shape = _model(service).operation_model(operation).input_shape
-    errors = ParamValidator().validate(properties, shape)
+    errors = ParamValidator().validate(properties, input_shape(service, operation))
     if errors.has_errors():
         raise Refused(errors.generate_report())
 
 
-def members(service: str, operation: str) -> frozenset[str]:
-    return frozenset(_model(service).operation_model(operation).input_shape.members)
-
-
 @cache
-def _model(service: str) -> ServiceModel:
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+def input_shape(service: str, operation: str) -> Any:
+    model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    return model.operation_model(operation).input_shape
