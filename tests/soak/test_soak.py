@@ -45,7 +45,7 @@ async def overloaded(requests: Tally, others: Tally) -> AsyncIterator[Server]:
                 await load.finish()
 
 
-def test_a_killed_worker_takes_only_its_own_requests() -> None:
+def test_a_killed_worker_fails_only_its_own_requests() -> None:
     """They get 503, or a cut-off answer if the worker had begun to send it."""
     tally = Tally()
 

@@ -18,8 +18,6 @@ from support.cases import PHOTOS
 # Shares of the traffic. The golden cases, most of them errors, share the rest evenly.
 PICTURES, UPSTREAM, LARGE, RUBBISH = 0.7, 0.02, 0.004, 0.01
 _LARGE_BYTES = 1 << 20
-_JSON = {"Content-Type": "application/json"}
-_JPEG = {"Content-Type": "image/jpeg"}
 _TRIES = 5
 _TOO_LATE = b"did not answer in time"
 
@@ -65,7 +63,8 @@ def message(method: str, path: str, headers: Mapping[str, str], body: bytes) -> 
 
 
 def photograph(name: str = "cat.jpg") -> bytes:
-    return message("POST", "/invocations", _JPEG, (PHOTOS / name).read_bytes())
+    headers = {"Content-Type": "image/jpeg"}
+    return message("POST", "/invocations", headers, (PHOTOS / name).read_bytes())
 
 
 def chunked(body: bytes) -> bytes:
@@ -84,18 +83,14 @@ def kinds(places: Mapping[str, str]) -> list[Kind]:
     large.append(Kind("a chunked body larger than the limit", 0, chunked(bytes(5 << 20)), 413))
     small = [kind for kind in golden if kind not in large]
     pictures = [Kind(name, 0, photograph(name), 200) for name in ("cat.jpg", "rocket.jpg")]
-    upstream = [
-        Kind(f"upstream: {path}", 0, _asks_for(f"{places['http']}/{path}"), status, says=says)
-        for path, status, says in (
-            ("hang", 424, _TOO_LATE),
-            ("trickle", 424, _TOO_LATE),
-            ("truncated", 424, b"broke"),
-            ("loop", 424, b"redirects"),
-            ("endless", 413, b"larger"),
-            ("rubbish", 424, b"broke"),
-            ("hang-up", 424, b"broke"),
-        )
-    ]
+    bad = {"hang": _TOO_LATE, "trickle": _TOO_LATE, "loop": b"redirects", "endless": b"larger"}
+    bad |= dict.fromkeys(("truncated", "rubbish", "hang-up"), b"broke")
+    upstream = []
+    for path, says in bad.items():
+        uri = json.dumps({"uri": f"{places['http']}/{path}"}).encode()
+        asks = message("POST", "/invocations", {"Content-Type": "application/json"}, uri)
+        status = 413 if path == "endless" else 424
+        upstream.append(Kind(f"upstream: {path}", 0, asks, status, says=says))
     rubbish = [
         Kind("no HTTP", 0, b"\x16\x03\x01 rubbish\r\n\r\n", 400),
         Kind("a broken chunk", 0, chunked(b"x").replace(b"\r\n1\r\n", b"\r\nzz\r\n"), 400),
@@ -133,7 +128,3 @@ def _check(kind: Kind, answer: Answer, places: Mapping[str, str]) -> None:
 
 def _of(case: cases.Case, places: Mapping[str, str]) -> bytes:
     return message(case.method, case.path, case.headers, case.body(places))
-
-
-def _asks_for(uri: str) -> bytes:
-    return message("POST", "/invocations", _JSON, json.dumps({"uri": uri}).encode())

@@ -1,7 +1,4 @@
-"""Serve on this machine what a `uri` may name: pictures over http, https and S3.
-
-The certificate authority is made here; S3 is moto's server.
-"""
+"""Serve what a `uri` may name: pictures over http, https (of our own authority) and moto's S3."""
 
 import os
 import socket

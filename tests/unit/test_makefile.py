@@ -20,7 +20,7 @@ def commands(*arguments: str) -> str:
     return done.stdout
 
 
-def test_a_model_of_ones_own_is_served_as_it_is(tmp_path: Path) -> None:
+def test_make_serves_an_existing_model(tmp_path: Path) -> None:
     """Make rebuilds a zoo model. For an unknown name it runs the builder, which lists the names."""
     (tmp_path / "model.onnx").touch()
     (tmp_path / "manifest.json").touch()

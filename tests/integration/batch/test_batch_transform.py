@@ -1,7 +1,4 @@
-"""Batch Transform's requests on the live server: no answer is lost or reordered.
-
-BATCH_RECORDS is the number of records; `make test-batch` sends 100,000.
-"""
+"""Batch Transform's requests on the live server: no answer is lost or reordered."""
 
 import json
 import os
@@ -19,7 +16,7 @@ from integration.batch.transform import Job, ObjectFailed, Transform
 from ops import local_servers
 from ops.local_servers import process_environment
 
-COUNT = int(os.environ.get("BATCH_RECORDS", "5000"))
+COUNT = int(os.environ.get("BATCH_RECORDS", "5000"))  # `make test-batch` sends 100,000
 URI_LINE = b'{"uri":"gopher://pictures/00001.jpg"}\n'  # refused without a fetch
 
 
@@ -92,7 +89,7 @@ def test_several_records_a_request(capsys: pytest.CaptureFixture[str]) -> None:
         print(f"\n  {sent}: {count / done.seconds:.0f} records/s")
 
 
-def test_a_request_of_short_lines_has_more_records_than_others_may() -> None:
+def test_a_job_may_send_more_than_1000_records() -> None:
     """Only the size limits a payload: 1 MB holds 28,000 of these."""
     data = URI_LINE * 30_000
     with running(Job(batch_strategy="MultiRecord", max_payload_mb=1)) as transform:
@@ -105,7 +102,7 @@ def test_a_request_of_short_lines_has_more_records_than_others_may() -> None:
         transform.run(data)
 
 
-def test_a_payload_that_the_job_allows_is_taken() -> None:
+def test_a_payload_that_the_job_allows_is_accepted() -> None:
     """The job's MaxPayloadInMB raises the server's limit."""
     line = b'{"uri": "' + b"x" * 5 * 1024**2 + b'"}\n'
     with running(Job(max_payload_mb=6)) as transform:
@@ -129,7 +126,7 @@ def test_a_bad_picture_does_not_fail_its_job() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["SingleRecord", "MultiRecord"])
-def test_whatever_ends_the_lines_and_joins_the_answers(strategy: Any) -> None:
+def test_line_ends_and_joined_answers(strategy: Any) -> None:
     lines = [b"{}", b"", b"{}\r", b" "]
     with running(Job(batch_strategy=strategy)) as transform:
         for data in (b"\n".join(lines), b"\n".join([*lines, b""])):

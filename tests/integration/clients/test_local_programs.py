@@ -1,8 +1,4 @@
-"""Run AWS's own local programs as docs/10-clients.md shows, without an account.
-
-AWS SAM CLI builds and starts the function of the synthesized template. The SageMaker Python SDK's
-local mode starts endpoints and transform jobs by Docker Compose.
-"""
+"""Run AWS SAM CLI and the SageMaker SDK's local mode as docs/10 shows, without an account."""
 
 import os
 import re

@@ -1,7 +1,4 @@
-"""Check the built image: its contents, and what only a container can get wrong.
-
-test_golden.py runs the golden cases on its two faces.
-"""
+"""Check the built image: its contents, and what only a container can get wrong."""
 
 import json
 import shutil
@@ -65,7 +62,7 @@ def test_python_is_compiled_ahead(image: str) -> None:
     assert shell(image, script) == ""
 
 
-def test_it_holds_no_file_that_no_request_needs(image: str) -> None:
+def test_the_image_has_no_unneeded_file(image: str) -> None:
     """A new version of a package could bring back megabytes of these."""
     names = "-name tests -o -name 'libonnxruntime.so*' -o -name '*.a' -o -name haarcascade*.xml"
     found = shell(image, f"find /opt/venv {names} -o -name 'libopenblas-*' -type f")

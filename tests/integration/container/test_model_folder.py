@@ -19,7 +19,7 @@ IRIS = ROOT / "examples" / "iris"
 BUILD = ("build", "--platform", "linux/amd64", "--build-arg", "WITH_MXNET=0")
 
 
-def test_it_answers_its_golden_cases_as_lambda_and_as_sagemaker(tmp_path: Path) -> None:
+def test_the_image_answers_its_golden_cases_on_both_faces(tmp_path: Path) -> None:
     context, tag = tmp_path / "context", "one-image:test-iris"
     build_context.write(IRIS, context)
     docker(*BUILD, "--tag", tag, "--build-arg", "MODEL_NAME=iris", str(context))

@@ -21,7 +21,6 @@ from support.upstream import bridge_address
 
 REGION = "us-east-1"
 PLANE_PYTHON = ROOT / ".venv-aws" / "bin" / "python"
-HERE = Path(__file__).resolve().parent
 _HOSTNAME = "deploy-test"
 _LABELS = {"lambda": "ministack.instance", "sagemaker": "sagemaker.instance"}
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": REGION}
@@ -159,7 +158,7 @@ class Cdk:
         environment = {
             "DOCKER_BUILDKIT": "0",  # a Docker without BuildKit builds too
             **self.cloud.environment(),
-            "CDK_DOCKER": str(HERE / "docker"),
+            "CDK_DOCKER": str(Path(__file__).with_name("docker")),
             "LOCAL_REGISTRY": self.cloud.registry,
             "CDK_DISABLE_CLI_TELEMETRY": "true",
         }

@@ -1,7 +1,4 @@
-"""The control plane refuses what AWS refuses: one violation for each rule.
-
-The tests need only botocore's API models, neither Docker nor MiniStack.
-"""
+"""The control plane refuses what AWS refuses. These tests need neither Docker nor MiniStack."""
 
 import json
 import re

@@ -16,7 +16,7 @@ from integration.deploy.walk import PICTURES, Walk, in_alarm
 pytestmark = pytest.mark.docker
 
 
-def test_two_instances_with_everything_around_them(plane: Cloud, tmp_path: Path) -> None:
+def test_two_instances_with_all_options(plane: Cloud, tmp_path: Path) -> None:
     """A canary update succeeds while alarms of the old side are in ALARM, and loses no request."""
     print()
     before = inventory(plane)

@@ -1,7 +1,4 @@
-"""The golden cases of every model in examples/, or of the model in MODEL_FOLDER.
-
-The pipeline and both faces must give the same answers to the byte.
-"""
+"""The golden cases of examples/, or of MODEL_FOLDER: the pipeline and both faces agree."""
 
 import os
 from pathlib import Path

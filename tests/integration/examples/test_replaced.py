@@ -33,7 +33,7 @@ def test_a_file_that_is_not_a_model(text: str | None, said: str, tmp_path: Path)
     assert "\n" not in str(refused.value)
 
 
-def test_both_faces_say_so_in_a_line_and_end(tmp_path: Path) -> None:
+def test_both_faces_report_it_in_one_line_and_end(tmp_path: Path) -> None:
     (tmp_path / "inference.py").write_text("import no_such_package\n")
     environment = process_environment(ROOT / "examples" / "skeleton")
     environment = {**environment, "INFERENCE": str(tmp_path / "inference.py")}

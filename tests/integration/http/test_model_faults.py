@@ -90,7 +90,7 @@ def test_a_fault_of_the_model_fails_only_its_own_request(failing: Server, fault:
         assert (records[1]["status"], records[1]["code"]) == (500, "internal_error")
 
 
-def test_a_killed_worker_takes_only_its_own_request_with_it(entry: Path) -> None:
+def test_a_killed_worker_fails_only_its_own_request(entry: Path) -> None:
     """The kernel kills processes that use too much memory. A new worker replaces the killed one."""
     with serving({}, entry=entry) as server:
         server.wait_for_ready(2)

@@ -227,7 +227,7 @@ def test_the_stages_of_a_request(running: Faces, local_upstream: Upstream) -> No
         assert len({record["requestId"] for record in requests(process)[before:]}) == 5
 
 
-def test_a_request_id_that_a_caller_chose_is_bounded(running: Faces) -> None:
+def test_a_callers_request_id_is_bounded(running: Faces) -> None:
     http, process = running[0]
     http.send("POST", "/invocations", {"X-Amzn-SageMaker-Inference-Id": "i" * 5000}, b"{}")
     http.send("POST", "/invocations", {"X-Amzn-SageMaker-Inference-Id": '"},\u00e9{"'}, b"{}")

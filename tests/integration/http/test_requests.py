@@ -74,7 +74,7 @@ def test_an_invalid_header_is_not_quoted(server: Server, line: bytes) -> None:
     assert "SECRET" not in body.decode() + server.process.output
 
 
-def test_a_chunked_body_is_a_body(server: Server) -> None:
+def test_a_chunked_body_is_accepted(server: Server) -> None:
     connection = http.client.HTTPConnection(HOST, server.port, timeout=30)
     halves = iter([PHOTO[:9999], PHOTO[9999:]])
     headers = {"Content-Type": "image/jpeg"}

@@ -24,7 +24,7 @@ JSON_HEAD = HEAD.replace(b"image/jpeg", b"application/json")
     ],
     ids=["silence", "endless headers", "trickled body", "endless chunks", "too large, trickled"],
 )
-def test_others_are_served_meanwhile(server: Server, first: bytes, then: bytes) -> None:
+def test_slow_clients_do_not_block_others(server: Server, first: bytes, then: bytes) -> None:
     with connections(server, PEERS) as peers:
         for peer in peers:
             peer.sendall(first)
@@ -69,7 +69,7 @@ def test_300_stalled_bodies_take_one_buffer_each() -> None:
     assert during.files == before.files
 
 
-def test_a_slow_picture_is_a_picture(server: Server) -> None:
+def test_a_slow_upload_is_answered(server: Server) -> None:
     half = len(PHOTO) // 2
     with connections(server) as (peer,):
         peer.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(PHOTO) + PHOTO[:half])

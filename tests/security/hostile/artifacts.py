@@ -88,10 +88,7 @@ ARCHIVES: dict[str, tuple[bytes, str]] = {
 def edit_manifest(**changes: Any) -> Edit:
     def edit(folder: Path) -> None:
         manifest = json.loads((folder / "manifest.json").read_text())
-        for name, value in changes.items():
-            more = name == "files" and isinstance(value, dict)
-            manifest[name] = {**manifest["files"], **value} if more else value
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
 
     return edit
 
@@ -132,11 +129,7 @@ def symbol(operator: str) -> Edit:
 
 
 def huge(name: str, size: int) -> Edit:
-    def edit(folder: Path) -> None:
-        with (folder / name).open("wb") as file:
-            file.truncate(size)
-
-    return edit
+    return lambda folder: os.truncate(folder / name, size)
 
 
 NO_MANIFEST = "is not a manifest of format 1"

@@ -127,7 +127,7 @@ def check(found: dict[str, Any]) -> None:
     assert found["files"] == []
 
 
-def test_processes_call_nobody_and_the_engine_alone_does(tmp_path: Path) -> None:
+def test_only_the_engine_alone_calls_home(tmp_path: Path) -> None:
     """Watch both faces until the engine alone, started beside them, has called home."""
     done = tmp_path / "done"
     with ThreadPoolExecutor() as pool:

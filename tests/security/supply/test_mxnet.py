@@ -1,7 +1,4 @@
-"""The default serving path does not load MXNet, which is retired (SECURITY.md).
-
-`test_a_cold_start_imports_only_what_it_uses` checks the Lambda face.
-"""
+"""The default serving path does not load MXNet, which is retired (SECURITY.md)."""
 
 import os
 import shutil

@@ -22,9 +22,7 @@ from integration.deploy.plane.rules import Properties
 from support.docker import docker
 
 PORT = 8080
-PING_SECONDS = 2
-INVOCATION_SECONDS = 60
-STOP_SECONDS = 30
+PING_SECONDS, INVOCATION_SECONDS, STOP_SECONDS = 2, 60, 30
 LABEL = "sagemaker.instance"
 
 _http = urllib3.PoolManager(retries=False, maxsize=32)
