@@ -100,11 +100,9 @@ class Loop:
         self.asked += 1
         try:
             answer = call()
+            assert answer.status == 200, f"{answer.status} {answer.body[:200]!r}"
         except Exception as error:  # the client has no answer, whatever the error is
             self.lost.append(f"{type(error).__name__}: {error}")
-            return
-        if answer.status != 200:
-            self.lost.append(f"{answer.status} {answer.body[:200]!r}")
             return
         self.bodies.add(answer.body)
         self.served[answer.served_by] += 1

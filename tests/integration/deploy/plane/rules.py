@@ -109,20 +109,19 @@ def check_endpoint(
         _require(role, "cloudwatch:DescribeAlarms", arn, world)
     if deployment and kind(config) == "serverless":
         raise Refused("Serverless Inference does not support DeploymentConfig")
+    instances = sum(v.get("InitialInstanceCount", 0) for v in config["ProductionVariants"])
     if policy := deployment.get("BlueGreenUpdatePolicy"):
-        _check_traffic(policy["TrafficRoutingConfiguration"], config)
+        _check_traffic(policy["TrafficRoutingConfiguration"], instances)
     if policy := deployment.get("RollingUpdatePolicy"):
-        instances = sum(v["InitialInstanceCount"] for v in config["ProductionVariants"])
         batch = policy["MaximumBatchSize"]["Value"]
         if not 0.05 <= batch / instances <= 0.5:
             raise Refused(f"a batch of {batch} of {instances}: 5 to 50 % of them")
 
 
-def _check_traffic(routing: Properties, config: Properties) -> None:
+def _check_traffic(routing: Properties, instances: int) -> None:
     if ("CanarySize" in routing) != (routing["Type"] == "CANARY"):
         raise Refused(f"CanarySize belongs to CANARY, and the type is {routing['Type']}")
     if size := routing.get("CanarySize"):
-        instances = sum(v["InitialInstanceCount"] for v in config["ProductionVariants"])
         whole = 100 if size["Type"] == "CAPACITY_PERCENT" else instances
         if instances < 2:
             raise Refused(f"a canary needs two instances or more; the fleet has {instances}")
