@@ -135,6 +135,7 @@ def test_docker_stop_ends_the_server_with_status_0(image: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--env=MODEL_ID=" + "f" * 64], "but MODEL_ID asks for"),
         (["--volume={folder}:/opt/ml/model:ro"], "/opt/ml/model is no artifact"),
         (
             ["--volume={folder}:/opt/ml/model:ro", "--user=10001", "--cap-drop=ALL"],

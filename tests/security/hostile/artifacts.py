@@ -70,7 +70,7 @@ ARCHIVES: dict[str, tuple[bytes, str]] = {
     ),
     "a header of two gigabytes, of which 64 MiB come": (
         gzip.compress(member("n", type=tarfile.XHDTYPE, size=2 << 30).tobuf() + bytes(64 * MIB), 1),
-        "bytes in a row that are no file's",  # the server does not read them to their end
+        "bytes in a row that are no file's",  # so they are not read to their end
     ),
     "zeros after the end": (packed(plain("x"), end=bytes(4 * MIB)), "bytes in a row"),
     "too many members": (

@@ -13,7 +13,6 @@ from PIL import Image
 
 from support.cases import PHOTOS
 
-Array = npt.NDArray[np.uint8]
 Pictures = dict[str, bytes]  # by name
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
 JPEG_END = b"\xff\xd9"
@@ -63,12 +62,6 @@ def segment(marker: int, body: bytes) -> bytes:
     return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
 
 
-def jpeg_frame(width: int, height: int, samplings: bytes, marker: int = 0xC2) -> bytes:
-    components = b"".join(bytes([i + 1, s, 0]) for i, s in enumerate(samplings))
-    size = struct.pack(">BHHB", 8, height, width, len(samplings))
-    return b"\xff\xd8" + _TABLES + segment(marker, size + components) + _CODES
-
-
 def scan(components: int, blocks: int, band: bytes) -> bytes:
     """Return a scan of zeros. `band`: first and last coefficient, and the approximation."""
     names = b"".join(bytes([i + 1, 0]) for i in range(components))
@@ -77,10 +70,12 @@ def scan(components: int, blocks: int, band: bytes) -> bytes:
 
 def progressive(width: int, height: int, samplings: bytes, scans: int = 1) -> bytes:
     """Return a progressive JPEG of one colour; scans after the first change nothing."""
+    components = b"".join(bytes([i + 1, s, 0]) for i, s in enumerate(samplings))
+    frame = segment(0xC2, struct.pack(">BHHB", 8, height, width, len(samplings)) + components)
     blocks = -(-width // 8) * -(-height // 8) * 2  # enough for the padding of subsampled ones
     first = scan(len(samplings), blocks, b"\0\0\0")
     others = scan(1, 64, b"\1\x3f\0") * (scans - 1)
-    return jpeg_frame(width, height, samplings) + first + others + JPEG_END
+    return b"\xff\xd8" + _TABLES + frame + _CODES + first + others + JPEG_END
 
 
 def riff(*chunks: tuple[bytes, bytes]) -> bytes:
@@ -115,8 +110,8 @@ def encoded(suffix: str, pixels: npt.NDArray[Any], *options: int) -> bytes:
     return data.tobytes()
 
 
-def flat(width: int, height: int, channels: int = 3) -> Array:
-    return np.full((height, width, channels), 90, np.uint8)
+def flat(width: int, height: int) -> npt.NDArray[np.uint8]:
+    return np.full((height, width, 3), 90, np.uint8)
 
 
 def exif(*entries: bytes, count: int | None = None, directory: int = 8) -> bytes:
