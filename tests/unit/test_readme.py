@@ -30,12 +30,8 @@ PORTS = {"serve": "8080", "lambda": "9000"}
 def steps(block: str) -> Iterator[tuple[str, str]]:
     """Yield each command of a console block with the output that the block shows."""
     for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        lines = step.splitlines(keepends=True)
-        size = 1
-        while size < len(lines) and lines[size].startswith("> "):
-            size += 1
-        command = "".join(line.removeprefix("> ") for line in lines[:size])
-        yield command, "".join(lines[size:])
+        command = re.match(r".*\n(?:> .*\n)*", step)[0]  # and its continuation lines
+        yield command.replace("\n> ", "\n"), step.removeprefix(command)
 
 
 def comparable(output: str) -> str:
