@@ -1,4 +1,4 @@
-"""Fixtures that several folders share: the artifact, the faces, the upstream, the image."""
+"""Fixtures that several folders use: the artifact, the faces, the upstream, the image."""
 
 import fcntl
 import signal
@@ -15,10 +15,10 @@ from support.browser import Page, open_browser
 from support.farm import Farm
 from support.upstream import Upstream, bridge_address, upstream
 
-# Even without a database Hypothesis keeps tables of Unicode.
+# Hypothesis stores Unicode tables even without a database.
 set_hypothesis_home_dir(ROOT / "build" / "hypothesis")
 
-# A script's background job ignores Ctrl-C, and so would what it starts.
+# A background job of a script ignores Ctrl-C, and the programs that it starts would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = ROOT / "tests"
@@ -26,10 +26,9 @@ TEST_IMAGE = "one-image:test"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of `make test`: unit and contract tests without Docker and a browser.
+    """Mark the tests of `make test`: unit and contract tests that need no Docker and no browser.
 
-    The deployment tests take the longest. They come first, so that another process can run the
-    others meanwhile.
+    The deployment tests take the longest, so they come first; another process runs the others.
     """
     items.sort(key=lambda item: "deploy" not in item.path.parts)
     for item in items:
@@ -41,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def artifact_folder() -> Path:
-    """Return the folder of the default model's artifact, which `make test` builds."""
+    """Return the default model's artifact, which `make test` builds."""
     return ROOT / "build" / "artifacts" / "efficientnet_lite0"
 
 
@@ -49,7 +48,7 @@ def artifact_folder() -> Path:
 def image() -> str:
     """Build the image from container/ and return its name. Needs a Docker engine."""
     command = ["docker", "build", "--platform", "linux/amd64", "--tag", TEST_IMAGE]
-    # One process builds; the others wait, and find its layers.
+    # One process builds; the others wait and then use its layers.
     with (ROOT / "build" / "image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run([*command, ROOT / "container"], check=True)
@@ -82,6 +81,5 @@ def browser(downloads: Path) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def farm(request: pytest.FixtureRequest) -> Iterator[Farm]:
-    """Start each face when a test first needs it."""
     with ExitStack() as stack:
         yield Farm(request.getfixturevalue, stack)

@@ -1,1 +1,1 @@
-"""Load far beyond what the server can take, faults, and whether anything is left behind."""
+"""Load far beyond the server's capacity, faults, and a search for leaks."""

@@ -1,7 +1,7 @@
-"""`python -m soak`: mixed load at ten times what the server can take, then a search for leaks.
+"""`python -m soak`: mixed load at ten times the server's capacity, then a search for leaks.
 
-Prints the figures as JSON. Ends with status 1 if an answer was wrong, a ping was late, or anything
-grew.
+It prints the figures as JSON. The exit status is 1 if an answer was wrong, a ping was late, or
+anything grew.
 """
 
 import argparse
@@ -12,19 +12,19 @@ import sys
 
 from soak.runs import leaks, overload
 
-_WARM_UP = 20_000  # the heaps of two workers grow until then, and no more in 40,000 requests
+_WARM_UP = 20_000  # requests, during which the heaps of two workers grow; then they stay
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30, help="of load; 0: none (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=30, help="of load, or 0 (%(default)s)")
     parser.add_argument("--times", type=float, default=10, help="the capacity (%(default)s)")
-    parser.add_argument(
-        "--requests", type=int, default=50_000, help="to look for leaks; 0: none (%(default)s)"
-    )
+    seek = "requests for the search for leaks, or 0 (%(default)s)"
+    parser.add_argument("--requests", type=int, default=50_000, help=seek)
     options = parser.parse_args()
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # S3's stand-in tells every request
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # and this every write to a lost client
+    # S3's stand-in logs every request, and asyncio every write to a closed connection.
+    for name in ("werkzeug", "asyncio"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     runs = {}
     if options.minutes:
         runs["overload"] = asyncio.run(overload(options.minutes * 60, options.times, tell=True))

@@ -1,4 +1,4 @@
-"""A client's place: at most one connection, and one request on its way."""
+"""A client with at most one connection and one request in progress."""
 
 import asyncio
 import re
@@ -12,15 +12,15 @@ _RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)\r\n")
 
 
 class Unopened(Exception):
-    """No connection within CONNECT_SECONDS: refused, or the backlog of the listener is full."""
+    """No connection within CONNECT_SECONDS: refused, or the listener's backlog is full."""
 
 
 class Broken(Exception):
-    """A connection that ended, or was silent for ANSWER_SECONDS, before its answer was whole."""
+    """The connection ended, or was silent for ANSWER_SECONDS, before the answer was complete."""
 
 
 class IdleClosed(Exception):
-    """A kept connection that the server closed, as HTTP lets it, while the request came."""
+    """The server closed a kept connection while the request came, which HTTP allows."""
 
 
 class Answer(NamedTuple):
@@ -36,9 +36,9 @@ class Lane:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, message: bytes, *, fresh: bool = False) -> Answer:
-        """Return the answer to a whole message, over the kept connection unless `fresh`.
+        """Return the answer to a message, over the kept connection unless `fresh`.
 
-        Raises Unopened, Broken, IdleClosed.
+        Raise Unopened, Broken or IdleClosed.
         """
         if fresh or (self._streams and self._streams[0].at_eof()):
             self.close()
@@ -61,7 +61,7 @@ class Lane:
         return answer
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Raises Unopened."""
+        """Open a connection. Raise Unopened."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 self._streams = await asyncio.open_connection(*self._address)
@@ -77,7 +77,7 @@ class Lane:
 
 
 async def receive(reader: asyncio.StreamReader, *, head_only: bool = False) -> Answer:
-    """Raises EOFError, OSError."""
+    """Read an answer. Raise EOFError or OSError."""
     head = await reader.readuntil(b"\r\n\r\n")
     fields = head.lower()
     length, retry_after = _LENGTH.search(fields), _RETRY_AFTER.search(fields)

@@ -1,4 +1,4 @@
-"""Requests that arrive whether or not the server keeps up, beside pingers and slow clients."""
+"""Send requests at a rate that ignores the answers, beside pings and slow clients."""
 
 import asyncio
 import random
@@ -15,27 +15,27 @@ from soak.tally import Tally
 from soak.traffic import Kind, Wrong
 
 LANES = 360
-SLOW_OF_EACH = 5  # of eight kinds: 40 connections more
-# That a server may hold. For each client: nginx's two, a file for its body, and a worker's one.
+SLOW_OF_EACH = 5  # of eight kinds: 40 more connections
+# The most that a server may hold: two of nginx, a file for the body and one of a worker per client.
 DESCRIPTORS = 4 * (LANES + SLOW_OF_EACH * len(CLIENTS))
 _CALIBRATION_REQUESTS = 400
 _TICK_SECONDS = 0.005
 _PING_EVERY_SECONDS = 0.5
-_FRESH = 0.3  # so many of the requests come on a connection of their own
+_FRESH = 0.3  # the share of requests on a new connection
 
 
 class Load:
-    """Ask in the kinds' proportions, by `LANES` clients, and count what becomes of it."""
+    """Send requests in the kinds' proportions by `LANES` clients, and count how they end."""
 
     def __init__(self, server: Server, kinds: Sequence[Kind], tally: Tally) -> None:
         self._kinds, self.tally = kinds, tally
-        self._random = random.Random(5)  # noqa: S311 - the same traffic at every run
+        self._random = random.Random(5)  # noqa: S311 - the same traffic in every run
         self._lanes = [Lane(HOST, server.port) for _ in range(LANES)]
         self._idle = list(self._lanes)
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def arrive(self, per_second: float, seconds: float) -> None:
-        """Ask at a rate, whatever comes back; a request that finds no free lane is not sent."""
+        """Send at a rate, whatever comes back. A request without a free lane is not sent."""
         started = asyncio.get_running_loop().time()
         arrived = 0
         while (elapsed := asyncio.get_running_loop().time() - started) < seconds:
@@ -50,7 +50,7 @@ class Load:
             await asyncio.sleep(_TICK_SECONDS)
 
     async def closed_loop(self, requests: int, lanes: int) -> None:
-        """Ask so often, by clients that ask again as soon as they are answered."""
+        """Send `requests`, by clients that send the next one after each answer."""
 
         async def client(lane: Lane) -> None:
             for kind in self._drawn(requests // lanes):
@@ -59,7 +59,7 @@ class Load:
         await asyncio.gather(*(client(lane) for lane in self._lanes[:lanes]))
 
     async def finish(self) -> None:
-        """Wait for what is under way, and close the connections."""
+        """Wait for requests in progress, and close the connections."""
         while self._under_way:
             await asyncio.wait(self._under_way)
         self.close()
@@ -94,7 +94,7 @@ class Load:
 
 
 async def capacity(server: Server, picture: Kind) -> float:
-    """Return the pictures a second that 16 clients get, each asking again once it is answered."""
+    """Return the pictures per second of 16 clients that send the next one after each answer."""
     tally = Tally()
     started = time.perf_counter()
     load = Load(server, [picture], tally)
@@ -106,7 +106,7 @@ async def capacity(server: Server, picture: Kind) -> float:
 
 @asynccontextmanager
 async def beside(server: Server, picture: Kind, tally: Tally) -> AsyncIterator[None]:
-    """Run the pinger and slow clients, and look every second at what the server holds."""
+    """Run pings and slow clients, and record every second what the server holds."""
     slow = [keep_on(name, server.port, picture, tally) for name in SLOW_OF_EACH * [*CLIENTS]]
     jobs = (_ping(server, tally), _look(server, tally), *slow)
     tasks = [asyncio.create_task(job) for job in jobs]
@@ -122,7 +122,7 @@ async def beside(server: Server, picture: Kind, tally: Tally) -> AsyncIterator[N
 
 
 async def _ping(server: Server, tally: Tally) -> None:
-    """Ask `/ping` all the time, in a thread that does not wait for the load's turn."""
+    """Ping every half second, in a thread that does not wait for the load's event loop."""
     while True:
         try:
             reply = await asyncio.to_thread(server.get, "/ping")

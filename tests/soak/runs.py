@@ -1,4 +1,4 @@
-"""The runs: a load far beyond capacity, and a search for what requests leave behind."""
+"""The runs: a load far beyond capacity, and a search for leaks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,9 +16,9 @@ from support.upstream import upstream
 FETCH_TIMEOUT_SECONDS = 2
 _SETTLE_SECONDS = 3.0
 _LANES = 32
-_BURST = 300  # clients at once, so that every thread has been started before the first look
-# What may be left of 50,000 requests: bodies of megabytes leave a heap uneven, a pool starts a
-# thread when it first needs it, and S3's client keeps connections.
+_BURST = 300  # clients at once, which start every thread before the first measurement
+# What 50,000 requests may leave: large bodies fragment a heap, a pool starts a thread when it first
+# needs it, and S3's client keeps connections.
 _LEFT = Holding(pss_mb=40.0, descriptors=8, threads=16, files=0)
 
 
@@ -29,9 +29,9 @@ class Run(NamedTuple):
 
 @asynccontextmanager
 async def under_test(log_level: str = "WARNING") -> AsyncIterator[tuple[Server, list[Kind]]]:
-    """A server of two workers, and the traffic whose right answers it has given while idle.
+    """Start a server of two workers; learn the traffic's right answers while it is idle.
 
-    It logs no request by default: half an hour of them at ten times its capacity are a gigabyte.
+    By default it does not log requests, which would take a gigabyte in half an hour of overload.
     """
     with TemporaryDirectory() as folder, upstream(HOST, Path(folder)) as good:
         settings = {"FETCH_TIMEOUT_SECONDS": str(FETCH_TIMEOUT_SECONDS), "LOG_LEVEL": log_level}
@@ -42,9 +42,10 @@ async def under_test(log_level: str = "WARNING") -> AsyncIterator[tuple[Server, 
 async def overload(
     seconds: float, times: float, *, memory_mb: float = MEMORY_MB, tell: bool = False
 ) -> Run:
-    """Ask `times` as much as the server can take, beside pingers and slow clients.
+    """Send `times` the server's capacity, beside pings and slow clients.
 
-    `memory_mb` may be added between the second and the last quarter. `tell`: a line a minute.
+    The server may grow by `memory_mb` between the second and the last quarter. `tell`: print a line
+    every minute.
     """
     async with under_test() as (server, learnt):
         per_second = await capacity(server, learnt[0])
@@ -61,10 +62,8 @@ async def overload(
         await asyncio.sleep(_SETTLE_SECONDS)
         after = await asyncio.to_thread(server.holding)
         log = server.process.output
-    # Threads and memory of a burst stay.
-    problems = tally.problems(DESCRIPTORS, memory_mb) + _grown(
-        before, after, _LEFT._replace(pss_mb=1e9, threads=10**9)
-    )
+    allowed = _LEFT._replace(pss_mb=1e9, threads=10**9)  # threads and memory of a burst stay
+    problems = tally.problems(DESCRIPTORS, memory_mb) + _grown(before, after, allowed)
     if "Traceback" in log:
         problems.append(f"a traceback is in the log: {log[-2000:]}")
     figures = {
@@ -79,7 +78,6 @@ async def overload(
 
 
 async def leaks(requests: int, warm_up: int) -> Run:
-    """Ask `warm_up` times, look, ask `requests` times, look again; the server is idle at each."""
     async with under_test() as (server, learnt):
         tally = Tally()
         load = Load(server, learnt, tally)
@@ -96,7 +94,6 @@ async def leaks(requests: int, warm_up: int) -> Run:
 
 
 def _grown(before: Holding, after: Holding, allowed: Holding) -> list[str]:
-    """Return what there is more of than is allowed."""
     return [
         f"{first} {name} have become {last}"
         for name, first, last, more in zip(Holding._fields, before, after, allowed, strict=True)
@@ -107,7 +104,5 @@ def _grown(before: Holding, after: Holding, allowed: Holding) -> list[str]:
 async def _tell(tally: Tally) -> None:
     while True:
         await asyncio.sleep(60)
-        print(
-            f"{dict(tally.ended)}; worst ping {tally.worst_ping:.2f} s; {tally.holdings[-1]}",
-            flush=True,
-        )
+        ping = f"worst ping {tally.worst_ping:.2f} s"
+        print(f"{dict(tally.ended)}; {ping}; {tally.holdings[-1]}", flush=True)

@@ -1,4 +1,4 @@
-"""A server of our own to be ill-treated, and what it holds: memory, descriptors, threads, files."""
+"""A server under test, and what it holds: memory, descriptors, threads, files."""
 
 import json
 import tempfile
@@ -20,18 +20,18 @@ HOST = "127.0.0.1"
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition. Raises TimeoutError after a minute."""
+    """Wait for a condition. Raise TimeoutError after a minute."""
     deadline = time.monotonic() + local_servers.START_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError("it did not come to that")
+            raise TimeoutError("the condition did not become true")
         time.sleep(0.05)
 
 
 class Holding(NamedTuple):
     """The resources that all processes of a server hold together."""
 
-    pss_mb: float  # proportional: what they share counts once
+    pss_mb: float  # proportional: shared pages count once
     descriptors: int
     threads: int
     files: int  # in the temporary folder
@@ -39,17 +39,17 @@ class Holding(NamedTuple):
 
 @dataclass(frozen=True)
 class Server:
-    """`entry.sh serve` as a process, with a temporary folder that is its own."""
+    """`entry.sh serve` as a process, with its own temporary folder."""
 
     port: int
     process: Process
     temporary: Path
 
     def workers(self) -> list[int]:
-        """Return the processes that have a model: children of gunicorn, a child beside nginx."""
+        """Return the processes that have a model: the children of gunicorn."""
         with suppress(psutil.NoSuchProcess):
-            beside = psutil.Process(self.process.pid).children()
-            parents = [child for child in beside if child.name() != "nginx"]
+            children = psutil.Process(self.process.pid).children()
+            parents = [child for child in children if child.name() != "nginx"]
             return [worker.pid for parent in parents for worker in parent.children()]
         return []
 
@@ -62,11 +62,11 @@ class Server:
         return False
 
     def wait_for_ready(self, times: int) -> None:
-        """Wait until so many workers have said that they have the model. Raises as `wait_for`."""
+        """Wait until `times` workers have logged that they are ready. Raise as `wait_for` does."""
         self.wait_for('"message": "ready"', times)
 
     def wait_for(self, words: str, times: int) -> None:
-        """Wait until the log has them so often. Raises TimeoutError, FaceError if it ends."""
+        """Wait until the log has `words` so often. Raise TimeoutError, or FaceError at its end."""
 
         def is_logged() -> bool:
             self.process.check()
@@ -75,7 +75,7 @@ class Server:
         until(is_logged)
 
     def log(self) -> list[dict[str, Any]]:
-        """Its records. Raises ValueError for a line that is none."""
+        """Return the log's records. Raise ValueError for a line that is not JSON."""
         return [json.loads(line) for line in self.process.output.splitlines()]
 
     @property
@@ -92,26 +92,20 @@ class Server:
         except urllib3.exceptions.HTTPError:
             return None
 
-    def post(
-        self, body: bytes, content_type: str = "application/json", **headers: str
-    ) -> HttpReply:
-        named = {"Content-Type": content_type, **headers}
-        return self.face.send("POST", "/invocations", named, body)
+    def post(self, body: bytes, content_type: str = "application/json", **more: str) -> HttpReply:
+        headers = {"Content-Type": content_type, **more}
+        return self.face.send("POST", "/invocations", headers, body)
 
     def holding(self) -> Holding:
-        """Look at the processes that are there; one that ends meanwhile counts for nothing."""
+        """Add up what the processes hold. One that ends meanwhile is not counted."""
         processes = tree(self.process.pid)
+        pss_mb = round(sum(pss for _, pss in memory_mb(processes)), 1)
         descriptors = threads = 0
         for process in processes:
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 descriptors += process.num_fds()
                 threads += process.num_threads()
-        return Holding(
-            round(sum(pss for _, pss in memory_mb(processes)), 1),
-            descriptors,
-            threads,
-            sum(1 for _ in self.temporary.rglob("*")),
-        )
+        return Holding(pss_mb, descriptors, threads, len([*self.temporary.rglob("*")]))
 
 
 @contextmanager
@@ -122,10 +116,7 @@ def starting(
     arguments: Sequence[str] = (),
     prefix: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """A server that may not be healthy yet.
-
-    `prefix`: a command that runs it, such as prlimit with its options.
-    """
+    """Start a server, which may not be healthy yet. `prefix`: a command that runs it."""
     port = local_servers.free_port()
     with tempfile.TemporaryDirectory() as folder:
         command = [*prefix, str(entry), "serve", "--host", HOST, "--port", str(port), *arguments]
@@ -136,7 +127,7 @@ def starting(
 
 @contextmanager
 def serving(environment: Mapping[str, str], **options: Any) -> Iterator[Server]:
-    """A healthy server. `options` are those of `starting`. Raises FaceError."""
+    """Start a healthy server, with the options of `starting`. Raise FaceError."""
     with starting(environment, **options) as server:
         local_servers.wait_until_healthy(server.face, server.process)
         yield server

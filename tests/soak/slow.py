@@ -1,4 +1,4 @@
-"""Clients that cost a server more than they ask of it: slow, silent, endless, or gone too soon."""
+"""Clients that are slow, silent or endless, never read, or disappear."""
 
 import asyncio
 import json
@@ -14,19 +14,18 @@ from soak.tally import Tally
 from soak.traffic import Kind, Wrong, message
 
 _STEP_SECONDS = 0.5
-_STEPS = 8  # of a request that comes slowly and does end
+_STEPS = 8  # pieces of a request that is slow but complete
 _PATIENCE_SECONDS = 20.0  # the server's own limits are 10 s
-_MANY = message(
-    "POST", "/invocations", {"Content-Type": "application/json"}, json.dumps([None] * 1000).encode()
-)
+_NONES = json.dumps([None] * 1000).encode()
+_MANY = message("POST", "/invocations", {"Content-Type": "application/json"}, _NONES)
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
-# A client of these: the lane it may use and a picture to ask about. Returns what became of it.
+# A client gets a lane and a picture's request, and returns how its connection ended.
 Client = Callable[[Lane, Kind], Awaitable[str]]
 
 
 async def _trickled(lane: Lane, picture: Kind, *, end: bytes) -> str:
-    """Send a whole request, in pieces up to `end` or its last bytes: it is as good as any other."""
+    """Send a request slowly up to `end` or its last bytes. It must be answered."""
     slow = picture.message.partition(end)[0] if end else picture.message[:-100]
     reader, writer = await lane.open()
     size = len(slow) // _STEPS + 1
@@ -38,7 +37,7 @@ async def _trickled(lane: Lane, picture: Kind, *, end: bytes) -> str:
 
 
 async def _endless(lane: Lane, _picture: Kind, *, first: bytes, more: bytes) -> str:
-    """Send without an end: the server cuts a head off, and keeps a body in a buffer."""
+    """Send without an end: the server cuts off a head, and buffers a body."""
     reader, writer = await lane.open()
     with suppress(TimeoutError):
         async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -51,7 +50,7 @@ async def _endless(lane: Lane, _picture: Kind, *, first: bytes, more: bytes) -> 
 
 
 async def _never_reads(lane: Lane, _picture: Kind) -> str:
-    """Ask for far longer answers than there is room for on their way, and take none."""
+    """Request more than the buffers between server and client can hold, and read nothing."""
     loop = asyncio.get_running_loop()
     with socket.socket() as peer:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -65,7 +64,7 @@ async def _never_reads(lane: Lane, _picture: Kind) -> str:
 
 
 async def _gone(lane: Lane, picture: Kind, *, part: int) -> str:
-    """Reset the connection once a part of the request, of a hundred, has been sent."""
+    """Reset the connection after `part` percent of the request."""
     _, writer = await lane.open()
     writer.write(picture.message[: len(picture.message) * part // 100])
     await asyncio.sleep(_STEP_SECONDS)
@@ -75,13 +74,12 @@ async def _gone(lane: Lane, picture: Kind, *, part: int) -> str:
 
 
 _HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\n"
+_CHUNKED = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 CLIENTS: Mapping[str, Client] = {
     "trickled head": partial(_trickled, end=b"\r\n\r\n"),
     "trickled body": partial(_trickled, end=b""),
     "endless head": partial(_endless, first=_HEAD, more=b"X-Y: z\r\n"),
-    "endless chunks": partial(
-        _endless, first=_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", more=b"1\r\nx\r\n"
-    ),
+    "endless chunks": partial(_endless, first=_CHUNKED, more=b"1\r\nx\r\n"),
     "silent": partial(_endless, first=b"", more=b""),
     "never reads": _never_reads,
     "gone in the middle": partial(_gone, part=50),
@@ -90,7 +88,6 @@ CLIENTS: Mapping[str, Client] = {
 
 
 async def keep_on(name: str, port: int, picture: Kind, tally: Tally) -> None:
-    """Run one client of a kind after another, until it is cancelled."""
     while True:
         lane = Lane(HOST, port)
         try:

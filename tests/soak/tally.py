@@ -1,4 +1,4 @@
-"""Count how the requests of a run ended, and list what is wrong with that."""
+"""Count how the requests of a run ended, and list what is wrong."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,13 +11,11 @@ from soak.server import Holding
 from soak.traffic import Outcome
 
 PING_SECONDS = 2.0  # SageMaker's own limit for an answer
-RARE = 0.01  # of what was asked: connections that were not opened in time, or closed while idle
-_NAMED = 20  # of things that are wrong, in a report
-# Of memory, between two quarters of a run: what caches, heaps and threads' stacks fill late.
+RARE = 0.01  # the largest share of connections not opened in time, or closed while idle
+_NAMED = 20  # the most faults in a report
+# Caches, heaps and threads' stacks may grow so much between two quarters of a run.
 MEMORY_SHARE, MEMORY_MB = 0.05, 10.0
-
-
-# How requests end; `late`: see `traffic.Outcome`.
+# How requests end. `traffic.Outcome` explains `late`.
 ENDS = ("served", "refused", "late", "unopened", "idle_closed", "wrong")
 
 
@@ -25,10 +23,10 @@ ENDS = ("served", "refused", "late", "unopened", "idle_closed", "wrong")
 class Tally:
     ended: Counter[str] = field(default_factory=Counter)  # by ENDS
     served: Counter[str] = field(default_factory=Counter)  # by kind
-    unsent: int = 0  # no client was free: all connections had a request on its way
+    unsent: int = 0  # no client was free
     pings_503: int = 0
     slow: Counter[str] = field(default_factory=Counter)  # how slow clients' connections ended
-    wrong: list[str] = field(default_factory=list)  # the first ones
+    wrong: list[str] = field(default_factory=list)  # the first faults
     seconds: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in ENDS})
     pings: list[float] = field(default_factory=list)
     holdings: list[Holding] = field(default_factory=list)  # one a second
@@ -56,16 +54,16 @@ class Tally:
         return max(self.pings, default=0.0)
 
     def quarters(self) -> tuple[Holding, Holding]:
-        """Return medians of the second and of the last quarter: the first one warms up."""
+        """Return the medians of the second and the last quarter. The first is a warm-up."""
         size = len(self.holdings) // 4 or 1
         second, last = self.holdings[size : 2 * size] or self.holdings, self.holdings[-size:]
         return _middle(second), _middle(last)
 
     def problems(self, descriptors: int, memory_mb: float) -> list[str]:
-        """Return why the run is no good.
+        """Return why the run has failed.
 
-        `descriptors`: the most that the server may hold; `memory_mb`: by which its memory may grow
-        from the second quarter to the last, beside MEMORY_SHARE.
+        The server may hold `descriptors`; besides MEMORY_SHARE, its memory may grow by `memory_mb`
+        from the second quarter to the last.
         """
         found = list(self.wrong)
         second, last = self.quarters()
@@ -75,10 +73,8 @@ class Tally:
         if not self.served:
             found.append("nothing was served")
         if not self.pings or self.pings_503 or self.worst_ping >= PING_SECONDS:
-            found.append(
-                f"{len(self.pings)} pings: {self.pings_503} got 503, the slowest took "
-                f"{self.worst_ping:.2f} s"
-            )
+            slowest = f"the slowest took {self.worst_ping:.2f} s"
+            found.append(f"{len(self.pings)} pings: {self.pings_503} got 503, {slowest}")
         if last.pss_mb > second.pss_mb * (1 + MEMORY_SHARE) + memory_mb:
             found.append(f"memory grew from {second.pss_mb} to {last.pss_mb} MB")
         if max(held.descriptors for held in self.holdings) > descriptors:
@@ -103,7 +99,6 @@ class Tally:
 
 
 def _percentiles(seconds: Sequence[float]) -> list[float]:
-    """Return the 50th and the 99th."""
     return [round(float(value), 3) for value in np.percentile(seconds or [0.0], (50, 99))]
 
 

@@ -1,4 +1,4 @@
-"""The short forms of `python -m soak`, a worker's death and the server's end under far too much."""
+"""Short forms of `python -m soak`; a worker is killed and the server stopped under overload."""
 
 import asyncio
 import os
@@ -11,15 +11,15 @@ from soak.runs import leaks, overload, under_test
 from soak.server import Server
 from soak.tally import Tally
 
-PER_SECOND = 1000.0  # several times what two cores can take
-REQUESTS_OF_A_WORKER = 40  # those that wait for the model, and 8 that are being refused
+PER_SECOND = 1000.0  # several times the capacity of two cores
+REQUESTS_OF_A_WORKER = 40  # 32 that wait for the model, and 8 that are being refused
 KILLS = 4
-# A server at its limits fills its heaps and threads' stacks within a minute; then it is flat.
+# An overloaded server fills its heaps and threads' stacks within a minute; then they stay.
 FILLING_MB = 200
 
 
-def test_ten_times_the_load_is_answered_rightly_or_refused_and_pings_go_on() -> None:
-    """Also memory, descriptors and temporary files do not grow, and nothing fails in the log."""
+def test_ten_times_the_load_is_answered_correctly_or_refused_and_pings_continue() -> None:
+    """Memory, descriptors and temporary files do not grow, and the log has no fault."""
     run = asyncio.run(overload(20, 10, memory_mb=FILLING_MB))
     assert run.problems == []
     assert run.figures["refused"] > 0
@@ -31,10 +31,7 @@ def test_requests_leave_nothing_behind() -> None:
 
 @asynccontextmanager
 async def overloaded(requests: Tally, others: Tally) -> AsyncIterator[Server]:
-    """A server of two workers under load until the end of the block, and idle after it.
-
-    `others`: what pingers and slow clients meet.
-    """
+    """Load a server of two workers until the block ends. Pings and slow clients use `others`."""
     async with under_test("INFO") as (server, learnt):
         await asyncio.to_thread(server.wait_for_ready, 2)
         load = Load(server, learnt, requests)
@@ -48,8 +45,8 @@ async def overloaded(requests: Tally, others: Tally) -> AsyncIterator[Server]:
                 await load.finish()
 
 
-def test_a_killed_worker_takes_only_its_own_requests() -> None:
-    """They get 503, or a cut-off answer where the worker had begun to send one."""
+def test_a_killed_worker_fails_only_its_own_requests() -> None:
+    """They get 503, or a cut-off answer if the worker had begun to send it."""
     tally = Tally()
 
     async def run() -> None:
@@ -69,7 +66,7 @@ def test_a_killed_worker_takes_only_its_own_requests() -> None:
 
 
 def test_sigterm_under_overload_loses_no_request() -> None:
-    """Nor do slow clients, silent or endless, hold up the end."""
+    """Silent and endless clients do not delay the end."""
     tally = Tally()
 
     async def run() -> int:

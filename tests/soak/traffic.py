@@ -1,7 +1,7 @@
-"""Kinds of requests, each with the one answer that is right, to the byte.
+"""Kinds of requests, each with its only right answer, to the byte.
 
-They are the golden cases, two photographs, and what a `uri` should not point to. What is right is
-learnt from the idle server, held to the golden answer there, and must not change by a byte after.
+They are the golden cases, two photographs, and bad upstreams of a `uri`. The idle server gives the
+right answer, which must equal the golden answer and must not change by a byte.
 """
 
 import json
@@ -15,20 +15,18 @@ from soak.server import HOST
 from support import cases
 from support.cases import PHOTOS
 
-# Parts of the traffic. The rest are the golden cases, evenly: most of them are errors.
+# Shares of the traffic. The golden cases, most of them errors, share the rest evenly.
 PICTURES, UPSTREAM, LARGE, RUBBISH = 0.7, 0.02, 0.004, 0.01
 _LARGE_BYTES = 1 << 20
-_JSON = {"Content-Type": "application/json"}
-_JPEG = {"Content-Type": "image/jpeg"}
 _TRIES = 5
 _TOO_LATE = b"did not answer in time"
 
-# `late` is a fetch that our own upstream did not answer in time: it shares the server's CPUs.
+# `late`: our own upstream, which shares the server's CPUs, did not answer a fetch in time.
 Outcome = Literal["served", "refused", "late"]
 
 
 class Wrong(Exception):
-    """An answer that is neither the right one nor a deliberate refusal."""
+    """An answer that is neither right nor a deliberate refusal."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +40,15 @@ class Kind:
     right: bytes = b""
 
     def outcome(self, answer: Answer) -> Outcome:
-        """Return how the request ended. Raises Wrong."""
+        """Return how the request ended. Raise Wrong."""
         if (answer.status, answer.body) == (self.status, self.right):
             return "served"
         if answer.status == 503 and answer.retry_after:
             return "refused"
         if self._fetches and answer.status in (self.status, 424) and _TOO_LATE in answer.body:
             return "late"
-        raise Wrong(
-            f"{self.name}: {answer.status} {answer.body[:200]!r}, "
-            f"not {self.status} {self.right[:200]!r}"
-        )
+        wanted = f"{self.status} {self.right[:200]!r}"
+        raise Wrong(f"{self.name}: {answer.status} {answer.body[:200]!r}, not {wanted}")
 
     @property
     def _fetches(self) -> bool:
@@ -67,7 +63,8 @@ def message(method: str, path: str, headers: Mapping[str, str], body: bytes) -> 
 
 
 def photograph(name: str = "cat.jpg") -> bytes:
-    return message("POST", "/invocations", _JPEG, (PHOTOS / name).read_bytes())
+    headers = {"Content-Type": "image/jpeg"}
+    return message("POST", "/invocations", headers, (PHOTOS / name).read_bytes())
 
 
 def chunked(body: bytes) -> bytes:
@@ -76,7 +73,7 @@ def chunked(body: bytes) -> bytes:
 
 
 def kinds(places: Mapping[str, str]) -> list[Kind]:
-    """Return what is asked; `places` are those of the upstream."""
+    """Return the kinds of requests. `places` are the upstream's."""
     golden = [
         Kind(case.name, 0, _of(case, places), case.reply["status"], case)
         for case in cases.load()
@@ -86,38 +83,30 @@ def kinds(places: Mapping[str, str]) -> list[Kind]:
     large.append(Kind("a chunked body larger than the limit", 0, chunked(bytes(5 << 20)), 413))
     small = [kind for kind in golden if kind not in large]
     pictures = [Kind(name, 0, photograph(name), 200) for name in ("cat.jpg", "rocket.jpg")]
-    upstream = [
-        Kind(f"upstream: {path}", 0, _asks_for(f"{places['http']}/{path}"), status, says=says)
-        for path, status, says in (
-            ("hang", 424, _TOO_LATE),
-            ("trickle", 424, _TOO_LATE),
-            ("truncated", 424, b"broke"),
-            ("loop", 424, b"redirects"),
-            ("endless", 413, b"larger"),
-            ("rubbish", 424, b"broke"),
-            ("hang-up", 424, b"broke"),
-        )
-    ]
+    bad = {"hang": _TOO_LATE, "trickle": _TOO_LATE, "loop": b"redirects", "endless": b"larger"}
+    bad |= dict.fromkeys(("truncated", "rubbish", "hang-up"), b"broke")
+    upstream = []
+    for path, says in bad.items():
+        uri = json.dumps({"uri": f"{places['http']}/{path}"}).encode()
+        asks = message("POST", "/invocations", {"Content-Type": "application/json"}, uri)
+        status = 413 if path == "endless" else 424
+        upstream.append(Kind(f"upstream: {path}", 0, asks, status, says=says))
     rubbish = [
         Kind("no HTTP", 0, b"\x16\x03\x01 rubbish\r\n\r\n", 400),
         Kind("a broken chunk", 0, chunked(b"x").replace(b"\r\n1\r\n", b"\r\nzz\r\n"), 400),
         Kind("large headers", 0, message("GET", "/ping", {"Large": "x" * 100_000}, b""), 431),
     ]
     shares = ((pictures, PICTURES), (upstream, UPSTREAM), (large, LARGE), (rubbish, RUBBISH))
-    rest = 1 - sum(share for _, share in shares)
-    return [
-        replace(kind, share=share / len(group))
-        for group, share in (*shares, (small, rest))
-        for kind in group
-    ]
+    every = (*shares, (small, 1 - sum(share for _, share in shares)))
+    return [replace(kind, share=share / len(group)) for group, share in every for kind in group]
 
 
 async def learn(unlearnt: Sequence[Kind], port: int, places: Mapping[str, str]) -> list[Kind]:
-    """The kinds with their right answers, of a server that is idle. Raises AssertionError."""
+    """Return the kinds with an idle server's answers. Raise AssertionError for a wrong one."""
     lane = Lane(HOST, port)
     learnt = []
     for kind in unlearnt:
-        for tries_left in reversed(range(_TRIES)):  # a machine may be too busy even now
+        for tries_left in reversed(range(_TRIES)):  # the machine may be busy even now
             answer = await lane.ask(kind.message)
             try:
                 _check(kind, answer, places)
@@ -139,7 +128,3 @@ def _check(kind: Kind, answer: Answer, places: Mapping[str, str]) -> None:
 
 def _of(case: cases.Case, places: Mapping[str, str]) -> bytes:
     return message(case.method, case.path, case.headers, case.body(places))
-
-
-def _asks_for(uri: str) -> bytes:
-    return message("POST", "/invocations", _JSON, json.dumps({"uri": uri}).encode())

@@ -1,8 +1,8 @@
-"""Run a real browser without a screen: Debian's `chromium`.
+"""Run a real headless browser: Debian's `chromium`.
 
-Pages are the project's own, so it runs without its sandbox, which root may not use; it has a
-profile of its own, and no network but loopback. A page is driven by the DevTools protocol over a
-pipe, which needs no other package: https://chromedevtools.github.io/devtools-protocol/
+It runs without its sandbox, which root may not use and our own pages do not need, with its own
+profile and only the loopback network. The DevTools protocol drives a page over a pipe, without
+another package: https://chromedevtools.github.io/devtools-protocol/
 """
 
 import base64
@@ -32,7 +32,7 @@ _KEYS |= {"ArrowRight": ("", 39), "ArrowDown": ("", 40)}
 
 @dataclass
 class Page:
-    """An open page. `complaints` are its exceptions, and what the browser logged as an error."""
+    """An open page. `complaints` are its exceptions and the browser's logged errors."""
 
     commands: int  # file descriptors
     events: int
@@ -42,7 +42,7 @@ class Page:
     _read: bytes = b""
 
     def send(self, method: str, **parameters: Any) -> Any:
-        """Send a command of the protocol, and return its result."""
+        """Send a command of the protocol and return its result."""
         self._number += 1
         command = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -69,7 +69,6 @@ class Page:
                 self.complaints.append(entry["text"])
 
     def attach(self) -> None:
-        """Take the first tab."""
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         found = self.send("Target.attachToTarget", targetId=target, flatten=True)
         self._session = found["sessionId"]
@@ -99,10 +98,8 @@ class Page:
         """Return the expression's value as soon as it is true."""
         deadline = time.monotonic() + _SECONDS
         while not (value := self.evaluate(expression)):
-            assert time.monotonic() < deadline, (
-                expression,
-                self.evaluate("document.body.innerText"),
-            )
+            shown = self.evaluate("document.body.innerText")
+            assert time.monotonic() < deadline, (expression, shown)
             time.sleep(0.05)
         return value
 
@@ -128,7 +125,7 @@ class Page:
 
 @contextmanager
 def open_browser(downloads: Path) -> Iterator[Page]:
-    """Yield an empty page in a browser of its own, with a camera that sends a test picture."""
+    """Yield an empty page in its own browser, whose camera sends a test picture."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     assert program, "there is no browser on the PATH; `apt-get install chromium` brings one"
     command_end, commands = os.pipe()
@@ -137,11 +134,8 @@ def open_browser(downloads: Path) -> Iterator[Page]:
         # The browser reads commands from descriptor 3, and writes events to 4.
         shell = ["bash", "-c", f'exec "$@" 3<&{command_end} 4>&{event_end}', "browser"]
         options = [*_OPTIONS, *_CAMERA, "--remote-debugging-pipe", f"--user-data-dir={profile}"]
-        with subprocess.Popen(
-            [*shell, program, *options],
-            pass_fds=(command_end, event_end),
-            stderr=subprocess.DEVNULL,
-        ) as browser:
+        command, pipes = [*shell, program, *options], (command_end, event_end)
+        with subprocess.Popen(command, pass_fds=pipes, stderr=subprocess.DEVNULL) as browser:
             try:
                 page = Page(commands, events)
                 page.attach()

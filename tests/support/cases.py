@@ -1,8 +1,7 @@
 """The golden cases: requests and the answers that every face must give.
 
-A case's texts may hold `{bytes:FILE}`, `{head:FILE}` (its first 1,000 bytes), `{zeros:N}`,
-`{data:FILE}`, `{sha256:FILE}` for a photograph or another file, and
-`{http}`, `{https}`, `{host}` for the upstream.
+Texts may hold `{bytes:FILE}`, `{head:FILE}` (its first 1,000 bytes), `{zeros:N}`, `{data:FILE}`,
+`{sha256:FILE}` for a photograph or another file, and the upstream's `{http}`, `{https}`, `{host}`.
 """
 
 import base64
@@ -10,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,56 +19,43 @@ from ops.local_servers import ROOT, HttpReply
 
 GOLDEN = Path(__file__).parents[1] / "contract" / "golden"
 PHOTOS = ROOT / "container" / "photos"
-TOLERANCE = 1e-5  # of a probability, between CPUs; between faces not a byte may differ
-ROUNDED = 2e-4  # of one that a model rounds to four digits
+TOLERANCE = 1e-5  # for a probability on another CPU; faces must agree to the byte
+ROUNDED = 2e-4  # for a number that a model rounds to four digits
 EXAMPLE = '{"name": "a flower", "request": {"body": {}}, "reply": {"status": 400, "json": {}}}'
 
 
 @dataclass(frozen=True)
 class Case:
-    """One request and its answer."""
-
     name: str
     private_addresses: bool
-    request: Mapping[str, Any]
     reply: Mapping[str, Any]
-    files: Path = PHOTOS
-
-    @property
-    def method(self) -> str:
-        return str(self.request.get("method", "POST"))
-
-    @property
-    def path(self) -> str:
-        return str(self.request.get("path", "/invocations"))
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        headers: Mapping[str, str] = self.request.get("headers", {})
-        return headers
+    files: Path
+    content: Any  # the body: a text, or JSON
+    method: str = "POST"
+    path: str = "/invocations"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_json(self) -> bool:
         """Return True if a direct invocation can carry it: JSON, and no header that matters."""
-        return isinstance(self.request.get("body"), dict | list) and "Accept" not in self.headers
+        return isinstance(self.content, dict | list) and "Accept" not in self.headers
 
     def event(self, places: Mapping[str, str]) -> Any:
         return json.loads(self.body(places))
 
     def body(self, places: Mapping[str, str]) -> bytes:
-        body = self.request.get("body", "")
-        if not isinstance(body, str):
-            return self._fill(json.dumps(body), places).encode()
-        if match := re.fullmatch(r"\{(bytes|head|zeros):(.*)\}", body):
+        if not isinstance(self.content, str):
+            return self._fill(json.dumps(self.content), places).encode()
+        if match := re.fullmatch(r"\{(bytes|head|zeros):(.*)\}", self.content):
             kind, what = match.groups()
             if kind == "zeros":
                 return bytes(int(what))
             data = (self.files / what).read_bytes()
             return data[:1000] if kind == "head" else data
-        return self._fill(body, places).encode()
+        return self._fill(self.content, places).encode()
 
     def check(self, reply: HttpReply, places: Mapping[str, str]) -> None:
-        """Assert that a reply is this case's; the AssertionError says both."""
+        """Assert that a reply is this case's; the AssertionError shows both."""
         wanted = self.reply["status"]
         answered = f"status {reply.status}, {reply.body.decode(errors='replace')}"
         assert reply.status == wanted, f"answered: {answered}\nexpected: status {wanted}"
@@ -86,7 +72,7 @@ class Case:
             self._check_json(json.loads(reply.body), self.reply["json"], places)
 
     def check_direct(self, answer: Any, places: Mapping[str, str]) -> None:
-        """Assert that what a direct invocation returned is this case's answer."""
+        """Assert that a direct invocation's answer is this case's."""
         self._check_json(answer, self.reply["json"], places)
 
     def _check_json(self, actual: Any, expected: Any, places: Mapping[str, str]) -> None:
@@ -94,9 +80,8 @@ class Case:
         both = f"answered: {json.dumps(actual)}\nexpected: {json.dumps(expected)}"
         probabilities, wanted = _take_probabilities(actual), _take_probabilities(expected)
         assert actual == _nearly(expected), both
-        assert [float(p) for p in probabilities] == [
-            pytest.approx(float(p), rel=0, abs=TOLERANCE) for p in wanted
-        ], both
+        near = pytest.approx([float(p) for p in wanted], rel=0, abs=TOLERANCE)
+        assert [float(p) for p in probabilities] == near, both
 
     def _fill(self, text: str, places: Mapping[str, str]) -> str:
         def replace(match: re.Match[str]) -> str:
@@ -115,20 +100,20 @@ def load() -> list[Case]:
 
 
 def read(path: Path, files: Path) -> list[Case]:
-    """The cases of a file; `files` has those that they name.
+    """Return a file's cases, which name files in `files`.
 
-    Raises CollectError, which pytest prints without a traceback.
+    Raise CollectError, which pytest prints without a traceback.
     """
     cases = []
     try:
         for found in json.loads(path.read_text()):
-            name, request, reply = f"{path.stem}: {found['name']}", found["request"], found["reply"]
+            name, reply = f"{path.stem}: {found['name']}", found["reply"]
+            request = {"body": "", **found["request"]}
             if "status" not in reply or not {"json", "lines", "text"} & reply.keys():
-                raise ValueError(
-                    f"the reply of {found['name']!r} lacks status, json, lines or text"
-                )
-            private = found.get("private_addresses", False)
-            cases.append(Case(name, private, request, reply, files))
+                what = f"the reply of {found['name']!r} lacks status, json, lines or text"
+                raise ValueError(what)
+            private, content = found.get("private_addresses", False), request.pop("body")
+            cases.append(Case(name, private, reply, files, content, **request))
     except (ValueError, TypeError, KeyError) as error:
         raise pytest.Collector.CollectError(
             f"{path}: {error!r}; it holds an array of objects such as {EXAMPLE}"
@@ -141,7 +126,7 @@ def data_uri(file: str, files: Path = PHOTOS) -> str:
 
 
 def _nearly(expected: Any) -> Any:
-    """The same, and any fraction within what another CPU may make of it."""
+    """Return the answer with every float replaced by an approximation."""
     if isinstance(expected, dict):
         return {name: _nearly(value) for name, value in expected.items()}
     if isinstance(expected, list):

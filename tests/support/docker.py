@@ -4,7 +4,7 @@ import subprocess
 
 
 def docker(*arguments: str, stderr: int = subprocess.PIPE) -> str:
-    """Return what `docker ARGUMENTS` prints. Raises CalledProcessError, whose notes have why."""
+    """Return what `docker ARGUMENTS` prints. Raise CalledProcessError with the output as a note."""
     command = ["docker", *arguments]
     try:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=stderr, text=True)

@@ -1,4 +1,4 @@
-"""The faces on which the golden cases run, each started once a session."""
+"""The faces on which the golden cases run, each started once in a session."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -10,16 +10,7 @@ from unittest.mock import patch
 
 from integration.clients.stand_in import Aws, forwarding, served
 from ops import local_servers
-from ops.local_servers import (
-    ENTRY,
-    ROOT,
-    EmulatedLambda,
-    Face,
-    HttpFace,
-    HttpReply,
-    Process,
-    process_environment,
-)
+from ops.local_servers import ENTRY, ROOT, EmulatedLambda, Face, HttpFace, HttpReply, Process
 from serving.artifact.resolve import resolve
 from serving.core.contract import Request
 from serving.core.settings import Settings
@@ -35,8 +26,8 @@ _STARTS: Mapping[str, Callable[..., AbstractContextManager[Face]]] = {
 KINDS = tuple(_STARTS)
 FORWARDING = "forwarding lambda process"
 
-# As AWS runs them: Lambda's root file system is read-only but for /tmp, its user is not root and
-# its memory is bounded; SageMaker mounts the artifact.
+# Lambda makes the root file system read-only except for /tmp, runs as another user than root and
+# limits the memory; SageMaker mounts the artifact.
 LAMBDA_LIKE = (
     "--read-only",
     "--tmpfs=/tmp",
@@ -45,10 +36,8 @@ LAMBDA_LIKE = (
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
 )
-SAGEMAKER_LIKE = (
-    f"--volume={ROOT}/build/artifacts/efficientnet_lite0:/opt/ml/model:ro",
-    "--memory=4g",
-)
+_MODEL = f"--volume={ROOT}/build/artifacts/efficientnet_lite0:/opt/ml/model:ro"
+SAGEMAKER_LIKE = (_MODEL, "--memory=4g")
 
 
 @contextmanager
@@ -59,12 +48,8 @@ def emulated(
     port = local_servers.free_port()
     options = f"--runtime-interface-emulator-address 127.0.0.1:{port}"
     options += f" --runtime-api-address 127.0.0.1:{local_servers.free_port()}"
-    settings = {
-        **process_environment(),
-        **local_servers.lambda_settings(),
-        "RIE_OPTIONS": options,
-        **environment,
-    }
+    settings = {**local_servers.process_environment(), **local_servers.lambda_settings()}
+    settings |= {"RIE_OPTIONS": options, **environment}
     with local_servers.running([str(entry), *arguments], settings) as process:
         local_servers.wait_until_open(port, process)
         yield EmulatedLambda(f"http://127.0.0.1:{port}"), process
@@ -72,7 +57,7 @@ def emulated(
 
 @dataclass(frozen=True)
 class InProcess:
-    """The pipeline without a face: what the faces must not change."""
+    """The pipeline without a face, whose answers the faces must not change."""
 
     environment: Mapping[str, str]
     service: Service
@@ -97,22 +82,21 @@ class InProcess:
 
 @dataclass
 class Farm:
-    """Faces by kind, with the upstream that each can reach or without it."""
+    """Faces by kind, with or without access to the upstream."""
 
     fixture: Callable[[str], Any]
     stack: ExitStack  # stops them
     _faces: dict[tuple[str, bool, str], Face] = field(default_factory=dict)
 
     def upstream(self, kind: str) -> Upstream:
-        name = "bridge_upstream" if "container" in kind else "local_upstream"
-        found: Upstream = self.fixture(name)
+        found: Upstream = self.fixture(f"{'bridge' if 'container' in kind else 'local'}_upstream")
         return found
 
     def face(self, kind: str, private_addresses: bool) -> Face:
         return self._get(kind, private_addresses, kind)
 
     def reference(self, kind: str, private_addresses: bool) -> Face:
-        """The pipeline in this process, with the upstream of faces of that kind."""
+        """Return the pipeline in this process, with the upstream of faces of that kind."""
         return self._get("in-process", private_addresses, kind)
 
     def _get(self, kind: str, private_addresses: bool, upstream_of: str) -> Face:
@@ -124,7 +108,7 @@ class Farm:
     def _start(self, kind: str, private_addresses: bool, upstream: Upstream) -> Face:
         environment = {"WORKERS": "2", **(upstream.environment if private_addresses else {})}
         if "container" not in kind:
-            environment = {**process_environment(), **environment}
+            environment = {**local_servers.process_environment(), **environment}
             if kind == "in-process":
                 return InProcess.start(environment)
             if kind == FORWARDING:

@@ -1,4 +1,4 @@
-"""List what is locked: every set of packages that this project installs anywhere."""
+"""List every locked set of packages that this project installs."""
 
 import re
 from pathlib import Path
@@ -9,15 +9,13 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)((?:.*\\\n)*.*)", re.MULTILINE
 
 
 class Pin(NamedTuple):
-    """One package of a set, at one version, with the digests of its files."""
-
     name: str
     version: str
     hashes: tuple[str, ...]
 
 
 def pins(path: Path) -> list[Pin]:
-    """Return what a locked file names. Names are normalised as PyPI does."""
+    """Return the packages of a locked file, with normalised names."""
     return [
         Pin(normalised(name), version, tuple(re.findall(r"--hash=(\S+)", rest)))
         for name, version, rest in _PIN.findall(path.read_text())
@@ -29,12 +27,10 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-# bench/ is left out: the servers and engines that it compares itself with run on loopback, in
-# environments of their own, and are what they are. A file without a pin is no set.
-_PLACES = (".", "container", "tests/*/*", "examples/*")
+# bench/ is not here: its servers run on loopback in their own environments.
 SETS = tuple(
     path
-    for place in _PLACES
+    for place in (".", "container", "tests/*/*", "examples/*")
     for path in sorted(ROOT.glob(f"{place}/requirements*.txt"))
     if pins(path)
 )

@@ -1,14 +1,14 @@
-"""Models of another kind, each on the pipeline and both faces, started when they are asked for."""
+"""Other kinds of models, each on the pipeline and both faces, started at their first use."""
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-import numpy  # noqa: F401 - before modules are restored below: it must not be imported twice
+import numpy  # noqa: F401 - it must not be imported again after sys.modules is restored below
 
 from ops import local_servers
 from ops.local_servers import EmulatedLambda, HttpFace, process_environment
@@ -18,8 +18,6 @@ from support.farm import InProcess
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder, served three ways."""
-
     pipeline: InProcess
     http: HttpFace
     function: EmulatedLambda
@@ -28,17 +26,16 @@ class Model:
 Models = Callable[[Path], Model]
 
 
-@contextmanager
 def models() -> Iterator[Models]:
-    """Yield a function that starts the model in a folder, once."""
+    """Yield a function that starts the model in a folder, once. It is a fixture."""
     with ExitStack() as stack:
 
         @cache
         def start(folder: Path) -> Model:
-            check(folder / "artifact")  # as the image's build does
+            check(folder / "artifact")  # the image's build does this
             environment = {**process_environment(folder), "WORKERS": "2"}
             path = [environment["PYTHONPATH"], *sys.path]
-            # The folder's inference.py leaves no trace for other tests.
+            # Other tests must not see the folder's inference.py.
             with patch.dict(sys.modules), patch("sys.path", path):
                 pipeline = InProcess.start(environment)
             return Model(

@@ -1,7 +1,4 @@
-"""A package of SageMaker's Model Registry at moto, and what a stack that serves it holds.
-
-moto runs in a process of its own, since servers in one process share their state.
-"""
+"""A package of SageMaker's Model Registry, and what a stack that serves it holds."""
 
 import json
 import sys
@@ -24,7 +21,7 @@ CONTAINER: dict[str, Any] = {
 
 @contextmanager
 def moto() -> Iterator[str]:
-    """Yield the URL of a new moto."""
+    """Yield the URL of moto in a process of its own: servers in one process share their state."""
     port = local_servers.free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with local_servers.running(command, {}) as process:
@@ -33,7 +30,7 @@ def moto() -> Iterator[str]:
 
 
 def assert_served(stack: Synthesized, data: str = MODEL_DATA, model_id: str = MODEL_ID) -> None:
-    """On both targets, by the stack's one image."""
+    """Assert that both targets serve the package with the stack's own image."""
     environments = stack.environments()
     assert {found["MODEL_ID"] for found in environments.values()} == {model_id}
     assert environments["AWS::Lambda::Function"]["MODEL_DATA_URL"] == data

@@ -10,7 +10,6 @@ from pathlib import Path
 from ops.local_servers import ROOT
 
 BIN = Path(sys.executable).parent
-# Finds the programs of this interpreter first, and `node`, which jsii starts.
 PATH = f"{BIN}{os.pathsep}{os.environ['PATH']}"
 
 Done = subprocess.CompletedProcess[str]
@@ -23,20 +22,19 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> Done:
-    """Return what a program prints and its status, whatever that is."""
+    """Return a program's output and its status, whatever it is."""
     return subprocess.run(
         command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
 def cdk(*arguments: str | Path, cwd: Path = ROOT, env: Mapping[str, str] = os.environ) -> Done:
-    """Run the CDK's CLI without notices."""
     environment = {**env, "PATH": PATH, "CDK_DISABLE_CLI_TELEMETRY": "true"}
     return run(["cdk", *arguments, "--no-notices"], cwd=cwd, env=environment)
 
 
 def copied_project(folder: Path, inference_ends: str = "") -> Path:
-    """Copy what the CDK reads into a folder, and add some lines to its inference.py."""
+    """Copy what the CDK reads into a folder, and append to its inference.py."""
     for name in ("container", "infra", "ops"):  # the stack reads the prices of ops
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("app.py", "cdk.json"):

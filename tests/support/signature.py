@@ -1,4 +1,4 @@
-"""Verify a signed request, as AWS does before it looks at anything else."""
+"""Verify the signature of a request as AWS does."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ REGION = "eu-central-1"
 
 
 def verify(request: Any, url: str, service: str) -> set[str]:
-    """The names of the headers that are signed. The signature must be of this very method, URL,
-    headers and body, for this service, and by the keys above; raises AssertionError.
+    """Return the names of the signed headers. `request` is an `upstream.Asked`.
 
-    `request` has a method, a path, headers by their names in lower case, and a body.
+    Raise AssertionError unless the keys above signed this method, URL, headers and body for this
+    service.
     """
     scheme, _, rest = request.headers.get("authorization", "").partition(" ")
     assert scheme == "AWS4-HMAC-SHA256"

@@ -15,24 +15,22 @@ GROUPS = "sg-0123456789abcdef0"
 
 BATCH = {"batch_input": "s3://work-of-ours/in", "batch_output": "s3://work-of-ours/out/"}
 
-# One of each shape that the keys make; what holds for every template is asserted of these.
+# One configuration of each shape of stack; tests that hold for every template use all of them.
 CONFIGURATIONS: dict[str, dict[str, str]] = json.loads(
     Path(__file__).with_name("configurations.json").read_text()
 )
-
-
 EXAMINER = "Examiner"  # the start of its logical ids
 
 
 class Synthesized:
-    """One synthesized stack: its template, warnings and docker images as the CLI will see them."""
+    """One synthesized stack: its template, warnings and Docker images as the CLI reads them."""
 
     def __init__(self, outdir: Path, stack_name: str) -> None:
         self.template = json.loads((outdir / f"{stack_name}.template.json").read_text())
         assets = json.loads((outdir / f"{stack_name}.assets.json").read_text())
         self.images: dict[str, Any] = assets["dockerImages"]
         self.outputs: dict[str, Any] = self.template["Outputs"]
-        # What the CLI is to look up before it runs the app again.
+        # What the CLI must look up before it runs the app again.
         self.missing = json.loads((outdir / "manifest.json").read_text()).get("missing", [])
         metadata = json.loads((outdir / f"{stack_name}.metadata.json").read_text())
         self.warnings = [
@@ -43,7 +41,7 @@ class Synthesized:
         ]
 
     def resources(self, kind: str, *, of_examiner: bool = False) -> dict[str, Any]:
-        """The resources of one type, by logical id: those of the targets, or of their examiner."""
+        """Return the resources of a type, by logical id: the targets', or the examiner's."""
         return {
             name: resource
             for name, resource in self.template["Resources"].items()
@@ -51,12 +49,12 @@ class Synthesized:
         }
 
     def only(self, kind: str) -> tuple[str, dict[str, Any]]:
-        """The logical id and the properties of the one resource of that type."""
+        """Return the logical id and the properties of the only resource of that type."""
         ((name, resource),) = self.resources(kind).items()
         return name, resource["Properties"]
 
     def environments(self) -> dict[str, dict[str, str]]:
-        """Return the container's variables, by the type of the target."""
+        """Return the containers' variables, by the type of the target."""
         functions = self.resources("AWS::Lambda::Function").values()
         models = self.resources("AWS::SageMaker::Model").values()
         return {f["Type"]: f["Properties"]["Environment"]["Variables"] for f in functions} | {
@@ -64,8 +62,7 @@ class Synthesized:
         }
 
     def statements(self, service: str = "") -> list[dict[str, Any]]:
-        """Return the statements of all roles, or of the targets' that a service such as `lambda`
-        takes."""
+        """Return the statements of all roles, or of the targets' roles that `service` assumes."""
         roles, policies = (self.resources(f"AWS::IAM::{kind}") for kind in ("Role", "Policy"))
         if not service:
             roles |= self.resources("AWS::IAM::Role", of_examiner=True)
@@ -83,12 +80,11 @@ class Synthesized:
         ]
 
     def dependencies(self) -> dict[str, set[str]]:
-        """Return what each resource names, and so waits for."""
+        """Return the resources that each resource names, and so waits for."""
         resources = self.template["Resources"]
         return {name: {*_named(found)} & resources.keys() for name, found in resources.items()}
 
     def before(self, name: str) -> set[str]:
-        """All resources that are there before this one is made."""
         dependencies = self.dependencies()
 
         @cache
@@ -98,11 +94,9 @@ class Synthesized:
         return reached(name)
 
     def waits_for(self, name: str) -> set[str]:
-        """The types of all resources that are there before this one is made."""
         return {self.template["Resources"][one]["Type"] for one in self.before(name)}
 
     def policies_of(self, role: str) -> dict[str, Any]:
-        """The properties of all policies of a role, by logical id."""
         return {
             name: policy["Properties"]
             for name, policy in self.resources("AWS::IAM::Policy").items()
@@ -110,7 +104,7 @@ class Synthesized:
         }
 
     def gates(self, kind: str) -> dict[str, Any]:
-        """The properties of the targets' alarms that stop an update of a type, by logical id."""
+        """Return the targets' alarms that stop an update of a type: properties by logical id."""
         if kind == "AWS::Lambda::Alias":
             (group,) = self.resources("AWS::CodeDeploy::DeploymentGroup").values()
             named = [alarm["Name"] for alarm in group["Properties"]["AlarmConfiguration"]["Alarms"]]
@@ -126,7 +120,7 @@ class Synthesized:
 
 
 def _named(value: Any) -> Iterator[str]:
-    """The logical ids and pseudo parameters that a part of a template names."""
+    """Yield the logical ids and pseudo parameters that a part of a template names."""
     if isinstance(value, list):
         for item in value:
             yield from _named(item)
@@ -146,7 +140,7 @@ def _named(value: Any) -> Iterator[str]:
 
 
 def canonical(value: Any) -> str:
-    """A template's string with its functions rendered the way Fn::Sub writes them."""
+    """Return a template's string with its functions written as in Fn::Sub."""
     if isinstance(value, str):
         return value
     ((function, argument),) = value.items()
@@ -166,7 +160,6 @@ def listed(value: Any) -> list[Any]:
 
 
 def trust(role: dict[str, Any]) -> dict[str, Any]:
-    """The one statement that says who may take a role."""
     (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     return dict(statement)
 
@@ -199,7 +192,7 @@ def allows(statements: list[dict[str, Any]], action: str, resource: str) -> bool
 
 
 def evaluate(expression: str, **values: float) -> float:
-    """The value of CloudWatch metric maths; PERIOD(any metric) is the value of `PERIOD`."""
+    """Return the value of CloudWatch metric math. PERIOD of any metric is the value of `PERIOD`."""
     functions = {"PERIOD": lambda _: values["PERIOD"], "FILL": lambda value, _: value}
     names = {**values, **functions, "__builtins__": {}}
     return float(eval(expression, names))  # noqa: S307 - our own

@@ -1,7 +1,4 @@
-"""Serve what a `uri` may name, on this machine: pictures over http, https and S3.
-
-The certificate is issued by an authority made here; S3 is moto's server behind the real boto3.
-"""
+"""Serve what a `uri` may name: pictures over http, https (of our own authority) and moto's S3."""
 
 import os
 import socket
@@ -45,7 +42,7 @@ class Asked(NamedTuple):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answer requests of any method in `reply`, and log nothing."""
+    """Answer requests of any method by `reply`, and log nothing."""
 
     def do_POST(self) -> None:
         self.reply(self.rfile.read(int(self.headers.get("Content-Length", 0))))
@@ -60,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         return Asked(self.command, self.path, headers, body)
 
     def answer(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:
-        """Send an answer. `headers` may name another Content-Length than the body's."""
+        """Send an answer. `headers` may give a false Content-Length."""
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
@@ -78,7 +75,6 @@ def listening(
     host: str = "127.0.0.1",
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
-    """Yield the URL of an HTTP server, on loopback by default."""
     with ThreadingHTTPServer((host, 0), handler) as server:
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
@@ -92,13 +88,12 @@ def listening(
 
 
 class PictureHandler(Handler):
-    """Serves photographs by their names, and answers that a client must handle.
+    """Serve photographs by their names, and answers that a client must handle.
 
     These are `/redirect?to=URI&status=302`, `/loop`, `/page`, `/large` and BROKEN.
     """
 
-    other_paths = "none"
-    """The photograph at every other path; without one they are 404."""
+    other_paths = "none"  # the photograph at all other paths; if there is none, they are 404
 
     def reply(self, body: bytes) -> None:
         parts = urlsplit(self.path)
@@ -143,7 +138,7 @@ class PictureHandler(Handler):
 
 @dataclass(frozen=True)
 class Upstream:
-    """The addresses for a case's placeholders, and the environment that leads a face there."""
+    """The addresses for a case's placeholders, and the environment of a face that may use them."""
 
     places: Mapping[str, str]
     environment: Mapping[str, str]
@@ -152,7 +147,7 @@ class Upstream:
 
 @contextmanager
 def upstream(host: str, folder: Path) -> Iterator[Upstream]:
-    """Serve on `host`, an address of this machine; `folder` takes the authority's certificate."""
+    """Serve at `host`, an address of this machine; `folder` gets the authority's certificate."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "authority.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -186,9 +181,9 @@ def upstream(host: str, folder: Path) -> Iterator[Upstream]:
 
 @contextmanager
 def answering(answer: Callable[[socket.socket, bytes], object], most: int = 1) -> Iterator[int]:
-    """Yield the port on 127.0.0.1 of a server whose answers no HTTP server would give.
+    """Yield the port on 127.0.0.1 of a server that sends arbitrary answers.
 
-    `answer` gets each connection with its first bytes, `most` of them at a time.
+    `answer` gets each connection and its first bytes; `most` connections run at a time.
     """
 
     def serve() -> None:

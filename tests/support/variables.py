@@ -1,9 +1,11 @@
-"""The variables that the image reads, by what Settings asks its environment for."""
+"""List the variables that the image reads."""
 
 from serving.core.settings import Settings
 
 
 def variables_read() -> set[str]:
+    """Return the names that Settings looks up in its environment."""
+
     class Recorder(dict[str, str]):
         def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
             asked.add(key)

@@ -1,4 +1,4 @@
-"""Imports point one way, and what the three packages must agree on they do agree on."""
+"""Imports go one way, and the three packages agree with each other."""
 
 import ast
 import re
@@ -9,22 +9,13 @@ import pytest
 
 from ops.local_servers import ROOT
 
-# Folders and modules of each package, in layers: each imports from its own and those before it.
-SERVING = ["core", "fetch", "artifact", "model", "inference", "service", "http", "serve"]
-INFRA = [
-    "config",
-    "common",
-    "image",
-    "sagemaker_target",
-    "lambda_target",  # which may forward to the endpoint
-    "examiner",
-    "monitoring",
-    "outputs",
-]
+# The layers of each package. Each imports only from itself and those before it.
+SERVING = "core fetch artifact model inference service http serve forward lambda_handler examiner"
+INFRA = "config common image sagemaker_target lambda_target examiner monitoring outputs stack"
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports, wherever in it."""
+    """Yield every module that a file imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -33,18 +24,9 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize(
-    ("package", "folder", "layers"),
-    [
-        (
-            "serving",
-            ROOT / "container" / "serving",
-            [*SERVING, "forward", "lambda_handler", "examiner"],
-        ),
-        ("infra", ROOT / "infra", [*INFRA, "stack"]),
-    ],
-)
-def test_imports_point_one_way(package: str, folder: Path, layers: list[str]) -> None:
+@pytest.mark.parametrize(("place", "named"), [("container/serving", SERVING), ("infra", INFRA)])
+def test_imports_go_one_way(place: str, named: str) -> None:
+    folder, layers = ROOT / place, named.split()
     parts = {path.relative_to(folder).parts[0].removesuffix(".py") for path in folder.rglob("*.py")}
     assert parts - {"__init__"} == set(layers)
     for height, layer in enumerate(layers):
@@ -54,7 +36,7 @@ def test_imports_point_one_way(package: str, folder: Path, layers: list[str]) ->
             for path in files
             if path.exists()
             for name in imports(path)
-            if name.startswith(f"{package}.")
+            if name.startswith(f"{folder.name}.")
         }
         assert found & set(layers) <= set(layers[: height + 1]), layer
 
@@ -73,7 +55,6 @@ def test_the_three_packages_do_not_import_each_other(folder: str, strangers: set
 
 
 def test_every_variable_of_the_dockerfile_is_read() -> None:
-    """An ENV that nothing reads would be a promise that nothing keeps."""
     dockerfile = (ROOT / "container" / "Dockerfile").read_text()
     block = re.search(r"^ENV PATH=.*?(?=\nEXPOSE)", dockerfile, re.MULTILINE | re.DOTALL)
     assert block
@@ -84,10 +65,10 @@ def test_every_variable_of_the_dockerfile_is_read() -> None:
 
 
 def test_the_image_and_the_exporter_pin_the_same_versions() -> None:
-    """Both environments decode and compute with numpy, OpenCV and MXNet of the same release."""
+    """Both environments use the same release of numpy, OpenCV and MXNet."""
     pins: dict[str, set[str]] = {}
     for path in (ROOT / "container").glob("requirements*.txt"):
         for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", path.read_text(), re.MULTILINE):
-            if name != "protobuf":  # the reason for there being two environments
+            if name != "protobuf":  # its versions are why there are two environments
                 pins.setdefault(name, set()).add(version)
     assert {name: found for name, found in pins.items() if len(found) > 1} == {}

@@ -1,4 +1,4 @@
-"""The README and docs are true: commands print what they show, links and generated tables hold."""
+"""The README and docs are true: commands print what is shown, links and generated tables work."""
 
 import importlib
 import os
@@ -30,19 +30,15 @@ PORTS = {"serve": "8080", "lambda": "9000"}
 def steps(block: str) -> Iterator[tuple[str, str]]:
     """Yield each command of a console block with the output that the block shows."""
     for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        lines = step.splitlines(keepends=True)
-        size = 1
-        while size < len(lines) and lines[size].startswith("> "):
-            size += 1
-        command = "".join(line.removeprefix("> ") for line in lines[:size])
-        yield command, "".join(lines[size:])
+        command = re.match(r".*\n(?:> .*\n)*", step)[0]  # and its continuation lines
+        yield command.replace("\n> ", "\n"), step.removeprefix(command)
 
 
 def comparable(output: str) -> str:
-    """Remove what differs from run to run and from CPU to CPU: times, digits past the fifth."""
+    """Remove what differs between runs and CPUs: times, digits after the fifth, column widths."""
     output = re.sub(r"\d+\.\d ms", "N ms", output)
     output = re.sub(r"0\.\d{6,}", lambda match: f"{float(match[0]):.5f}", output)
-    output = re.sub(r"[ ─┬┴━]+", " ", output)  # a column is as wide as its digits
+    output = re.sub(r"[ ─┬┴━]+", " ", output)
     return "\n".join(line.strip() for line in output.splitlines())
 
 

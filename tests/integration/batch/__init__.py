@@ -1,1 +1,1 @@
-"""SageMaker Batch Transform without SageMaker: a driver, its records, and what comes of them."""
+"""SageMaker Batch Transform without SageMaker: a driver, its records and its results."""

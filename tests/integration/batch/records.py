@@ -1,4 +1,4 @@
-"""Records whose answers are known: each picture is one of a few, and no two are the same bytes."""
+"""Records with known answers: a few pictures, each time with other bytes."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ import simplejpeg
 
 from support.cases import PHOTOS
 
-# What a broken record is, and the code of its answer.
+# A broken record and the code of its answer.
 BROKEN = (
     (b"{}", "malformed_request"),
     (b"not json", "malformed_request"),
@@ -21,12 +21,12 @@ BROKEN = (
     (b'{"uri": "data:image/jpeg;base64,AAAA"}', "undecodable_image"),
     (b'{"uri": "http://169.254.169.254/"}', "uri_not_allowed"),
 )
-EVERY = 397  # one in so many is broken
+EVERY = 397  # one in 397 records is broken
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a record's answer has to be: `uri` names the record, or `code` its error."""
+    """The right answer of a record: its `uri` and its picture's results, or the error `code`."""
 
     uri: str = ""
     picture: int = -1
@@ -34,7 +34,7 @@ class Expected:
 
 
 def pictures() -> Sequence[bytes]:
-    """Photographs of 32 x 32 pixels, as JPEG."""
+    """Return the photographs as JPEGs of 32 x 32 pixels."""
     found = []
     for path in sorted(PHOTOS.iterdir()):
         pixels = cv2.imread(str(path))
@@ -44,15 +44,9 @@ def pictures() -> Sequence[bytes]:
     return found
 
 
-def numbered(picture: bytes, number: int) -> bytes:
-    """The same picture, with its number in a comment: other bytes, and so another `uri`."""
-    text = b"%08d" % number
-    return picture[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + picture[2:]
-
-
 def records(count: int, seed: int = 7) -> tuple[bytes, Sequence[Expected]]:
-    """An input object of `count` JSON lines, and what each is to be answered."""
-    choose = random.Random(seed)  # noqa: S311 - no secret
+    """Return an input object of `count` JSON lines, and the right answer to each."""
+    choose = random.Random(seed)  # noqa: S311 - not a secret
     small = pictures()
     lines, expected = [], []
     for number in range(count):
@@ -61,10 +55,11 @@ def records(count: int, seed: int = 7) -> tuple[bytes, Sequence[Expected]]:
             expected.append(Expected(code=code))
         else:
             picture = choose.randrange(len(small))
-            data = numbered(small[picture], number)
+            # The number in a comment makes other bytes, and so another `uri`.
+            comment = b"\xff\xfe\0\x0a%08d" % number
+            data = small[picture][:2] + comment + small[picture][2:]
             uri = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
             line = json.dumps({"uri": uri}).encode()
-            digest = hashlib.sha256(data).hexdigest()
-            expected.append(Expected(f"sha256:{digest}", picture))
+            expected.append(Expected(f"sha256:{hashlib.sha256(data).hexdigest()}", picture))
         lines.append(line + b"\n")
     return b"".join(lines), expected

@@ -1,7 +1,4 @@
-"""Batch Transform's requests, on the live server: nothing is lost, reordered or moved.
-
-`make test-batch` runs 100,000 records; BATCH_RECORDS is how many.
-"""
+"""Batch Transform's requests on the live server: no answer is lost or reordered."""
 
 import json
 import os
@@ -19,20 +16,20 @@ from integration.batch.transform import Job, ObjectFailed, Transform
 from ops import local_servers
 from ops.local_servers import process_environment
 
-COUNT = int(os.environ.get("BATCH_RECORDS", "5000"))
-URI_LINE = b'{"uri":"gopher://pictures/00001.jpg"}\n'  # refused without a fetch or a forward
+COUNT = int(os.environ.get("BATCH_RECORDS", "5000"))  # `make test-batch` sends 100,000
+URI_LINE = b'{"uri":"gopher://pictures/00001.jpg"}\n'  # refused without a fetch
 
 
 @contextmanager
 def running(job: Job, **environment: str) -> Iterator[Transform]:
-    """The server as SageMaker starts it for this job, and the driver of it."""
+    """Start the server as SageMaker does for this job; yield its driver."""
     settings = {**process_environment(), "WORKERS": "2", **job.environment(), **environment}
     with local_servers.http_process(settings) as face:
         yield Transform(face.url, job)
 
 
 def check(output: bytes, expected: Sequence[Expected]) -> None:
-    """A line for each record, in their order, each error in its record's place."""
+    """Check that each record has its answer or error, in the order of the records."""
     assert output.endswith(b"\n")
     lines = output[:-1].split(b"\n")
     assert len(lines) == len(expected)
@@ -49,7 +46,7 @@ def check(output: bytes, expected: Sequence[Expected]) -> None:
 
 
 def singly(url: str, data: bytes, count: int) -> float:
-    """Records a second of a client that sends one after the other."""
+    """Return the records per second of a client that sends one after the other."""
     http = urllib3.PoolManager(retries=False)
     lines = data.split(b"\n")[:count]
     started = monotonic()
@@ -65,7 +62,7 @@ def test_every_record_has_its_answer_in_its_place(capsys: pytest.CaptureFixture[
     assert sum(broken.values()) == (COUNT + EVERY // 2) // EVERY
     assert set(broken) == {code for _, code in BROKEN}
     with running(Job()) as transform:
-        assert transform.parameters["BatchStrategy"] == "SINGLE_RECORD"  # the container's own
+        assert transform.parameters["BatchStrategy"] == "SINGLE_RECORD"  # the container's default
         done = transform.run(data)
         one_by_one = singly(transform.url, data, max(200, COUNT // 50))
     check(done.output, expected)
@@ -86,16 +83,14 @@ def test_several_records_a_request(capsys: pytest.CaptureFixture[str]) -> None:
     with running(Job(batch_strategy="MultiRecord", max_payload_mb=1)) as transform:
         done = transform.run(data)
     check(done.output, expected)
-    assert done.requests == -(-len(data) // 1024**2), "filled as far as they go"
+    assert done.requests == -(-len(data) // 1024**2), "requests are not filled"
     with capsys.disabled():
-        print(
-            f"\n  multi record, 1 MB a request, {done.requests} requests of {count:,} records: "
-            f"{count / done.seconds:.0f} records/s"
-        )
+        sent = f"multi record, 1 MB a request, {done.requests} requests of {count:,} records"
+        print(f"\n  {sent}: {count / done.seconds:.0f} records/s")
 
 
-def test_a_request_of_short_lines_has_more_records_than_others_may() -> None:
-    """Payloads are packed by size alone: 1 MB are 28,000 of these."""
+def test_a_job_may_send_more_than_1000_records() -> None:
+    """Only the size limits a payload: 1 MB holds 28,000 of these."""
     data = URI_LINE * 30_000
     with running(Job(batch_strategy="MultiRecord", max_payload_mb=1)) as transform:
         done = transform.run(data)
@@ -107,33 +102,31 @@ def test_a_request_of_short_lines_has_more_records_than_others_may() -> None:
         transform.run(data)
 
 
-def test_a_payload_that_the_job_allows_is_taken() -> None:
-    """MaxPayloadInMB of the job is the larger one of the job's and the server's own limit."""
+def test_a_payload_that_the_job_allows_is_accepted() -> None:
+    """The job's MaxPayloadInMB raises the server's limit."""
     line = b'{"uri": "' + b"x" * 5 * 1024**2 + b'"}\n'
     with running(Job(max_payload_mb=6)) as transform:
         assert transform.parameters["MaxPayloadInMB"] == 6
         assert json.loads(transform.run(line).output)["error"]["code"] == "malformed_request"
     with running(Job()) as announced, pytest.raises(ObjectFailed, match="larger than 4194304"):
-        announced.run(line)  # refused by SageMaker: it would not send it
+        announced.run(line)  # SageMaker would not send it
 
 
 def test_a_bad_picture_does_not_fail_its_job() -> None:
-    """Of a folder of pictures each is an object, and a job with one failure has failed."""
-    pictures_only = Job(
-        content_type="application/x-image", accept="application/json", split_type="None"
-    )
-    with running(pictures_only) as transform:
+    """Each picture of a folder is an object, and one failed object would fail the job."""
+    job = Job(content_type="application/x-image", accept="application/json", split_type="None")
+    with running(job) as transform:
         good, bad = (transform.run(data).output for data in (pictures()[0], b"no picture"))
         assert len(json.loads(good)["results"]) == 5
         assert json.loads(bad)["error"]["code"] == "undecodable_image"
-        # A job that is wrong as a whole fails all the same.
+        # A job that is wrong as a whole fails.
         wrong = Transform(transform.url, Job(content_type="text/csv"))
         with pytest.raises(ObjectFailed, match="unsupported_media_type"):
             wrong.run(b"1,2,3\n")
 
 
 @pytest.mark.parametrize("strategy", ["SingleRecord", "MultiRecord"])
-def test_whatever_ends_the_lines_and_joins_the_answers(strategy: Any) -> None:
+def test_line_ends_and_joined_answers(strategy: Any) -> None:
     lines = [b"{}", b"", b"{}\r", b" "]
     with running(Job(batch_strategy=strategy)) as transform:
         for data in (b"\n".join(lines), b"\n".join([*lines, b""])):
@@ -141,5 +134,5 @@ def test_whatever_ends_the_lines_and_joins_the_answers(strategy: Any) -> None:
             assert len(output.splitlines()) == len(lines)
         joined = Transform(transform.url, Job(batch_strategy=strategy, assemble_with="Line"))
         with_newlines = joined.run(b"\n".join(lines)).output
-    # Every answer ends in a newline already.
+    # Every answer already ends with a newline.
     assert [line for line in with_newlines.split(b"\n") if line] == output.splitlines()

@@ -1,4 +1,4 @@
-"""What the container asks Batch Transform for, by the machine that it is on."""
+"""The parameters that the container asks of Batch Transform, by its machine."""
 
 import pytest
 
@@ -20,9 +20,7 @@ MB = 1024**2
         (2, MB // 2, 16, 1),
     ],
 )
-def test_all_that_is_on_its_way_stays_below_what_aws_allows(
-    workers: int, body_bytes: int, at_once: int, payload_mb: int
-) -> None:
+def test_concurrent_payloads(workers: int, body_bytes: int, at_once: int, payload_mb: int) -> None:
     settings = Settings(workers=workers, max_body_bytes=body_bytes)
     assert execution_parameters(settings) == {
         "MaxConcurrentTransforms": at_once,
@@ -30,7 +28,7 @@ def test_all_that_is_on_its_way_stays_below_what_aws_allows(
         "MaxPayloadInMB": payload_mb,
     }
     assert at_once * payload_mb <= 100
-    # A process that got them all would still refuse none; with more it is not alone.
+    # With two workers or fewer, one process could get all requests, and must refuse none.
     assert workers > 2 or at_once <= settings.max_waiting
 
 
@@ -45,9 +43,7 @@ def test_all_that_is_on_its_way_stays_below_what_aws_allows(
         ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "?"}, 4 * MB),
     ],
 )
-def test_a_job_may_raise_the_limit_of_a_body_and_nothing_else_may(
-    environment: dict[str, str], most: int
-) -> None:
+def test_only_a_job_may_raise_the_limit_of_a_body(environment: dict[str, str], most: int) -> None:
     settings = Settings.from_environment(environment)
     assert settings.max_body_bytes == most
     assert settings.is_transform == ("SAGEMAKER_BATCH" in environment)

@@ -1,26 +1,24 @@
-"""SageMaker Batch Transform, as far as a container sees it, against a server that runs already.
+"""Act as SageMaker Batch Transform towards a running server.
 
-It stands for what AWS runs beside the container of a transform job: it asks `/ping` and
-`/execution-parameters`, splits each input object into requests, sends several at once, tries again,
-and joins the answers in the order of their records as `<input>.out`. As documented:
+It requests `/ping` and `/execution-parameters`, splits each input object into requests, sends
+several at once with retries, and joins the answers in the order of their records. As documented:
 
 - precedence: the job's own value, the container's, the default (1, MultiRecord, 6 MB); the
   container's environment; 600 s for an answer
   https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
-- how a record is split off and how many make a request: `SplitType`, `BatchStrategy`,
-  `MaxPayloadInMB`; a record larger than that is an error
+- `SplitType`, `BatchStrategy`, `MaxPayloadInMB`; a record larger than that is an error
   https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformInput.html
-- one object's answers are in its records' order, and there is no output of an object of which one
-  request fails; other objects go on, and the job is marked as failed
+- answers are in their records' order; an object with a failed request has no output and fails the
+  job, but other objects continue
   https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html
-- `AssembleWith`: the answers as they are, or a newline after each
+- `AssembleWith`: the answers unchanged, or a newline after each
   https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformOutput.html
 - retries: 3 by default
   https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ModelClientConfig.html
 
-Not documented, and assumed: a record keeps its newline; an MB is 1,048,576 bytes; what is no
-answer, or 5xx, is tried again, and any other status but 200 is not. It does not stand for S3,
-several instances, compression, RecordIO and TFRecord, chunked bodies (0 MB), or filters and joins.
+Assumed, since AWS does not document it: a record keeps its newline; an MB is 1,048,576 bytes; a
+missing answer and 5xx are retried, any other status except 200 is not. Not emulated: S3, several
+instances, compression, RecordIO and TFRecord, chunked bodies (0 MB), filters and joins.
 """
 
 import json
@@ -40,12 +38,12 @@ STRATEGIES = {"SingleRecord": "SINGLE_RECORD", "MultiRecord": "MULTI_RECORD"}
 
 
 class ObjectFailed(Exception):
-    """An input object that gets no output, with the reason that the job's log would give."""
+    """An input object has no output; the message is the reason that the job's log would give."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What CreateTransformJob says, as far as it reaches the container."""
+    """The parameters of CreateTransformJob that reach the container."""
 
     content_type: str = "application/jsonlines"
     accept: str = "application/jsonlines"
@@ -55,7 +53,7 @@ class Job:
     assemble_with: Literal["None", "Line"] = "None"
 
     def environment(self) -> Mapping[str, str]:
-        """What SageMaker adds to the container's: the last two only where the job names them."""
+        """Return the variables that SageMaker adds, the last two only if the job sets them."""
         found = {"SAGEMAKER_BATCH": "true"}
         if self.max_payload_mb is not None:
             found["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(self.max_payload_mb)
@@ -66,7 +64,7 @@ class Job:
 
 @dataclass
 class Done:
-    """One object's output, and what it took."""
+    """One object's output and its cost."""
 
     output: bytes
     requests: int
@@ -86,7 +84,7 @@ class Transform:
     def __post_init__(self) -> None:
         self._http = urllib3.PoolManager(retries=False, maxsize=100)
         while self._http.request("GET", f"{self.url}/ping").status != 200:
-            time.sleep(0.05)  # of two processes one is ready first
+            time.sleep(0.05)  # one of two processes is ready first
         asked = self._http.request("GET", f"{self.url}/execution-parameters")
         own = {
             "BatchStrategy": self.job.batch_strategy and STRATEGIES[self.job.batch_strategy],
@@ -97,7 +95,7 @@ class Transform:
         self.parameters = {**DEFAULTS, **said, **given}
 
     def run(self, data: bytes) -> Done:
-        """The output of one input object. Raises ObjectFailed."""
+        """Return the output of one input object. Raise ObjectFailed."""
         started = time.monotonic()
         self._retries = 0
         bodies = [*self.requests(data)]
@@ -108,9 +106,9 @@ class Transform:
         return Done(output, len(bodies), time.monotonic() - started, self._retries)
 
     def requests(self, data: bytes) -> Iterator[bytes]:
-        """The object's bodies. Raises ObjectFailed where a record is too large."""
+        """Yield the object's requests. Raise ObjectFailed if a record is too large."""
         most = int(self.parameters["MaxPayloadInMB"]) * MB
-        # Not bytes.splitlines, to which \r ends a line, too.
+        # bytes.splitlines would also split at \r.
         records = [data] if self.job.split_type == "None" else [*BytesIO(data)]
         several = self.parameters["BatchStrategy"] == "MULTI_RECORD"
         pending: list[bytes] = []
@@ -128,19 +126,14 @@ class Transform:
 
     def _send(self, body: bytes) -> bytes:
         headers = {"Content-Type": self.job.content_type, "Accept": self.job.accept}
+        sent = {"headers": headers, "body": body, "timeout": TIMEOUT_SECONDS}
         said = ""
         for attempt in range(RETRIES + 1):
             if attempt:
                 self._retries += 1
                 time.sleep(attempt)
             try:
-                reply = self._http.request(
-                    "POST",
-                    f"{self.url}/invocations",
-                    headers=headers,
-                    body=body,
-                    timeout=TIMEOUT_SECONDS,
-                )
+                reply = self._http.request("POST", f"{self.url}/invocations", **sent)
             except urllib3.exceptions.HTTPError as error:
                 said = type(error).__name__
                 continue

@@ -1,4 +1,4 @@
-"""Both faces behind a stand-in for AWS, and the environment that leads clients to it."""
+"""Both faces behind a stand-in for AWS, and the environment of its clients."""
 
 import os
 import re
@@ -30,7 +30,6 @@ def running() -> Iterator[Aws]:
 
 @pytest.fixture
 def aws(running: Aws) -> Aws:
-    """Reset it: with capacity, healthy, without CORS and without requests."""
     running.reset()
     return running
 
@@ -47,7 +46,7 @@ def aws_cli() -> str:
 
 @pytest.fixture(scope="session")
 def environment(running: Aws, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A client's variables: credentials, where AWS is, and what the page's first block exports."""
+    """Return a client's variables: credentials, AWS's address, and the exports of the page."""
     variables = {
         "PATH": f"{Path(__file__).parent}{os.pathsep}{PATH}",
         "HOME": str(tmp_path_factory.mktemp("home")),

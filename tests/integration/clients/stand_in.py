@@ -1,7 +1,7 @@
-"""Stand in for AWS before both real faces: signatures, errors, CORS and missing capacity.
+"""Stand in for AWS in front of both real faces: signatures, errors, CORS and missing capacity.
 
-It serves Lambda's Invoke, a function's URL, sagemaker-runtime's InvokeEndpoint and the outputs of
-the stack, as documented:
+It serves Lambda's Invoke, a function URL, sagemaker-runtime's InvokeEndpoint and the stack's
+outputs, as documented:
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html#urls-cors
@@ -27,7 +27,7 @@ INVOKE = f"/2015-03-31/functions/{FUNCTION}/invocations"
 INVOKE_ENDPOINT = f"/endpoints/{ENDPOINT}/invocations"
 CUSTOM = "x-amzn-sagemaker-custom-attributes"
 PASSED = ("content-type", "accept", CUSTOM, "x-amzn-sagemaker-inference-id")
-MAX_MESSAGE = 2048  # characters of a container's error
+MAX_MESSAGE = 2048  # characters of a container's error that SageMaker passes on
 SERVICES = {INVOKE: "lambda", INVOKE_ENDPOINT: "sagemaker", "/invocations": "lambda"}
 
 Answer = tuple[int, Mapping[str, str], bytes]
@@ -35,8 +35,8 @@ Answer = tuple[int, Mapping[str, str], bytes]
 
 @dataclass
 class Aws:
-    """The stand-in. A test may set how many calls find no capacity (`busy`), whether the container
-    fails (`broken`), and the properties of `AWS::Lambda::Url` (`url_settings`).
+    """The stand-in. Tests set `busy` (how many calls find no capacity), `broken` (the container
+    fails) and `url_settings` (the properties of `AWS::Lambda::Url`).
     """
 
     http: HttpFace
@@ -56,7 +56,7 @@ class Aws:
         self.asked.append(asked)
         path = unquote(asked.path)
         if path == INVOKE_ENDPOINT and self._is_signed(asked, "sagemaker"):
-            return self._endpoint(asked)  # also while the function forwards
+            return self._endpoint(asked)  # without the lock, since the function may be forwarding
         with self._one:  # the emulator takes one request at a time
             if path == "/invocations":
                 return self._url(asked)
@@ -73,7 +73,6 @@ class Aws:
             return False
 
     def _planted(self) -> HttpReply | None:
-        """Return the container's answer where it is busy or broken."""
         if not self.busy and not self.broken:
             return None
         busy = Overloaded("32 requests are waiting already")
@@ -84,15 +83,14 @@ class Aws:
     def _url(self, asked: Asked) -> Answer:
         shared = self._shared(asked)
         if asked.method == "OPTIONS" and "Cors" in self.url_settings:
-            return 200, shared, b""  # the function is not asked
+            return 200, shared, b""  # Lambda answers without the function
         if self.url_settings["AuthType"] == "AWS_IAM" and not self._is_signed(asked, "lambda"):
             return _said(403, "AccessDeniedException", Message="Forbidden")
-        reply = self._planted()
-        reply = reply or self.function.send(asked.method, asked.path, asked.headers, asked.body)
+        reply = self._planted() or self.function.send(*asked)
         return reply.status, {**reply.headers, **shared}, reply.body
 
     def _shared(self, asked: Asked) -> dict[str, str]:
-        """Return the CORS headers: none for an origin that is not allowed."""
+        """Return the CORS headers, none for an origin that is not allowed."""
         cors, origin = self.url_settings.get("Cors", {}), asked.headers.get("origin", "")
         if not {origin, "*"} & set(cors.get("AllowOrigins", ())):
             return {}
@@ -126,19 +124,17 @@ class Aws:
         if reply.status == 200:
             return 200, {n: reply.headers[n] for n in ("content-type", CUSTOM)}, reply.body
         whose, text = "client" if reply.status < 500 else "server", reply.body.decode()
-        return _said(
-            424,
-            "ModelError",
-            Message=f'Received {whose} error ({reply.status}) from primary with message "{text}". '
-            "See https://eu-central-1.console.aws.amazon.com/cloudwatch/home for more information.",
-            OriginalStatusCode=reply.status,
-            OriginalMessage=text[:MAX_MESSAGE],
+        told = f'Received {whose} error ({reply.status}) from primary with message "{text}". '
+        told += (
+            "See https://eu-central-1.console.aws.amazon.com/cloudwatch/home for more information."
         )
+        original = {"OriginalStatusCode": reply.status, "OriginalMessage": text[:MAX_MESSAGE]}
+        return _said(424, "ModelError", Message=told, **original)
 
     def _outputs(self, asked: Asked) -> Answer:
         assert parse_qs(asked.body.decode())["Action"] == ["DescribeStacks"]
-        url = f"{self.url}/"
-        outputs = {"FunctionName": FUNCTION, "FunctionUrl": url, "EndpointName": ENDPOINT}
+        names = {"FunctionName": FUNCTION, "EndpointName": ENDPOINT}
+        outputs = {**names, "FunctionUrl": f"{self.url}/"}
         members = "".join(
             f"<member><OutputKey>{name}</OutputKey><OutputValue>{value}</OutputValue></member>"
             for name, value in outputs.items()
@@ -158,8 +154,6 @@ def _said(status: int, kind: str, **members: object) -> Answer:
 
 @contextmanager
 def served(aws: Aws) -> Iterator[Aws]:
-    """Serve it, and set its `url`."""
-
     class Answers(Handler):
         def reply(self, body: bytes) -> None:
             status, sent, answered = aws.answer(self.asked(body))

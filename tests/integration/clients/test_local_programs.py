@@ -1,8 +1,4 @@
-"""Run AWS's own programs for a machine without an account, as docs/10-clients.md has them.
-
-AWS SAM CLI builds and starts the function of the synthesized template. The SageMaker Python SDK's
-local mode starts endpoints and transform jobs by Docker Compose.
-"""
+"""Run AWS SAM CLI and the SageMaker SDK's local mode as docs/10 shows, without an account."""
 
 import os
 import re
@@ -41,7 +37,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return a user's variables, with credentials that are good for nothing."""
+    """Return a user's variables, with invalid credentials."""
     home = tmp_path_factory.mktemp("home")
     (home / ".sagemaker").mkdir()
     config = f"local:\n  serving_port: {free_port()}\n"
@@ -61,7 +57,7 @@ def environment(image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 def assert_shown(done: Done, shown: str) -> None:
-    """Assert that a program has printed this, after what builds and containers print."""
+    """Assert that this is the end of a program's output, after that of builds and containers."""
     assert done.returncode == 0, done.stderr
     lines, expected = (comparable(text).splitlines() for text in (done.stdout, shown))
     assert lines[-len(expected) :] == expected, done.stderr
@@ -74,7 +70,7 @@ def run(command: str, name: str, program: str, folder: Path, environment: dict[s
 
 @pytest.fixture(scope="module")
 def built(checkout: Path, environment: dict[str, str]) -> Iterator[Done]:
-    """Build the function's image as the page does, on the layers of `image`, and invoke it."""
+    """Build the function's image as the page shows, on the layers of `image`, and invoke it."""
     yield run("bash -e", "sam.sh", LOCAL["sam.sh"][0], checkout, environment)
     for tag in ("latest", "rapid-x86_64"):
         docker("image", "rm", f"{FUNCTION.lower()}:{tag}")
@@ -89,14 +85,9 @@ def test_sam_starts_the_function_for_clients(checkout: Path, environment: dict[s
     port = str(free_port())
     there = {"AWS_ENDPOINT_URL_LAMBDA": f"http://127.0.0.1:{port}", "FUNCTION_NAME": FUNCTION}
     program, shown = RUNS["function.py"]
-    with subprocess.Popen(
-        [ROOT / ".venv-sam/bin/sam", "local", "start-lambda", "--port", port],
-        cwd=checkout,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as sam:
-        assert sam.stderr
+    command = [ROOT / ".venv-sam/bin/sam", "local", "start-lambda", "--port", port]
+    pipe = {"stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=checkout, env=environment, **pipe) as sam:
         try:
             assert any("Running on" in line for line in sam.stderr)
             done = run(sys.executable, "function.py", program, checkout, {**environment, **there})
@@ -105,9 +96,7 @@ def test_sam_starts_the_function_for_clients(checkout: Path, environment: dict[s
             sam.terminate()
 
 
-def test_local_mode_serves_model_data(
-    environment: dict[str, str], artifact_folder: Path, tmp_path: Path
-) -> None:
+def test_sdk_model_data(environment: dict[str, str], artifact_folder: Path, tmp_path: Path) -> None:
     """The SDK unpacks the archive beside itself, which does not change the model id."""
     (tmp_path / "container").symlink_to(ROOT / "container")
     (tmp_path / "model").mkdir()
@@ -119,8 +108,6 @@ def test_local_mode_serves_model_data(
     assert_shown(done, shown)
 
 
-def test_local_mode_transforms_by_the_model_in_the_image(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_local_mode_transforms_with_the_image(environment: dict[str, str], tmp_path: Path) -> None:
     program, shown = LOCAL["local_transform.py"]
     assert_shown(run(SDK, "local_transform.py", program, tmp_path, environment), shown)

@@ -1,4 +1,4 @@
-"""Users of the proof of concept can keep their requests, folders and commands: docs/11."""
+"""Users of the proof of concept can keep their requests, folders and commands (docs/11)."""
 
 import json
 import os
@@ -27,7 +27,6 @@ ZOO_STAND_IN = ROOT / "tests" / "unit" / "build_artifact" / "zoo_stand_in.py"
 
 @pytest.fixture(scope="module")
 def folder(artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artifact of the proof of concept's kind."""
     folder = tmp_path_factory.mktemp("my-model")
     for name in ("model-symbol.json", "model-0000.params"):
         shutil.copy(artifact_folder / name, folder)
@@ -36,7 +35,6 @@ def folder(artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def environment(local_upstream: Upstream) -> dict[str, str]:
-    """Variables of a face that may fetch from this machine."""
     return {**process_environment(), "WORKERS": "1", **local_upstream.environment}
 
 
@@ -53,9 +51,7 @@ def check(answer: Any, uri: str, label: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lambda.handler", "serving.lambda_handler.handler"])
-def test_its_event_under_its_handler_name(
-    name: str, environment: dict[str, str], local_upstream: Upstream
-) -> None:
+def test_its_handler_name(name: str, environment: dict[str, str], local_upstream: Upstream) -> None:
     uri = f"{local_upstream.places['http']}/coffee.png"
     with emulated(environment, name) as (function, _):
         check(function.invoke({"uri": uri}), uri, "espresso")
@@ -74,7 +70,7 @@ def test_its_requests_folder_and_options_on_the_http_server(
 
 
 def python(*arguments: str, **variables: str) -> str:
-    """Return what a Python program prints that can import what the image holds."""
+    """Return the output of a Python program that can import the image's modules."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "container"), **variables}
     done = run([sys.executable, *arguments], env=environment)
     assert done.returncode == 0, done.stderr
@@ -82,9 +78,9 @@ def python(*arguments: str, **variables: str) -> str:
 
 
 def test_its_calls_download_a_model_from_the_zoo(tmp_path: Path) -> None:
-    """`load_model()` without a path, and `infer` of a bare URI, where MODEL_NAME is not baked.
+    """`load_model()` takes no path and `infer` a bare URI; the image does not hold MODEL_NAME.
 
-    GluonCV's table of checksums gets those of the tests' own weights.
+    GluonCV's table gets the checksums of the tests' weights.
     """
     www = tmp_path / "www"
     python(str(ZOO_STAND_IN), "make", str(www), ZOO_MODEL)
@@ -96,14 +92,10 @@ model_store._model_sha1.update(json.load(open(sys.argv[1])))
 from serving import inference
 print(json.dumps(inference.infer(sys.argv[2], inference.load_model())))
 """
+    variables = {"MODEL_NAME": ZOO_MODEL, "ARTIFACTS_DIR": str(tmp_path)}
+    arguments = ("-c", program, str(www / "sha1.json"), data_uri("cat.jpg"))
     with listening(partial(SimpleHTTPRequestHandler, directory=str(www))) as url:
-        said = python(
-            *("-c", program, str(www / "sha1.json"), data_uri("cat.jpg")),
-            MODEL_NAME=ZOO_MODEL,
-            MXNET_GLUON_REPO=url,
-            ARTIFACTS_DIR=str(tmp_path),
-        )
-    answer = json.loads(said)
-    labels = {result["label"] for result in answer["results"]}
+        said = python(*arguments, **variables, MXNET_GLUON_REPO=url)
+    labels = {result["label"] for result in json.loads(said)["results"]}
     assert len(labels) == 5
     assert labels < CIFAR_10

@@ -26,11 +26,9 @@ RUNS = {
         r"<!-- runs: (\S+) -->\n```\w+\n(.*?)```\n\n```\n(.*?)```\n", PAGE, re.DOTALL
     )
 }
-# What the Makefile makes for the two versions of the SageMaker Python SDK.
-PYTHON = {
-    "predictor.py": str(ROOT / ".venv-sdk2" / "bin" / "python"),
-    "endpoint_v3.py": str(ROOT / ".venv-sdk3" / "bin" / "python"),
-}
+# The Makefile makes an environment for each version of the SageMaker Python SDK.
+SDK2, SDK3 = (f"{ROOT}/.venv-sdk{version}/bin/python" for version in (2, 3))
+PYTHON = {"predictor.py": SDK2, "endpoint_v3.py": SDK3}
 ASKS = {"endpoint": INVOKE_ENDPOINT, "function": INVOKE, "url": "/invocations"}
 ASKS |= {"predictor": INVOKE_ENDPOINT, "endpoint_v3": INVOKE_ENDPOINT}
 PROGRAMS = [name for name in RUNS if not name.endswith(".js")]
@@ -40,7 +38,7 @@ Run = Callable[..., Done]
 
 @pytest.fixture
 def run(environment: Mapping[str, str], tmp_path: Path) -> Run:
-    """Run a program of the page, with the photographs where it looks for them."""
+    """Return a function that runs a program of the page, which finds the photographs."""
     (tmp_path / "container").symlink_to(ROOT / "container")
 
     def run(name: str, **variables: str) -> Done:
@@ -63,7 +61,7 @@ def test_the_page_has_every_client() -> None:
 def test_a_client_retries_and_prints_what_the_page_shows(name: str, run: Run, aws: Aws) -> None:
     aws.busy = 1
     done = run(name)
-    # The SDK tells of files that are not there.
+    # The SDK logs which configuration files are absent.
     printed = re.sub(r"^sagemaker\.config INFO.*\n", "", done.stdout, flags=re.MULTILINE)
     assert comparable(printed) == comparable(RUNS[name][1]), done.stderr
     assert paths(aws.asked) == [ASKS[Path(name).stem]] * 3
@@ -73,8 +71,8 @@ def test_a_client_retries_and_prints_what_the_page_shows(name: str, run: Run, aw
 def test_a_client_needs_no_change_when_the_function_forwards(
     name: str, run: Run, aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with emulated(forwarding(aws.url)) as (doorman, _):
-        monkeypatch.setattr(aws, "function", doorman)
+    with emulated(forwarding(aws.url)) as (function, _):
+        monkeypatch.setattr(aws, "function", function)
         done = run(name)
     assert comparable(done.stdout) == comparable(RUNS[name][1]), done.stderr
     assert paths(aws.asked) == [ASKS[Path(name).stem], INVOKE_ENDPOINT] * 2
@@ -82,7 +80,7 @@ def test_a_client_needs_no_change_when_the_function_forwards(
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_client_reports_a_fault(name: str, run: Run, aws: Aws) -> None:
-    """Only curl retries it."""
+    """Only curl retries a fault."""
     aws.broken = True
     done = run(name)
     assert done.returncode != 0
@@ -99,7 +97,7 @@ def test_a_client_that_signs_with_another_key_is_refused(name: str, run: Run) ->
 
 
 def page(url: str) -> str:
-    """Return a page whose client sends a photograph and a file that is no picture."""
+    """Return a page whose client sends a photograph and a file that is not a picture."""
     return f"""<!doctype html><body><script>{RUNS["browser.js"][0]}</script><script>
     (async () => {{
       const lines = [];
@@ -115,7 +113,7 @@ def page(url: str) -> str:
 
 @pytest.fixture
 def origin(aws: Aws) -> Any:
-    """The origin of the page, which is not the function's URL."""
+    """Serve the page; its origin is not the function's URL."""
 
     class Page(Handler):
         def reply(self, _body: bytes) -> None:
@@ -125,14 +123,13 @@ def origin(aws: Aws) -> Any:
             elif photo.is_file():
                 self.answer(200, photo.read_bytes(), {"Content-Type": "image/jpeg"})
             else:
-                self.answer(404, b"")  # the icon
+                self.answer(404, b"")  # the page's icon
 
     with listening(Page) as url:
         yield url
 
 
 def shared_with(origin: str, tmp_path: Path) -> Any:
-    """Return the properties of the function's URL that the CDK synthesizes of the page's keys."""
     command = re.search(r"cdk deploy (.*url_cors_origins.*)", PAGE)
     assert command
     keys = command[1].replace("https://pages.example.com", origin).split()
@@ -144,15 +141,13 @@ def shared_with(origin: str, tmp_path: Path) -> Any:
 
 
 def text_of(browser: Page, origin: str) -> str:
-    """Return what the page's script has written in its own place."""
+    """Return what the page's script has written in place of itself."""
     browser.go(f"{origin}/")
     is_written = "document.body && !document.querySelector('script')"
     return str(browser.wait_for(f"{is_written} && document.body.textContent"))
 
 
-def test_a_page_of_an_allowed_origin_gets_answers(
-    aws: Aws, origin: str, browser: Page, tmp_path: Path
-) -> None:
+def test_an_allowed_origin_is_served(aws: Aws, origin: str, browser: Page, tmp_path: Path) -> None:
     aws.url_settings = shared_with(origin, tmp_path)
     aws.busy = 1
     assert comparable(text_of(browser, origin)) == comparable(RUNS["browser.js"][1]).strip()
@@ -161,9 +156,7 @@ def test_a_page_of_an_allowed_origin_gets_answers(
     assert methods.count("POST") == 3
 
 
-def test_the_browser_blocks_a_page_of_another_origin(
-    aws: Aws, origin: str, browser: Page, tmp_path: Path
-) -> None:
+def test_another_origin_is_blocked(aws: Aws, origin: str, browser: Page, tmp_path: Path) -> None:
     aws.url_settings = shared_with("https://pages.example.com", tmp_path)
     assert text_of(browser, origin) == "TypeError: Failed to fetch"
     assert {asked.method for asked in aws.asked} == {"OPTIONS"}

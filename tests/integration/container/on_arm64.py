@@ -1,6 +1,6 @@
-"""The image for Arm, built and run under QEMU: `make test-arm64`. Its output is in docs/06.
+"""The image for Arm, built and run under QEMU: `make test-arm64`. docs/06 shows its output.
 
-pytest collects this file by its name only: what takes seconds natively takes minutes here.
+pytest runs this slow file only if it is named.
 """
 
 import json
@@ -26,29 +26,27 @@ PATIENCE_SECONDS = 600
 ARM_IMAGE = "one-image:test-arm64"
 PICTURES = pictures_in(PHOTOS)
 CASES = [pytest.param(case, id=case.name) for case in cases.load()]
-# Graviton 2 (Lambda's), 1, and 3, whose vectors are of 256 bits. QEMU's default CPU knows every
-# instruction, and is several times slower.
+# Graviton 2 (Lambda's), 1, and 3, which has vectors of 256 bits. QEMU's default CPU, which has all
+# instructions, is several times slower.
 CPUS = ("neoverse-n1", "cortex-a72", "neoverse-v1")
 LAMBDAS_CPU = ("--env", f"QEMU_CPU={CPUS[0]}")
 
 
 @pytest.fixture(scope="session")
 def image() -> str:
-    """Take the place of the other tests' image, in the farm too. `make test-arm64` has built it."""
+    """Replace the other tests' image, also in the farm. `make test-arm64` has built it."""
     return ARM_IMAGE
 
 
 @pytest.fixture(scope="session", autouse=True)
 def patience() -> Iterator[None]:
-    """Wait for what takes seconds natively: a start takes a minute here."""
+    """Extend the time limits, since a start takes a minute under emulation."""
     started = time.monotonic()
-    # The port is Docker's and open before the emulator listens.
+    # Docker opens the port before the emulator listens.
     again = Retry(total=None, read=30, other=0, backoff_factor=1, allowed_methods=None)
     patient = urllib3.PoolManager(retries=again, timeout=PATIENCE_SECONDS)
-    settings = {
-        **local_servers.lambda_settings(),
-        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(PATIENCE_SECONDS),
-    }
+    settings = local_servers.lambda_settings()
+    settings = {**settings, "AWS_LAMBDA_FUNCTION_TIMEOUT": str(PATIENCE_SECONDS)}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(local_servers, "START_SECONDS", PATIENCE_SECONDS)
         patched.setattr(local_servers, "DOCKER_RUN", (*local_servers.DOCKER_RUN, *LAMBDAS_CPU))
@@ -58,7 +56,7 @@ def patience() -> Iterator[None]:
     print(f"\n{time.monotonic() - started:.0f} s under emulation")
 
 
-def test_it_is_of_arm_and_needs_no_other_library(image: str) -> None:
+def test_the_image_is_for_arm_and_complete(image: str) -> None:
     assert architecture_of(image) == "arm64"
     script = "uname -m; ls /opt/artifacts; find / -xdev -name 'libquadmath*' -o -name 'mxnet'"
     said = docker("run", "--rm", "--entrypoint=/bin/sh", image, "-c", script).split()
@@ -66,7 +64,7 @@ def test_it_is_of_arm_and_needs_no_other_library(image: str) -> None:
     script = """
 import cv2, numpy as np
 matrix = np.random.default_rng(0).normal(size=(200, 200))
-for method in (cv2.DECOMP_LU, cv2.DECOMP_QR, cv2.DECOMP_SVD):  # by Debian's LAPACK
+for method in (cv2.DECOMP_LU, cv2.DECOMP_QR, cv2.DECOMP_SVD):  # they need Debian's LAPACK
     solution = cv2.solve(matrix, matrix[:, :1], flags=method)[1]
     assert np.allclose(solution.ravel(), np.eye(200)[0], atol=1e-6)
 """
@@ -74,7 +72,7 @@ for method in (cv2.DECOMP_LU, cv2.DECOMP_QR, cv2.DECOMP_SVD):  # by Debian's LAP
 
 
 def test_the_model_id_is_that_of_x86(image: str, artifact_folder: Path) -> None:
-    """What was exported there is served here, to the byte."""
+    """Arm serves the same artifact, to the byte."""
     script = "cat /opt/artifacts/efficientnet_lite0/manifest.json"
     said = docker("run", "--rm", "--entrypoint=/bin/sh", image, "-c", script)
     assert json.loads(said) == json.loads((artifact_folder / "manifest.json").read_text())
@@ -83,7 +81,7 @@ def test_the_model_id_is_that_of_x86(image: str, artifact_folder: Path) -> None:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kind", ["http container", "lambda container"])
 def test_golden(case: Case, kind: str, farm: Farm) -> None:
-    """Within 1e-5 of x86-64's answers."""
+    """Probabilities are within 1e-5 of x86-64's."""
     places, face = farm.upstream(kind).places, farm.face(kind, case.private_addresses)
     case.check(face.send(case.method, case.path, case.headers, case.body(places)), places)
     if case.is_json and isinstance(face, EmulatedLambda):
@@ -91,7 +89,7 @@ def test_golden(case: Case, kind: str, farm: Farm) -> None:
 
 
 def test_it_starts_where_linux_does_not_list_its_cpus(image: str) -> None:
-    """On Lambda's Arm: onnxruntime#10038, which ended the process."""
+    """Lambda on Arm does not list them: onnxruntime#10038, which ended the process."""
     hidden = "--tmpfs=/sys/devices/system/cpu"
     photo = (PHOTOS / "cat.jpg").read_bytes()
     with lambda_container(image, [*LAMBDA_LIKE, hidden]) as face:
@@ -125,9 +123,8 @@ def test_arm_cpus_differ_by_no_more_than_the_tolerance(image: str) -> None:
 
 def exam_on(image: str, cpu: str) -> Sequence[Any]:
     with http_container(image, [f"--env=QEMU_CPU={cpu}", "--env=WORKERS=1"]) as face:
-        return [
-            TimedAnswer.of(
-                [face.send("POST", "/invocations", {"Content-Type": item.content_type}, item.body)]
-            )
+        replies = [
+            face.send("POST", "/invocations", {"Content-Type": item.content_type}, item.body)
             for item in PICTURES
         ]
+    return [TimedAnswer.of([reply]) for reply in replies]

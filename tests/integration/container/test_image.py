@@ -1,7 +1,4 @@
-"""Check the built image: its contents, and what only a container can get wrong.
-
-The golden cases run on its two faces in test_golden.py.
-"""
+"""Check the built image: its contents, and what only a container can get wrong."""
 
 import json
 import shutil
@@ -11,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops import local_servers
-from ops.local_servers import ROOT
+from ops.local_servers import ROOT, Face
 from serving.artifact.resolve import sha256
 from support.cases import PHOTOS
 from support.docker import docker
@@ -25,9 +22,16 @@ def shell(image: str, script: str, *options: str) -> str:
     return docker("run", "--rm", "--entrypoint=/bin/sh", *options, image, "-c", script)
 
 
+def answer(face: Face) -> bytes:
+    photo = (PHOTOS / "cat.jpg").read_bytes()
+    reply = face.send("POST", "/invocations", {"Content-Type": "image/jpeg"}, photo)
+    assert reply.status == 200
+    return reply.body
+
+
 @pytest.fixture(scope="module")
 def small_image(image: str) -> str:
-    """The image without MXNet. `image` comes first, so that both share its layers."""
+    """Build the image without MXNet, from the layers of `image`."""
     tag = "one-image:test-small"
     docker("build", "--tag", tag, "--build-arg", "WITH_MXNET=0", str(ROOT / "container"))
     return tag
@@ -36,11 +40,9 @@ def small_image(image: str) -> str:
 def test_no_compiler_and_no_build_tool(image: str) -> None:
     tools = "gcc g++ cc c++ clang make cmake ld rustc cargo git"
     assert shell(image, f"for tool in {tools}; do command -v $tool || true; done") == ""
-    names = " -o ".join(
-        f"-name '{name}'"
-        for name in ("pip", "pip3*", "setuptools*", "wheel", "ensurepip", "*.whl", "onnx", "pytest")
-    )
-    # Some packages bring a module of such a name; an installer is a package or a program.
+    unwanted = ("pip", "pip3*", "setuptools*", "wheel", "ensurepip", "*.whl", "onnx", "pytest")
+    names = " -o ".join(f"-name '{name}'" for name in unwanted)
+    # Some packages have a module of such a name; an installer is a package or a program.
     found = shell(image, f"find / -xdev \\( {names} \\) -not -path '/proc/*'").split()
     assert [path for path in found if "/site-packages/" not in path.removesuffix("pip")] == []
 
@@ -51,7 +53,7 @@ def test_any_user_can_read_every_file(image: str) -> None:
 
 
 def test_python_is_compiled_ahead(image: str) -> None:
-    """Sources without their compiled file would be compiled anew at every cold start."""
+    """Python would compile other sources again at every cold start."""
     script = (
         "cd /opt; for f in $(find program venv/lib/python3.11/site-packages/flask "
         "venv/lib/python3.11/site-packages/awslambdaric -name '*.py'); do "
@@ -60,25 +62,23 @@ def test_python_is_compiled_ahead(image: str) -> None:
     assert shell(image, script) == ""
 
 
-def test_it_holds_no_file_that_no_request_needs(image: str) -> None:
-    """Each of them is megabytes that a new version of a package could bring back."""
+def test_the_image_has_no_unneeded_file(image: str) -> None:
+    """A new version of a package could bring back megabytes of these."""
     names = "-name tests -o -name 'libonnxruntime.so*' -o -name '*.a' -o -name haarcascade*.xml"
     found = shell(image, f"find /opt/venv {names} -o -name 'libopenblas-*' -type f")
     packages = "/opt/venv/lib/python3.11/site-packages"
     folders = f"{packages}/scipy {packages}/google {packages}/botocore/data/ec2"
     found += shell(image, f"for folder in {folders}; do test ! -e $folder || echo $folder; done")
-    unread = (
-        "-path '*/man/*' -o -path '*/locale/*' -o -path '*/apt/lists/*' -o -path '/var/cache/*'"
-    )
+    unread = "-path '*/man/*' -o -path '*/locale/*' -o -path '*/lists/*' -o -path '/var/cache/*'"
     found += shell(image, f"find /usr/share /var -type f \\( {unread} \\)")
     assert found == ""
 
 
-def test_removed_files_are_not_missed(image: str) -> None:
+def test_the_libraries_work_without_the_removed_files(image: str) -> None:
     script = """
 import warnings
 import boto3, cv2, numpy as np
-for service in ("s3", "sts", "sso", "sso-oidc", "signin"):  # what boto3's credentials can come from
+for service in ("s3", "sts", "sso", "sso-oidc", "signin"):  # boto3's sources of credentials
     boto3.client(service, region_name="eu-west-1")
 matrix = np.random.default_rng(0).normal(size=(200, 200))
 for method in (cv2.DECOMP_LU, cv2.DECOMP_QR, cv2.DECOMP_SVD):
@@ -95,7 +95,7 @@ print(len([gluoncv.model_zoo.get_model(name) for name in names]) == len(names) >
 
 
 def test_a_text_model_of_skl2onnx_finds_its_locale(image: str) -> None:
-    """sklearn-onnx#1019: its StringNormalizer wants en_US.UTF-8."""
+    """sklearn-onnx#1019: its StringNormalizer needs en_US.UTF-8."""
     script = "import numpy as np; from pathlib import Path; from serving.model import engines; "
     script += "print(engines.load(Path('/model'), 1)(np.array(['A GOOD film'])).round(2))"
     options = ("--rm", "--entrypoint=python", "--env=PYTHONPATH=/opt/program")
@@ -104,29 +104,19 @@ def test_a_text_model_of_skl2onnx_finds_its_locale(image: str) -> None:
 
 
 def test_the_baked_artifact_is_the_one_built_outside(image: str, artifact_folder: Path) -> None:
-    """The same model id wherever it is built."""
     script = "cd /opt/artifacts/efficientnet_lite0 && sha256sum *"
     outside = [f"{sha256(path)}  {path.name}" for path in sorted(artifact_folder.iterdir())]
     assert shell(image, script).splitlines() == outside
 
 
 def test_both_faces_serve_as_an_unknown_user_on_a_read_only_root(image: str) -> None:
-    """And without shared memory: Lambda has none, nor, probably, Serverless Inference.
-
-    And where Linux does not list its CPUs, as on Lambda's Arm (onnxruntime#10038).
-    """
-    photo = (PHOTOS / "cat.jpg").read_bytes()
+    """Lambda has no shared memory, and on Arm no list of CPUs (onnxruntime#10038)."""
     options = [*LAMBDA_LIKE, "--ipc=none", "--tmpfs=/sys/devices/system/cpu"]
     with (
         local_servers.http_container(image, options) as http,
         local_servers.lambda_container(image, options) as function,
     ):
-        replies = [
-            face.send("POST", "/invocations", {"Content-Type": "image/jpeg"}, photo)
-            for face in (http, function)
-        ]
-    assert replies[0].status == 200
-    assert replies[0].body == replies[1].body
+        assert answer(http) == answer(function)
 
 
 def test_docker_stop_ends_the_server_with_status_0(image: str) -> None:
@@ -136,7 +126,7 @@ def test_docker_stop_ends_the_server_with_status_0(image: str) -> None:
         while "ready" not in docker("logs", container) and time.monotonic() < deadline:
             time.sleep(0.1)
         docker("stop", "--time", "30", container)
-        # 137 would be SIGKILL, after 30 s.
+        # SIGKILL, after 30 s, would give 137.
         assert docker("inspect", container, "--format", "{{.State.ExitCode}}") == "0"
     finally:
         docker("rm", "--force", container)
@@ -153,14 +143,11 @@ def test_docker_stop_ends_the_server_with_status_0(image: str) -> None:
         ),
     ],
 )
-def test_a_start_that_cannot_succeed_ends_with_one_line(
-    options: list[str], message: str, image: str, tmp_path: Path
-) -> None:
+def test_a_failing_start(options: list[str], message: str, image: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     tmp_path.chmod(0o755 if "no artifact" in message else 0o700)
     given = [option.format(folder=tmp_path) for option in options]
-    command = ["docker", "run", "--rm", *given, image, "serve"]
-    ended = run(command)
+    ended = run(["docker", "run", "--rm", *given, image, "serve"])
     assert ended.returncode == 1
     (line,) = ended.stdout.splitlines()
     assert message in json.loads(line)["message"]
@@ -171,29 +158,22 @@ def test_a_proof_of_concept_folder_needs_mxnet(
 ) -> None:
     shutil.copy(artifact_folder / "model-symbol.json", tmp_path / "x-symbol.json")
     shutil.copy(artifact_folder / "model-0000.params", tmp_path / "x-0000.params")
-    tmp_path.chmod(0o755)  # pytest keeps its folders to their owner
+    tmp_path.chmod(0o755)  # only its owner can read pytest's folder
     mount = f"--volume={tmp_path}:/opt/ml/model:ro"
-    photo = (PHOTOS / "cat.jpg").read_bytes()
     with local_servers.http_container(image, [*LAMBDA_LIKE, mount]) as face:
-        reply = face.send("POST", "/invocations", {"Content-Type": "image/jpeg"}, photo)
-    assert "cat" in json.loads(reply.body)["results"][0]["label"]
+        assert "cat" in json.loads(answer(face))["results"][0]["label"]
 
-    command = ["docker", "run", "--rm", mount, small_image, "serve"]
-    ended = run(command)
+    ended = run(["docker", "run", "--rm", mount, small_image, "serve"])
     assert (ended.returncode, ended.stderr) == (1, "")
     assert "this image was built without MXNet" in ended.stdout
 
 
-def test_without_mxnet_the_image_is_smaller_and_answers_the_same(
-    image: str, small_image: str
-) -> None:
-    photo = (PHOTOS / "rocket.jpg").read_bytes()
-    bodies = []
-    for tag in (image, small_image):
-        with local_servers.http_container(tag) as face:
-            reply = face.send("POST", "/invocations", {"Content-Type": "image/jpeg"}, photo)
-            bodies.append(reply.body)
-    assert bodies[0] == bodies[1]
+def test_without_mxnet_the_image_is_smaller_and_answers_alike(image: str, small_image: str) -> None:
+    with (
+        local_servers.http_container(image) as large,
+        local_servers.http_container(small_image) as small,
+    ):
+        assert answer(large) == answer(small)
     assert "mxnet" not in shell(small_image, "ls /opt/venv/lib/python3.11/site-packages")
     tags = (image, small_image)
     sizes = [int(docker("image", "inspect", tag, "--format", "{{.Size}}")) for tag in tags]

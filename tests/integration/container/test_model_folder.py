@@ -1,4 +1,4 @@
-"""An image of another kind of model: the same Dockerfile, its packages, and nothing of ours."""
+"""An image for another kind of model: the same Dockerfile and its packages, without our model."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ IRIS = ROOT / "examples" / "iris"
 BUILD = ("build", "--platform", "linux/amd64", "--build-arg", "WITH_MXNET=0")
 
 
-def test_it_answers_its_golden_cases_as_lambda_and_as_sagemaker(tmp_path: Path) -> None:
+def test_the_image_answers_its_golden_cases_on_both_faces(tmp_path: Path) -> None:
     context, tag = tmp_path / "context", "one-image:test-iris"
     build_context.write(IRIS, context)
     docker(*BUILD, "--tag", tag, "--build-arg", "MODEL_NAME=iris", str(context))
@@ -35,17 +35,15 @@ def test_it_answers_its_golden_cases_as_lambda_and_as_sagemaker(tmp_path: Path) 
             assert (first.status, first.body) == (second.status, second.body), case.name
     script = "sha256sum /opt/artifacts/*/model.onnx"
     found = docker("run", "--rm", "--entrypoint=/bin/sh", tag, "-c", script).split()
-    assert found == [model_id, "/opt/artifacts/iris/model.onnx"]  # and no model of ours
+    assert found == [model_id, "/opt/artifacts/iris/model.onnx"]  # no other model
 
 
 def test_a_model_that_fails_ends_the_build(tmp_path: Path) -> None:
-    """Before any deployment: its inference.py loads and warms up when the image is built."""
+    """The build loads the model and warms it up."""
     context = tmp_path / "context"
     build_context.write(IRIS, context)
     (context / "model" / "artifact" / "labels.txt").write_text("altered\n")
-    command = ["docker", *BUILD, "--build-arg", "MODEL_NAME=iris", str(context)]
-    built = run(command)
+    built = run(["docker", *BUILD, "--build-arg", "MODEL_NAME=iris", str(context)])
     assert built.returncode
-    assert "labels.txt does not have the sha256 that its manifest names" in (
-        built.stdout + built.stderr
-    )
+    message = "labels.txt does not have the sha256 that its manifest names"
+    assert message in built.stdout + built.stderr

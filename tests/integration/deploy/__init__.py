@@ -1,1 +1,1 @@
-"""The deploy test: the real CDK CLI against a local control plane that really runs the image."""
+"""The deploy test: the real CDK CLI against a local control plane that runs the image."""

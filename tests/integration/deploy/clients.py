@@ -25,9 +25,8 @@ _http = urllib3.PoolManager(retries=False, timeout=120, maxsize=8)
 
 @dataclass(frozen=True)
 class Answer:
-    """A target's answer; `attributes` name the image and the model that gave it.
-
-    `served_by` is the header that a function which forwards adds.
+    """A target's answer. `attributes` name the image and the model; a function that forwards adds
+    the header `served_by`.
     """
 
     status: int
@@ -41,33 +40,31 @@ class Answer:
 
 
 def ask_url(cloud: Cloud, url: str, body: bytes, content_type: str, *, sign: bool = True) -> Answer:
-    """POST to a function URL, signed as its callers must."""
+    """POST to a function URL, signed as AWS requires."""
     headers = {"Host": urlsplit(url).netloc, "Content-Type": content_type}
     if sign:
         request = AWSRequest("POST", f"{url}invocations", headers=headers, data=body)
         SigV4Auth(Credentials("test", "test"), "lambda", REGION).add_auth(request)
         headers = dict(request.headers.items())
-    # The name is in no DNS: the control plane finds the function by the Host header.
+    # No DNS has the host's name: the control plane finds the function by the Host header.
     reply = _http.request("POST", f"{cloud.url}/invocations", headers=headers, body=body)
     attributes = reply.headers.get("X-Amzn-SageMaker-Custom-Attributes", "")
-    served_by = reply.headers.get("X-Served-By", "")
-    return Answer(reply.status, reply.data, attributes, served_by)
+    return Answer(reply.status, reply.data, attributes, reply.headers.get("X-Served-By", ""))
 
 
 def ask_endpoint(runtime: Any, name: str, body: bytes, content_type: str) -> Answer:
-    """Invoke an endpoint; a ModelError is turned back into the container's answer."""
+    """Invoke an endpoint. Return the container's answer, also from a ModelError."""
     try:
         reply = runtime.invoke_endpoint(EndpointName=name, ContentType=content_type, Body=body)
     except ClientError as error:
-        if error.response["Error"]["Code"] != "ModelError":
-            raise
         whole = error.response
+        if whole["Error"]["Code"] != "ModelError":
+            raise
         return Answer(whole["OriginalStatusCode"], whole["OriginalMessage"].encode())
     return Answer(200, reply["Body"].read(), reply.get("CustomAttributes", ""))
 
 
 def ask_function(client: Any, name: str, photo: Input) -> Any:
-    """Invoke a function with its own event, and return its JSON."""
     data = base64.b64encode(photo.body).decode()
     event = {"uri": f"data:{photo.content_type};base64,{data}"}
     reply = client.invoke(FunctionName=name, Payload=json.dumps(event))
@@ -78,10 +75,10 @@ def ask_function(client: Any, name: str, photo: Input) -> Any:
 
 @dataclass
 class Loop:
-    """A client that calls one target again and again.
+    """A client that calls one target repeatedly.
 
-    `models` are the model ids that answered, in order, without repetition. `bodies` are different
-    answers to the one request, and `served` counts who gave them.
+    `models` are the model ids that answered, in order, without repetition. `bodies` are the
+    distinct answers to its one request; `served` counts the answers by who gave them.
     """
 
     name: str
@@ -93,7 +90,7 @@ class Loop:
     _told: int = 0
 
     def told(self) -> str:
-        """Return what happened since the last call. Fail where any request was lost."""
+        """Return what happened since the last call. Raise AssertionError for a lost request."""
         asked, self._told = self.asked - self._told, self.asked
         assert self.asked > 0, self.name
         assert self.lost == [], f"{self.name} lost {len(self.lost)}: {self.lost[:3]}"
@@ -103,11 +100,9 @@ class Loop:
         self.asked += 1
         try:
             answer = call()
-        except Exception as error:  # in any case the client has no answer
+            assert answer.status == 200, f"{answer.status} {answer.body[:200]!r}"
+        except Exception as error:  # the client has no answer, whatever the error is
             self.lost.append(f"{type(error).__name__}: {error}")
-            return
-        if answer.status != 200:
-            self.lost.append(f"{answer.status} {answer.body[:200]!r}")
             return
         self.bodies.add(answer.body)
         self.served[answer.served_by] += 1

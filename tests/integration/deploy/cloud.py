@@ -1,4 +1,4 @@
-"""Run the local control plane as a process, and the CDK's command line against it."""
+"""Run the local control plane as a process, and the CDK's CLI against it."""
 
 import os
 import subprocess
@@ -21,7 +21,6 @@ from support.upstream import bridge_address
 
 REGION = "us-east-1"
 PLANE_PYTHON = ROOT / ".venv-aws" / "bin" / "python"
-HERE = Path(__file__).resolve().parent
 _HOSTNAME = "deploy-test"
 _LABELS = {"lambda": "ministack.instance", "sagemaker": "sagemaker.instance"}
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": REGION}
@@ -29,7 +28,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AW
 
 @dataclass(frozen=True)
 class Cloud:
-    """A running control plane; containers reach it at `address`, too."""
+    """A running control plane. Containers reach it at `address`."""
 
     port: int
     address: str
@@ -41,11 +40,11 @@ class Cloud:
 
     @property
     def registry(self) -> str:
-        """Return its registry on loopback, where Docker needs no TLS."""
+        """Return the registry's address on loopback, where Docker needs no TLS."""
         return f"127.0.0.1:{self.port}"
 
     def containers(self, *kinds: str) -> list[str]:
-        """Return the containers, running or not, of the kinds `lambda` and `sagemaker`."""
+        """Return the containers, running or not, of these kinds: `lambda`, `sagemaker`."""
         return _containers(self.port, *kinds)
 
     def running_digests(self, *kinds: str) -> set[str]:
@@ -56,8 +55,7 @@ class Cloud:
         return {name.partition("@")[2] for name in ours}
 
     def environment(self) -> Mapping[str, str]:
-        """Return variables that lead a command to this control plane and nowhere else."""
-        # Nothing of the caller's may lead it to an account of theirs.
+        """Return variables that lead a command to this control plane, never to a real account."""
         inherited = {n: v for n, v in os.environ.items() if not n.startswith(("AWS_", "CDK_"))}
         return {
             **inherited,
@@ -72,25 +70,20 @@ class Cloud:
         }
 
     def control(self, name: str) -> None:
-        """Do what only a test asks for: `hour`, `take-back`, `keep`, `skew` or `mend`."""
+        """Call a control that only tests have: `hour`, `take-back`, `keep`, `skew` or `mend`."""
         urllib3.request("POST", f"{self.url}/_plane/{name}", retries=False)
 
     def client(self, service: str) -> Any:
-        # No retries: a lost request has to be seen.
+        # Retries would hide a lost request.
         config = Config(retries={"total_max_attempts": 1}, read_timeout=120, proxies={})
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106
-            config=config,
-        )
+        place = {"endpoint_url": self.url, "region_name": REGION}
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        return boto3.client(service, config=config, **place, **keys)
 
 
 @contextmanager
 def cloud() -> Iterator[Cloud]:
-    """Start the control plane; in the end stop it and remove its containers and images."""
+    """Start the control plane; at the end stop it and remove its containers and images."""
     if not PLANE_PYTHON.exists():
         raise FaceError(f"there is no {PLANE_PYTHON}; `make test-deploy` makes it")
     port, address = free_port(), bridge_address()
@@ -105,7 +98,7 @@ def cloud() -> Iterator[Cloud]:
             "MINISTACK_REGION": REGION,
             "LAMBDA_EXECUTOR": "docker",
             "LAMBDA_STRICT": "1",
-            "LAMBDA_WARM_TTL_SECONDS": "3600",  # none ends between two looks at it
+            "LAMBDA_WARM_TTL_SECONDS": "3600",  # no container ends during a test
             "IOT_MTLS_ENABLED": "0",
             "S3_PERSIST": "0",
         }
@@ -121,7 +114,7 @@ def cloud() -> Iterator[Cloud]:
                 docker("rm", "--force", "--volumes", *containers)
             pushed = {name for name in _images() - held if name.startswith(f"127.0.0.1:{port}/")}
             built = {f"cdkasset-{name.rpartition(':')[2]}:latest" for name in pushed}
-            # The layers stay, as the cache of the next build.
+            # The layers stay as a cache for the next build.
             if images := pushed | (built & _images()) - held:
                 docker("rmi", "--force", "--no-prune", *images)
 
@@ -141,22 +134,19 @@ def _images() -> set[str]:
 
 
 class CdkError(Exception):
-    """The CDK ended with another status than 0; the message is what it printed."""
+    """The CDK failed; the message is its output."""
 
 
 @dataclass(frozen=True)
 class Cdk:
-    """The CDK's CLI on a project, against a control plane.
-
-    `folder` takes the cloud assemblies: of the same context one is made, and used again.
-    """
+    """The CDK's CLI on a project. `folder` keeps the cloud assembly of each context."""
 
     cloud: Cloud
     folder: Path
     project: Path = ROOT
 
     def run(self, *arguments: str, **context: str) -> str:
-        """Its output. Raises CdkError."""
+        """Return its output. Raise CdkError."""
         name = sha256(repr((self.project, sorted(context.items()))).encode()).hexdigest()
         assembly = self.folder / name
         command = ["cdk", *arguments, "--no-notices"]
@@ -168,7 +158,7 @@ class Cdk:
         environment = {
             "DOCKER_BUILDKIT": "0",  # a Docker without BuildKit builds too
             **self.cloud.environment(),
-            "CDK_DOCKER": str(HERE / "docker"),
+            "CDK_DOCKER": str(Path(__file__).with_name("docker")),
             "LOCAL_REGISTRY": self.cloud.registry,
             "CDK_DISABLE_CLI_TELEMETRY": "true",
         }

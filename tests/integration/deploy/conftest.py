@@ -1,4 +1,4 @@
-"""One control plane for all tests of deployments, bootstrapped, with one registry."""
+"""One bootstrapped control plane for all deployment tests."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from integration.deploy.cloud import Cdk, Cloud, cloud
 def plane(
     image: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cloud]:
-    """Start it. The CDK builds the image again, from the layers of `image`."""
+    """Start the control plane. The CDK builds the image again, from the layers of `image`."""
     with cloud() as running:
         Cdk(running, tmp_path_factory.mktemp("bootstrap")).run("bootstrap", mode="lambda")
         yield running

@@ -1,4 +1,4 @@
-"""Read what is deployed with AWS's own calls."""
+"""Read with AWS's own calls what is deployed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from integration.deploy.cloud import Cloud
 
 STACK = "DualInferenceStack"
-# A service, its operation, the member of the answer and the entries' member that names them.
+# A service, its list operation, the list in the answer, and the member that names an entry.
 KINDS = """\
 cloudformation describe_stacks Stacks StackName
 lambda list_functions Functions FunctionName
@@ -26,7 +26,7 @@ application-autoscaling describe_scaling_policies ScalingPolicies ResourceId"""
 
 
 class Deployment:
-    """The app's stack in a control plane. Digests are of what really runs."""
+    """The app's stack in a control plane. Digests are those of the running images."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
@@ -54,12 +54,10 @@ class Deployment:
         return self.outputs["EndpointName"]
 
     def lambda_digest(self) -> str:
-        """Return the digest of the function that the alias points to."""
         code = self._lambda.get_function(FunctionName=self.alias)["Code"]
         return str(code["ResolvedImageUri"]).partition("@")[2]
 
     def endpoint_digest(self) -> str:
-        """Return the digest of the one image that the endpoint's instances run."""
         variants = self.endpoint_description()["ProductionVariants"]
         [image] = {image["ResolvedImage"] for v in variants for image in v["DeployedImages"]}
         return str(image).partition("@")[2]
@@ -68,7 +66,6 @@ class Deployment:
         return dict(self._sagemaker.describe_endpoint(EndpointName=self.endpoint))
 
     def version(self) -> str:
-        """Return the version that the alias points to."""
         name = self.alias.rpartition(":")[2]
         alias = self._lambda.get_alias(FunctionName=self.function, Name=name)
         return str(alias["FunctionVersion"])
@@ -78,7 +75,7 @@ class Deployment:
         return len(self.cloud.client("codedeploy").list_deployments()["deployments"])
 
     def lambda_state(self) -> Any:
-        """Return everything of the function that an update would change."""
+        """Return every part of the function that an update would change."""
         function = self._lambda.get_function(FunctionName=self.function)
         versions = self._lambda.list_versions_by_function(FunctionName=self.function)["Versions"]
         aliases = self._lambda.list_aliases(FunctionName=self.function)["Aliases"]
@@ -86,7 +83,7 @@ class Deployment:
 
 
 def inventory(cloud: Cloud) -> dict[str, set[str]]:
-    """Return the names of the account's resources, by kind, of every kind that the app makes."""
+    """Return the names of the account's resources, by kind, for each kind that the app creates."""
     found = {}
     for line in KINDS.splitlines():
         service, operation, member, name = line.split()
@@ -97,7 +94,7 @@ def inventory(cloud: Cloud) -> dict[str, set[str]]:
 
 
 def left_over(cloud: Cloud, before: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Return what is there now and was not before, but for what an endpoint might still run."""
+    """Return what has been added, except for what an endpoint might still run."""
     kept = ("sagemaker Models", "sagemaker EndpointConfigs")
     after = inventory(cloud)
     assert {kind: names for kind, names in before.items() if names - after[kind]} == {}

@@ -1,4 +1,4 @@
-"""Make a second model artifact: the default one with other class names, so that answers change."""
+"""Make a second model artifact: the default one with other class names, which change answers."""
 
 import shutil
 from pathlib import Path
@@ -13,8 +13,7 @@ BUCKET = "models-of-the-deploy-test"
 
 def upload(plane: Cloud, source: Path, folder: Path) -> dict[str, str]:
     """Upload the other artifact to a new bucket, and return the context that names it."""
-    unpacked = folder / "artifact"
-    shutil.copytree(source, unpacked)
+    unpacked = shutil.copytree(source, folder / "artifact")
     labels = (source / "labels.txt").read_text().splitlines()
     (unpacked / "labels.txt").write_text("".join(f"{PREFIX}{label}\n" for label in labels))
     write(unpacked, read(source))
@@ -28,7 +27,6 @@ def upload(plane: Cloud, source: Path, folder: Path) -> dict[str, str]:
 
 
 def delete_bucket(plane: Cloud, bucket: str) -> None:
-    """Delete a bucket and what is in it."""
     s3 = plane.client("s3")
     for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
         s3.delete_object(Bucket=bucket, Key=entry["Key"])

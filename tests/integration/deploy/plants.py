@@ -1,4 +1,4 @@
-"""Five skews: what a function may run that is not what the stack deployed."""
+"""Plant five skews: a function runs something other than what the stack deployed."""
 
 import shutil
 import subprocess
@@ -16,10 +16,12 @@ from ops.local_servers import ROOT
 from serving.artifact import manifest
 from support.docker import docker
 
+ARTIFACT = ROOT / "build" / "artifacts" / "efficientnet_lite0"
+
 
 @dataclass(frozen=True)
 class Base:
-    """The image that is deployed, in ECR by its tag."""
+    """The deployed image, in ECR by its tag."""
 
     plane: Cloud
     image: str
@@ -29,13 +31,10 @@ class Base:
         repository = self.plane.registry + "/" + self.image.partition("/")[2].partition(":")[0]
         tag = self.image.rpartition(":")[2]
         (folder / "Dockerfile").write_text(f"FROM {repository}:{tag}\n{dockerfile}\n")
-        # Docker's own manifests, which Lambda takes and SageMaker would.
-        subprocess.run(
-            ["docker", "build", "--quiet", "--tag", f"{repository}:{name}", str(folder)],
-            check=True,
-            capture_output=True,
-            env={**self.plane.environment(), "DOCKER_BUILDKIT": "0"},
-        )
+        command = ["docker", "build", "--quiet", "--tag", f"{repository}:{name}", str(folder)]
+        # Without BuildKit, Docker writes its own manifests, which Lambda and SageMaker accept.
+        environment = {**self.plane.environment(), "DOCKER_BUILDKIT": "0"}
+        subprocess.run(command, check=True, capture_output=True, env=environment)
         docker("push", "--quiet", f"{repository}:{name}")
         return f"{self.image.rpartition(':')[0]}:{name}"
 
@@ -54,8 +53,7 @@ def other_image(base: Base, folder: Path) -> Plant:
 
 
 def other_artifact(base: Base, folder: Path) -> Plant:
-    source = ROOT / "build" / "artifacts" / "efficientnet_lite0"
-    told = upload(base.plane, source, folder)
+    told = upload(base.plane, ARTIFACT, folder)
     environment = {"MODEL_DATA_URL": told["model_data"], "MODEL_ID": told["model_id"]}
     says = "Cause: the model and the settings"
     return Plant(["model", "settings", "answers"], says, base.image, environment)
@@ -67,11 +65,8 @@ def changed_constant(base: Base, folder: Path) -> Plant:
     (folder / "images.py").write_text(text.replace("np.float32(255)", "np.float32(256)"))
     place = "/opt/program/serving/model"
     copied = f"COPY images.py {place}/\nRUN rm -rf {place}/__pycache__"
-    return Plant(
-        ["image", "answers"],
-        "Cause: the image, in its code or libraries: the model is the same",
-        base.derived(folder, "constant", copied),
-    )
+    says = "Cause: the image, in its code or libraries: the model is the same"
+    return Plant(["image", "answers"], says, base.derived(folder, "constant", copied))
 
 
 def older_setting(base: Base, _folder: Path) -> Plant:
@@ -81,13 +76,11 @@ def older_setting(base: Base, _folder: Path) -> Plant:
 
 def perturbed_weight(base: Base, folder: Path) -> Plant:
     """Change each weight of the last tensor by a thousandth, with a valid manifest."""
-    source = ROOT / "build" / "artifacts" / "efficientnet_lite0"
-    copy = folder / "artifact"
-    shutil.copytree(source, copy)
+    copy = shutil.copytree(ARTIFACT, folder / "artifact")
     weights = np.fromfile(copy / "model.onnx.data", np.float32)
     weights[-2000:] *= np.float32(1.001)
     weights.tofile(copy / "model.onnx.data")
-    manifest.write(copy, manifest.read(source))
+    manifest.write(copy, manifest.read(ARTIFACT))
     image = base.derived(folder, "weight", "COPY artifact /opt/artifacts/efficientnet_lite0")
     return Plant(["image", "model", "answers"], "Cause: the image and the model", image)
 

@@ -1,7 +1,4 @@
-"""The control plane refuses what AWS refuses: a planted violation for each rule.
-
-It needs neither Docker nor MiniStack, only botocore's API models.
-"""
+"""The control plane refuses what AWS refuses. These tests need neither Docker nor MiniStack."""
 
 import json
 import re
@@ -22,7 +19,7 @@ IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/assets:tag"
 ROLE = "arn:aws:iam::123456789012:role/endpoint"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
-# Properties that are not refused: violations are planted in them.
+# Valid properties, into which the tests plant violations.
 VALID: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("valid.json").read_text())
 SERVERLESS_VARIANT = VALID["serverless"]["ProductionVariants"][0]
 OUTPUT = {"OutputConfig": {"S3OutputPath": "s3://bucket/out"}}
@@ -107,11 +104,7 @@ def function(_change: str, world: World) -> None:
         (model, "PrimaryContainer.ModelDataUrl='s3://bucket/x'", "Could not find model data"),
         (model, "ExecutionRoleArn", "ExecutionRoleArn is required"),
         (config, "ProductionVariants=[]", "valid min length: 1"),
-        (
-            config,
-            "ProductionVariants.0.Instances=1",
-            'Unknown parameter in ProductionVariants[0]: "Instances"',
-        ),
+        (config, "ProductionVariants.0.Instances=1", "Unknown parameter in ProductionVariants[0]"),
         (config, "ProductionVariants.0.ModelName='other'", "Could not find model"),
         (config, "ProductionVariants.0.InstanceType", "InstanceType and InitialInstanceCount"),
         (endpoint, f"{TRAFFIC}.CanarySize.Value=51", "50 % at most"),
@@ -128,7 +121,7 @@ def function(_change: str, world: World) -> None:
     ],
 )
 def test_properties(check: Check, change: str, message: str) -> None:
-    check("", World())  # without the change it is not refused
+    check("", World())  # accepted without the change
     with pytest.raises(Refused, match=re.escape(message)):
         check(change, World())
 

@@ -1,18 +1,17 @@
 """Take a deployment through its whole life with the real CDK CLI, under constant load.
 
-Real: the app as it is, the CDK's CLI and its templates, the image's build and push, the registry,
-the containers of functions and endpoints, their digests, every request and its answer.
+Real: the app, the CDK's CLI and its templates, the image's build and push, the registry, the
+containers of functions and endpoints, their digests, every request and its answer.
 
-Emulated, by MiniStack and by `plane`: AWS's own APIs and CloudFormation. IAM decides
-nothing but whether the roles may pull the image, read the model, see the rollback alarms, write
-the endpoint's log and an asynchronous answer. Function URLs want a signature and do not verify it;
-their host names are in no DNS, so `ops invoke` is not run against one. A Lambda environment is the
-image under the Runtime Interface Emulator on a read-only root, without Lambda's limits of memory
-and time. An endpoint's instance, serverless or not, is one container on this machine. Rollouts
-wait for a second, not for minutes, and a container that ends is not started again; CodeDeploy
-calls its hook and moves an alias in one step; alarms of AWS's own metrics change only by
-SetAlarmState. Nothing scales, no traffic is captured, nobody is notified, and VPCs and network
-isolation are not run: `test_refusals` holds what is known of AWS's rules for them.
+Emulated by MiniStack and `plane`: AWS's APIs and CloudFormation. IAM decides only whether the roles
+may pull the image, read the model, see the rollback alarms, write the endpoint's log and an
+asynchronous answer. Function URLs require a signature but do not verify it; no DNS has their names,
+so `ops invoke` is not run against one. A Lambda environment is the image under the Runtime
+Interface Emulator on a read-only root, without Lambda's limits of memory and time. An endpoint's
+instance, serverless or not, is one container on this machine. Rollouts wait for a second, not for
+minutes, and a container that ends is not restarted. CodeDeploy calls its hook and moves an alias
+in one step. Alarms of AWS's own metrics change only by SetAlarmState. There is no scaling, data
+capture, notification, VPC or network isolation.
 """
 
 import json
@@ -35,6 +34,8 @@ from support.programs import copied_project
 
 pytestmark = pytest.mark.docker
 
+BROKEN = "\n\ndef load_model(model_path):\n    raise RuntimeError('broken model')\n"
+
 
 def test_the_walk(plane: Cloud, tmp_path: Path, artifact_folder: Path) -> None:
     print()
@@ -51,14 +52,18 @@ def test_the_walk(plane: Cloud, tmp_path: Path, artifact_folder: Path) -> None:
             artifact = upload(plane, artifact_folder, tmp_path)
             answers = another_model(walk, digest, artifact)
             models = [baked[0].model, artifact["model_id"]]
-            # Each client saw one change and no way back.
+            # Each client saw one change, which was not reverted.
             assert on_lambda.models == on_sagemaker.models == models
-            broken = broken_project(tmp_path)
-            broken_in_both(walk, digest, answers, broken, artifact)
+            broken = copied_project(tmp_path / "broken", BROKEN)
+            function = walk.deployed.lambda_state()
+            a_broken_image(walk, digest, answers, {"mode": "both", **artifact}, broken)
+            assert walk.deployed.lambda_state() == function  # the endpoint rejects the image first
+            assert walk.answers_of_lambda() == answers
+            assert {*walk.digests()} == {digest}
         serves = serving(walk.deployed)
         only_sagemaker(walk, digest, answers, artifact)
         assert serving(walk.deployed) == serves
-        broken_on_sagemaker(walk, digest, answers, broken, artifact)
+        a_broken_image(walk, digest, answers, {"mode": "sagemaker", **artifact}, broken)
         assert on_sagemaker.models == models
     walk.destroy({"mode": "sagemaker", **artifact})
     delete_bucket(plane, BUCKET)
@@ -91,13 +96,13 @@ def both(walk: Walk, digest: str, baked: list[Answer]) -> None:
 
 
 def the_move(walk: Walk, digest: str, on_url: Loop) -> None:
-    """From the function to the endpoint and back, while clients call the one URL."""
+    """Move from the function to the endpoint and back while clients call one URL."""
     url, bodies = walk.deployed.outputs["FunctionUrl"], set(on_url.bodies)
     a_skew_stops_the_shift(walk, digest)
     shared = {"mode": "both", "sagemaker_percent": "10"}
     walk.deploy(shared)
     served = served_now(on_url, 200)
-    # 20 of 200 on average, with a deviation of 4.2.
+    # The mean is 20 of 200, the standard deviation 4.2.
     assert 3 <= served["sagemaker"] <= 37, served
     assert served.keys() == {"lambda", "sagemaker"}
     walk.done("a tenth on SageMaker", digest, *walk.digests())
@@ -119,7 +124,7 @@ def the_move(walk: Walk, digest: str, on_url: Loop) -> None:
 
 
 def a_skew_stops_the_shift(walk: Walk, digest: str) -> None:
-    """The examiner asks the endpoint before the first call reaches the version that forwards."""
+    """The examiner checks the endpoint before any call reaches the version that forwards."""
     version = walk.deployed.version()
     walk.plane.control("skew")
     try:
@@ -133,7 +138,7 @@ def a_skew_stops_the_shift(walk: Walk, digest: str) -> None:
 
 
 def served_now(on_url: Loop, calls: int = 50) -> Mapping[str, int]:
-    """Return who gives the next answers but one, which may be on its way already."""
+    """Return who gives the next answers, without the one that may be in progress."""
     asked = on_url.asked + 1
     while on_url.asked <= asked:
         time.sleep(0.05)
@@ -144,13 +149,10 @@ def served_now(on_url: Loop, calls: int = 50) -> Mapping[str, int]:
 
 
 def rolled_back_by_alarms(walk: Walk, digest: str) -> None:
-    """An alarm of either target rolls the update of both back."""
     changed = {"mode": "both", "uri_allowlist": "example.com"}
     before = walk.deployed.version(), serving(walk.deployed)
-    for metric, message in (
-        ("Invocation5XXErrors", "in ALARM"),
-        ("Duration", "CodeDeploy rolled back"),
-    ):
+    expected = {"Invocation5XXErrors": "in ALARM", "Duration": "CodeDeploy rolled back"}
+    for metric, message in expected.items():
         with in_alarm(walk.plane, metric, new=True), pytest.raises(CdkError, match=message):
             walk.deploy(changed)
         version, (config, _, _) = walk.deployed.version(), serving(walk.deployed)
@@ -169,21 +171,8 @@ def another_model(walk: Walk, digest: str, artifact: dict[str, str]) -> list[Ans
     return answers
 
 
-def broken_in_both(
-    walk: Walk, digest: str, answers: list[Answer], broken: Path, artifact: dict[str, str]
-) -> None:
-    """The endpoint rejects the image before Lambda gets it: the function is never touched."""
-    before = walk.deployed.lambda_state(), serving(walk.deployed)
-    expect_failure(walk, broken, {"mode": "both", **artifact})
-    assert (walk.deployed.lambda_state(), serving(walk.deployed)) == before
-    assert walk.answers_of_sagemaker() == walk.answers_of_lambda() == answers
-    walk.done("mode=both, a broken image: rolled back", digest, *walk.digests())
-
-
-def only_sagemaker(
-    walk: Walk, digest: str, answers: list[Answer], artifact: dict[str, str]
-) -> None:
-    walk.deploy({"mode": "sagemaker", **artifact})
+def only_sagemaker(walk: Walk, digest: str, answers: list[Answer], model: dict[str, str]) -> None:
+    walk.deploy({"mode": "sagemaker", **model})
     [examiner] = walk.plane.client("lambda").list_functions()["Functions"]
     assert "Examiner" in examiner["FunctionName"]
     assert walk.answers_of_sagemaker() == answers
@@ -191,36 +180,24 @@ def only_sagemaker(
     walk.done("mode=sagemaker", digest, walk.deployed.endpoint_digest())
 
 
-def broken_on_sagemaker(
-    walk: Walk, digest: str, answers: list[Answer], broken: Path, artifact: dict[str, str]
+def a_broken_image(
+    walk: Walk, digest: str, answers: list[Answer], context: dict[str, str], project: Path
 ) -> None:
+    """The endpoint's container fails, so the deployment fails and is rolled back."""
     before = serving(walk.deployed)
-    expect_failure(walk, broken, {"mode": "sagemaker", **artifact})
-    assert serving(walk.deployed) == before
-    assert walk.answers_of_sagemaker() == answers
-    rolled_back = "mode=sagemaker, a broken image: rolled back"
-    walk.done(rolled_back, digest, walk.deployed.endpoint_digest())
-
-
-def broken_project(folder: Path) -> Path:
-    """Copy the project and break its load_model."""
-    broken = "\n\ndef load_model(model_path):\n    raise RuntimeError('broken model')\n"
-    return copied_project(folder / "broken", broken)
-
-
-def expect_failure(walk: Walk, project: Path, context: Mapping[str, str]) -> None:
-    """Assert that the deployment fails, since the container does, and is rolled back."""
     with pytest.raises(CdkError, match="did not pass the ping health check"):
         walk.deploy(context, project)
     assert walk.deployed.stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
-    # The endpoint's log group has the reason.
     group = f"/aws/sagemaker/Endpoints/{walk.deployed.endpoint}"
     logged = walk.plane.client("logs").filter_log_events(logGroupName=group)["events"]
     assert any("broken model" in event["message"] for event in logged)
+    assert serving(walk.deployed) == before
+    assert walk.answers_of_sagemaker() == answers
+    rolled_back = f"mode={context['mode']}, a broken image: rolled back"
+    walk.done(rolled_back, digest, walk.deployed.endpoint_digest())
 
 
 def serving(deployed: Deployment) -> tuple[str, Any, list[str]]:
-    """Return the config, images and containers of the endpoint, which a failed update keeps."""
     told = deployed.endpoint_description()
     assert told["EndpointStatus"] == "InService"
     containers = deployed.cloud.containers("sagemaker")

@@ -16,7 +16,7 @@ from integration.deploy.walk import PICTURES, Walk, in_alarm
 pytestmark = pytest.mark.docker
 
 
-def test_two_instances_with_everything_around_them(plane: Cloud, tmp_path: Path) -> None:
+def test_two_instances_with_all_options(plane: Cloud, tmp_path: Path) -> None:
     """A canary update succeeds while alarms of the old side are in ALARM, and loses no request."""
     print()
     before = inventory(plane)
@@ -39,7 +39,7 @@ def test_two_instances_with_everything_around_them(plane: Cloud, tmp_path: Path)
     walk.done("two instances", digest, walk.deployed.lambda_digest())
     with walk.client("lambda"), walk.client("sagemaker"):
         old = set(plane.containers("sagemaker"))
-        # What fails today must not block its fix: these alarms watch what the update replaces.
+        # These alarms watch what the update replaces, so they must not block a fix.
         with in_alarm(plane, "ModelLatency", new=False), in_alarm(plane, "Duration", new=False):
             walk.deploy({**context, "uri_allowlist": "example.com"})
         assert walk.answers_of_sagemaker() == walk.answers_of_lambda() == answers
@@ -52,7 +52,6 @@ def test_two_instances_with_everything_around_them(plane: Cloud, tmp_path: Path)
 
 
 def test_serverless_and_then_asynchronous(plane: Cloud, tmp_path: Path) -> None:
-    """Another type is another endpoint, which replaces the first in one deployment."""
     before = inventory(plane)
     walk = Walk(plane, tmp_path)
     walk.deploy({"mode": "sagemaker", "sagemaker_type": "serverless"})
@@ -78,7 +77,6 @@ def test_serverless_and_then_asynchronous(plane: Cloud, tmp_path: Path) -> None:
 
 
 def test_an_unknown_resource_type_fails(plane: Cloud) -> None:
-    """The control plane ignores no resource silently."""
     cloudformation = plane.client("cloudformation")
     template = '{"Resources": {"A": {"Type": "AWS::SageMaker::Project", "Properties": {}}}}'
     with pytest.raises(ClientError, match="Unrecognized resource types"):
@@ -86,7 +84,7 @@ def test_an_unknown_resource_type_fails(plane: Cloud) -> None:
 
 
 def assert_gone(walk: Walk, before: dict[str, set[str]]) -> None:
-    """Assert that only the bucket of clients' data is left, which outlives its stack."""
+    """Assert that only the bucket of clients' data has outlived the stack, and delete it."""
     for bucket in left_over(walk.plane, before).get("s3 Buckets", ()):
         delete_bucket(walk.plane, bucket)
     assert left_over(walk.plane, before) == {}
@@ -95,7 +93,6 @@ def assert_gone(walk: Walk, before: dict[str, set[str]]) -> None:
 
 
 def eventually(s3: Any, bucket: str, location: str) -> bytes:
-    """Return an object that is about to be written."""
     key = location.removeprefix(f"s3://{bucket}/")
     for _ in range(100):
         try:

@@ -1,4 +1,4 @@
-"""The models that the tests of this folder share."""
+"""The models that the tests of this folder use."""
 
 import sys
 from collections.abc import Iterator
@@ -7,17 +7,12 @@ from unittest.mock import patch
 import pytest
 
 from support import model_folders
-from support.model_folders import Models
 
-
-@pytest.fixture(scope="module")
-def models() -> Iterator[Models]:
-    with model_folders.models() as start:
-        yield start
+models = pytest.fixture(scope="module")(model_folders.models)
 
 
 @pytest.fixture(autouse=True)
 def other_modules_stay() -> Iterator[None]:
-    """What a test puts in the place of ours is gone after it."""
+    """Remove what a test imports in place of our modules."""
     with patch.dict(sys.modules):
         yield

@@ -1,7 +1,4 @@
-"""The golden cases of every model in examples/, or of the one that MODEL_FOLDER names.
-
-Each through the pipeline and both faces, and byte for byte the same from all three.
-"""
+"""The golden cases of examples/, or of MODEL_FOLDER: the pipeline and both faces agree."""
 
 import os
 from pathlib import Path
@@ -39,5 +36,5 @@ def test_golden(folder: Path, case: Case, models: Models) -> None:
             assert same, f"{face}: {reply.body!r}\npipeline: {first.body!r}"
         if case.is_json:
             case.check_direct(model.function.invoke(case.event({})), {})
-    except AssertionError as wrong:  # whoever wrote the case has no use for our stack
+    except AssertionError as wrong:  # the author of the case does not need our stack trace
         raise pytest.fail.Exception(str(wrong), pytrace=False) from None

@@ -1,4 +1,4 @@
-"""`make new-model`: what it writes answers at once, on both faces."""
+"""`make new-model` writes a model that both faces can serve."""
 
 import sys
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_a_new_model_answers_on_both_faces(models: Models, tmp_path: Path) -> No
         ("/dev/null/model", "Not a directory"),
     ],
 )
-def test_no_model_is_made_where_none_can_be(name: str, said: str) -> None:
+def test_a_bad_name_is_refused_in_one_line(name: str, said: str) -> None:
     refused = new_model(name)
     assert (refused.returncode, refused.stdout) == (2, "")
     (line,) = refused.stderr.splitlines()

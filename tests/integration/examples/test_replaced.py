@@ -1,4 +1,4 @@
-"""INFERENCE: a file in the place of inference.py; what is wrong with it is one line."""
+"""INFERENCE: a file that replaces inference.py. A fault in it is reported in one line."""
 
 import re
 from pathlib import Path
@@ -7,17 +7,10 @@ import pytest
 
 from ops import local_servers
 from ops.local_servers import ROOT, FaceError, process_environment
-from serving import inference
 from serving.core.errors import StartError
-from serving.core.settings import Settings
 from serving.model import custom_model
-from serving.service import model_of
 
 FUNCTIONS = "def load_model(path): ...\n\n\ndef infer(request, net): ...\n"
-
-
-def test_without_it_ours_serves() -> None:
-    assert model_of(Settings()).infer is inference.infer
 
 
 @pytest.mark.parametrize(
@@ -34,7 +27,7 @@ def test_without_it_ours_serves() -> None:
         (FUNCTIONS.replace("load_model", "load"), "has no function load_model"),
     ],
 )
-def test_a_file_that_is_no_model(text: str | None, said: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model(text: str | None, said: str, tmp_path: Path) -> None:
     path = tmp_path / "inference.py"
     if text is not None:
         path.write_text(text)
@@ -43,12 +36,10 @@ def test_a_file_that_is_no_model(text: str | None, said: str, tmp_path: Path) ->
     assert "\n" not in str(refused.value)
 
 
-def test_both_faces_say_so_in_a_line_and_end(tmp_path: Path) -> None:
+def test_both_faces_report_it_in_one_line_and_end(tmp_path: Path) -> None:
     (tmp_path / "inference.py").write_text("import no_such_package\n")
-    environment = {
-        **process_environment(ROOT / "examples" / "skeleton"),
-        "INFERENCE": str(tmp_path / "inference.py"),
-    }
+    environment = process_environment(ROOT / "examples" / "skeleton")
+    environment = {**environment, "INFERENCE": str(tmp_path / "inference.py")}
     said = re.compile(r"inference\.py imports no_such_package, which is not installed")
     with pytest.raises(FaceError, match=said), local_servers.http_process(environment):
         pass

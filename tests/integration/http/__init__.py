@@ -1,1 +1,1 @@
-"""The HTTP server as processes, asked over real sockets."""
+"""Test the HTTP server as a process, over real sockets."""

@@ -1,4 +1,4 @@
-"""A server that tests share which leave it as it was."""
+"""A server for tests that leave it unchanged."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,5 @@ from soak.server import Server, serving
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """A server of one worker."""
     with serving({"WORKERS": "1", "LOG_LEVEL": "DEBUG"}) as running:
         yield running

@@ -1,4 +1,4 @@
-"""Peers of a server, by the byte."""
+"""Clients that send single bytes to a server."""
 
 import json
 import shutil
@@ -15,32 +15,27 @@ from support.cases import PHOTOS
 
 PHOTO = (PHOTOS / "cat.jpg").read_bytes()
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
-SECONDS = 60  # that a peer waits for an answer
+SECONDS = 60  # how long a peer waits for an answer
 PING_SECONDS = 2  # SageMaker's own limit
 
 
 def entry_with(inference: str, folder: Path) -> Path:
-    """Return an `entry.sh` beside a package with another inference.py, as in a user's image."""
-    shutil.copytree(
-        ENTRY.parent / "serving", folder / "serving", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    """Copy `entry.sh` and the package, and replace inference.py, as a user's image does."""
+    shutil.copytree(ENTRY.parent / "serving", folder / "serving")
     (folder / "serving" / "inference.py").write_text(inference)
     return Path(shutil.copy(ENTRY, folder))
 
 
 @contextmanager
 def connections(server: Server, count: int = 1) -> Iterator[list[socket.socket]]:
-    """Connections to the server."""
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(socket.create_connection((HOST, server.port), timeout=SECONDS))
-            for _ in range(count)
-        ]
+        opened = (socket.create_connection((HOST, server.port), SECONDS) for _ in range(count))
+        yield [stack.enter_context(peer) for peer in opened]
 
 
 @contextmanager
 def trickling(connected: list[socket.socket], more: bytes) -> Iterator[None]:
-    """Send `more` on each connection again and again, a moment apart, during the block."""
+    """Send `more` on each connection every half second during the block."""
     stop = threading.Event()
 
     def trickle() -> None:
@@ -59,7 +54,6 @@ def trickling(connected: list[socket.socket], more: bytes) -> Iterator[None]:
 
 
 def answer(peer: socket.socket) -> tuple[HTTPResponse, bytes]:
-    """Read one answer and its body."""
     response = HTTPResponse(peer)
     response.begin()
     return response, response.read()
@@ -70,7 +64,7 @@ def code(body: bytes) -> str:
 
 
 def serves(server: Server) -> None:
-    """Assert that the server answers a picture, and pings in time."""
+    """Assert that the server answers a picture, and pings within SageMaker's limit."""
     assert server.post(PHOTO, "image/jpeg").status == 200
     pings = [server.get("/ping") for _ in range(5)]
     assert [ping.status for ping in pings] == [200] * 5

@@ -1,4 +1,4 @@
-"""Faults around a server that runs: each has its status and its log line, and touches no other."""
+"""Faults around a running server: each gets its status and log line, and affects nothing else."""
 
 import json
 import os
@@ -13,27 +13,24 @@ from pathlib import Path
 import pytest
 
 from integration.http.peers import PHOTO
-from ops.local_servers import ROOT, FaceError, HttpReply
+from ops.local_servers import ROOT, FaceError
 from soak.server import HOST, Server, serving, until
 from support.upstream import Handler, listening
 
-HANG_SECONDS = 20.0  # of an upstream: far beyond FETCH_TIMEOUT_SECONDS
-
-S3_ERROR = "<Error><Code>{}</Code><Message>no</Message></Error>"
-
 
 class BadUpstream(Handler):
-    """http and, below /photos, S3: whose client asks for /BUCKET/KEY."""
+    """An http server, and S3 below /photos: S3's client requests /BUCKET/KEY."""
 
     def reply(self, body: bytes) -> None:
         name = self.path.rpartition("/")[2].partition("?")[0]
         if name == "hang":
-            time.sleep(HANG_SECONDS)
+            time.sleep(20)  # far longer than FETCH_TIMEOUT_SECONDS
         elif name == "truncated":
             self.answer(200, PHOTO[:1000], {"Content-Length": str(len(PHOTO))})
         else:
             status, _, code = name.partition("-")
-            self.answer(int(status), S3_ERROR.format(code).encode())
+            error = f"<Error><Code>{code}</Code><Message>no</Message></Error>"
+            self.answer(int(status), error.encode())
         self.close_connection = True
 
 
@@ -45,7 +42,6 @@ def upstream() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def fetching(upstream: str) -> Iterator[Server]:
-    """A server that may ask the upstream, as S3 too."""
     environment = {
         "FETCH_PRIVATE_ADDRESSES": "1",
         "FETCH_TIMEOUT_SECONDS": "2",
@@ -73,26 +69,22 @@ FETCH_FAULTS = {
 }
 
 
-def error_of(reply: HttpReply) -> tuple[int, str]:
-    return reply.status, json.loads(reply.body)["error"]["code"]
-
-
 @pytest.mark.parametrize("uri", FETCH_FAULTS)
 def test_a_fetch_that_fails_is_424_and_one_line(fetching: Server, upstream: str, uri: str) -> None:
     filled = uri.format(http=upstream)
-    reply = fetching.post(
-        json.dumps({"uri": filled}).encode(), **{"X-Amzn-SageMaker-Inference-Id": uri[-40:]}
-    )
-    assert error_of(reply) == (424, "uri_fetch_failed")
-    assert json.loads(reply.body)["error"]["message"].startswith(FETCH_FAULTS[uri])
+    request_id = {"X-Amzn-SageMaker-Inference-Id": uri[-40:]}
+    reply = fetching.post(json.dumps({"uri": filled}).encode(), **request_id)
+    error = json.loads(reply.body)["error"]
+    assert (reply.status, error["code"]) == (424, "uri_fetch_failed")
+    assert error["message"].startswith(FETCH_FAULTS[uri])
     (line,) = [record for record in fetching.log() if record.get("requestId") == uri[-40:]]
     assert (line["message"], line["status"], line["code"]) == ("request", 424, "uri_fetch_failed")
-    assert line["level"] == "INFO"  # the caller's fault: it must not page anyone
+    assert line["level"] == "INFO"  # a caller's fault must not page anyone
     assert "traceback" not in line
 
 
 def test_fetches_that_fail_leave_nothing_behind(fetching: Server, upstream: str) -> None:
-    """Nor are they in the way of others: a picture is answered while each of them is under way."""
+    """Pictures are answered while the fetches are in progress."""
     uris = [uri.format(http=upstream) for uri in FETCH_FAULTS] * 3
     bodies = [json.dumps({"uri": uri}).encode() for uri in uris]
     right = fetching.post(PHOTO, "image/jpeg").body
@@ -104,30 +96,18 @@ def test_fetches_that_fail_leave_nothing_behind(fetching: Server, upstream: str)
             assert {reply.status for reply in replies} == {424}
         assert [(r.status, r.body) for r in while_they_hang] == [(200, right)] * 10
 
-    def idle() -> tuple[int, int]:
-        held = fetching.holding()
-        return held.threads, held.descriptors
-
-    for _ in range(3):  # until every thread that there may be has been started
+    for _ in range(3):  # start every thread that the server may have
         all_at_once()
-    (threads, descriptors), files = idle(), fetching.holding().files
+    before = fetching.holding()
     all_at_once()
-    # What hangs ends a moment after it was given up.
-    until(lambda: idle() <= (threads, descriptors + 4) and idle()[1] <= descriptors + 4)
-    assert fetching.holding().files == files
+    # A hanging fetch ends shortly after its timeout.
+    until(lambda: fetching.holding().threads <= before.threads)
+    until(lambda: fetching.holding().descriptors <= before.descriptors + 4)
+    assert fetching.holding().files == before.files
 
 
-@contextmanager
-def in_a_namespace(script: str, **environment: str) -> Iterator[Server]:
-    """A server whose mounts are its own, once `script` has made them."""
-    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    prefix = [*unshare, "sh", "-ec", f'{script}\nexec "$@"', "sh"]
-    with serving(environment, prefix=prefix) as server:
-        yield server
-
-
-# The checkout is held, since it may lie in /tmp itself.
-FULL = f"""
+# The checkout may be in /tmp, so the script moves it aside and back.
+FILL = f"""
 held=$(mktemp -d /dev/shm/XXXXXX)
 mount --bind {ROOT} $held
 mount -t tmpfs -o size=64k full /tmp
@@ -137,12 +117,22 @@ mkdir -p {ROOT}
 mount --move $held {ROOT}
 rmdir $held
 cd /tmp
+exec "$@"
 """
 
 
-def test_a_full_temporary_folder_is_in_nobodys_way() -> None:
-    largest = PHOTO.ljust(4 * 1024 * 1024, b"\0")  # a JPEG ends where it says that it does
-    with in_a_namespace(FULL, TMPDIR="/tmp") as server:  # noqa: S108 - the one that is full
+@contextmanager
+def full(**environment: str) -> Iterator[Server]:
+    """Run a server whose temporary folders are full, in its own mount namespace."""
+    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    settings = {"TMPDIR": "/tmp", **environment}  # noqa: S108 - the full folder
+    with serving(settings, prefix=[*unshare, "sh", "-ec", FILL, "sh"]) as server:
+        yield server
+
+
+def test_a_full_temporary_folder_affects_no_request() -> None:
+    largest = PHOTO.ljust(4 * 1024 * 1024, b"\0")  # bytes after the end of a JPEG are ignored
+    with full() as server:
         replies = [server.post(body, "image/jpeg") for body in (PHOTO, largest)]
         assert [reply.status for reply in replies] == [200, 200]
         assert server.get("/ping").status == 200
@@ -150,33 +140,17 @@ def test_a_full_temporary_folder_is_in_nobodys_way() -> None:
 
 
 def test_a_full_temporary_folder_ends_a_start_that_needs_it() -> None:
-    """It is made before anything is unpacked, so no archive need be there."""
-    with (
-        pytest.raises(FaceError) as failed,
-        in_a_namespace(FULL, TMPDIR="/tmp", MODEL_DATA_URL="model.tar.gz"),  # noqa: S108
-    ):
+    """The folder is created before the archive is read, so the test needs no archive."""
+    with pytest.raises(FaceError) as failed, full(MODEL_DATA_URL="model.tar.gz"):
         pass
     assert "ended with status 1" in str(failed.value)
     assert "traceback" not in str(failed.value)
     assert "No usable temporary directory" in str(failed.value)
 
 
-def test_a_resolver_that_is_not_there(tmp_path: Path) -> None:
-    resolver = tmp_path / "resolv.conf"
-    resolver.write_text("nameserver 127.0.0.99\n")  # where nothing listens
-    mount = f"mount --bind {resolver} $(readlink -f /etc/resolv.conf)"
-    with in_a_namespace(mount, FETCH_TIMEOUT_SECONDS="2") as server:
-        started = time.monotonic()
-        reply = server.post(json.dumps({"uri": "https://example.com/cat.jpg"}).encode())
-        assert error_of(reply) == (424, "uri_fetch_failed")
-        assert time.monotonic() - started < 20
-        assert server.post(PHOTO, "image/jpeg").status == 200
-
-
 def test_a_model_folder_that_vanishes(tmp_path: Path, artifact_folder: Path) -> None:
-    """What is in memory is served on. A worker that has to load it again ends the server."""
-    folder = tmp_path / "model"
-    shutil.copytree(artifact_folder, folder)
+    """Workers serve the model in memory. A worker that has to load it again ends the server."""
+    folder = shutil.copytree(artifact_folder, tmp_path / "model")
     with serving({}, arguments=["--model-path", str(folder)]) as server:
         server.wait_for_ready(2)
         shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""The workers' shares of the load, and the end of the server. tests/soak overloads it."""
+"""How the workers share the load, and how the server stops. tests/soak overloads it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +10,7 @@ from soak.server import Server, serving
 
 
 def test_the_workers_share_the_requests_evenly() -> None:
-    """Two at a time, since with more no worker has a choice."""
+    """Send two at a time: with more, every worker is always busy."""
     with serving({"WORKERS": "2"}) as server, ThreadPoolExecutor(2) as clients:
         server.wait_for_ready(2)
         before = _cpu_ticks(server)
@@ -20,7 +20,6 @@ def test_the_workers_share_the_requests_evenly() -> None:
 
 
 def _cpu_ticks(server: Server) -> list[int]:
-    """Return what each worker has used of the CPU."""
     stats = [Path(f"/proc/{worker}/stat").read_text() for worker in server.workers()]
     return [sum(map(int, stat.rpartition(")")[2].split()[11:13])) for stat in stats]  # proc(5)
 

@@ -1,4 +1,4 @@
-"""Peers that send slowly, never end or never read cost a connection, and no thread of Python."""
+"""Clients that send slowly, never finish or never read take a connection but no Python thread."""
 
 import json
 import socket
@@ -24,7 +24,7 @@ JSON_HEAD = HEAD.replace(b"image/jpeg", b"application/json")
     ],
     ids=["silence", "endless headers", "trickled body", "endless chunks", "too large, trickled"],
 )
-def test_others_are_served_meanwhile(server: Server, first: bytes, then: bytes) -> None:
+def test_slow_clients_do_not_block_others(server: Server, first: bytes, then: bytes) -> None:
     with connections(server, PEERS) as peers:
         for peer in peers:
             peer.sendall(first)
@@ -33,7 +33,7 @@ def test_others_are_served_meanwhile(server: Server, first: bytes, then: bytes) 
 
 
 def test_peers_that_never_read_take_no_thread(server: Server) -> None:
-    """Each sends requests with large answers until the kernel takes no more, and reads none."""
+    """Each client sends requests with large answers until its socket is full, and reads none."""
     body = json.dumps([None] * 1000).encode()
     request = JSON_HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
     with connections(server, PEERS) as peers:
@@ -52,8 +52,8 @@ def test_a_head_that_does_not_end_is_cut_off(server: Server) -> None:
             assert peers[0].recv(1) == b""
 
 
-def test_300_stalled_bodies_cost_a_buffer_each_and_no_more() -> None:
-    """The rest of each waits in a file that has no name, so that nothing of it can stay."""
+def test_300_stalled_bodies_take_one_buffer_each() -> None:
+    """The rest of each body is in an unlinked file, which cannot outlive its request."""
     stalled, sent = 300, 1_000_000
     with serving({"WORKERS": "1"}) as server:
         serves(server)
@@ -64,12 +64,12 @@ def test_300_stalled_bodies_cost_a_buffer_each_and_no_more() -> None:
             serves(server)
             during = server.holding()
             peers[0].sendall(bytes(4_000_000 - sent))
-            assert answer(peers[0])[0].status == 422  # no picture
+            assert answer(peers[0])[0].status == 422  # not a picture
     assert during.pss_mb - before.pss_mb < 128
     assert during.files == before.files
 
 
-def test_a_slow_picture_is_a_picture(server: Server) -> None:
+def test_a_slow_upload_is_answered(server: Server) -> None:
     half = len(PHOTO) // 2
     with connections(server) as (peer,):
         peer.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(PHOTO) + PHOTO[:half])
@@ -78,8 +78,7 @@ def test_a_slow_picture_is_a_picture(server: Server) -> None:
         assert answer(peer)[1] == server.post(PHOTO, "image/jpeg").body
 
 
-def test_bodies_of_64_mb_are_taken_where_they_are_allowed() -> None:
-    """The stack sets that for an asynchronous endpoint."""
+def test_bodies_of_64_mb_are_accepted_if_allowed() -> None:
     size = 64 * 1024**2
     with (
         serving({"WORKERS": "1", "MAX_BODY_BYTES": str(size)}) as server,
@@ -89,4 +88,4 @@ def test_bodies_of_64_mb_are_taken_where_they_are_allowed() -> None:
             peer.sendall(JSON_HEAD + b"Content-Length: %d\r\n\r\n" % size + bytes(size - 1))
         for peer in peers:
             peer.sendall(b"\0")
-            assert answer(peer)[0].status == 400  # no JSON
+            assert answer(peer)[0].status == 400  # not JSON

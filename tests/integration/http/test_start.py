@@ -1,4 +1,4 @@
-"""A start that cannot succeed: one clear line, a non-zero exit, never a healthy ping."""
+"""A start that fails: one clear line, a non-zero exit status and no healthy ping."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from serving.artifact import manifest
 from support.farm import emulated
 from support.programs import Done, run
 
-# Settings that no face can start with, and the message, a regular expression.
+# Settings with which no face starts, and the message as a regular expression.
 SETTINGS = [
     ({"MODEL_ID": "f" * 64}, r"the artifact in .* has model id .*, but MODEL_ID asks for f{64}"),
     (
@@ -30,7 +30,7 @@ SETTINGS = [
         "MODEL_DATA_URL=/absent cannot be unpacked: .*",
     ),
 ]
-# The arguments of `serve`: {folder} and {port} are those of the fixture.
+# Arguments of `serve`; the fixture `places` sets {folder} and {port}.
 ARGUMENTS = [
     (
         "--model-path={folder}/absent",
@@ -51,10 +51,9 @@ ARGUMENTS = [
 def places(
     tmp_path_factory: pytest.TempPathFactory, artifact_folder: Path
 ) -> Iterator[dict[str, str]]:
-    """Folders that are no artifact, and a port that is taken."""
     folder = tmp_path_factory.mktemp("places")
-    (folder / "empty").mkdir()
-    (folder / "other").mkdir()
+    for name in ("empty", "other"):
+        (folder / name).mkdir()
     (folder / "other" / "weights.bin").write_bytes(b"x")
     shutil.copytree(artifact_folder, folder / "damaged")
     (folder / "damaged" / "labels.txt").unlink()
@@ -87,9 +86,8 @@ def test_the_server_ends_with_one_line(
 
 
 def test_a_graph_that_the_engine_cannot_load(tmp_path: Path, artifact_folder: Path) -> None:
-    """Found by the workers, after the artifact was checked: the server ends all the same."""
-    folder = tmp_path / "artifact"
-    shutil.copytree(artifact_folder, folder)
+    """The workers find the fault, after the artifact was checked, and end the server."""
+    folder = shutil.copytree(artifact_folder, tmp_path / "artifact")
     (folder / "model.onnx").write_bytes(b"")
     manifest.write(folder, manifest.read(folder))
     ended = serve(["--model-path", str(folder)], {"WORKERS": "2"})
@@ -102,7 +100,7 @@ def test_a_graph_that_the_engine_cannot_load(tmp_path: Path, artifact_folder: Pa
 
 @pytest.mark.parametrize(("environment", "message"), SETTINGS)
 def test_the_lambda_face_fails_its_init(environment: dict[str, str], message: str) -> None:
-    """Lambda shows the init error to whoever invokes; its log has the same line, and no secret."""
+    """Lambda returns the init error to the caller; the log has the same line without a secret."""
     with emulated(environment) as (function, process):
         answer = function.invoke({"uri": "data:,"})
         lines = [line for line in process.output.splitlines() if line.startswith("{")]

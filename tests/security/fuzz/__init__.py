@@ -1,1 +1,1 @@
-"""Requests that nobody wrote: garbage, mutations, and what the described contract allows."""
+"""Generated requests: garbage, mutations, and what docs/openapi.yaml allows."""

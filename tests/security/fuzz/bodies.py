@@ -49,12 +49,11 @@ def _text(dice: random.Random, letters: int) -> str:
 
 def _uri(dice: random.Random, places: Sequence[str]) -> object:
     picture = dice.choice(PICTURES)
-    in_base64 = base64.b64encode
     return dice.choice(
         [
             lambda: "data:," + _text(dice, 9),
-            lambda: "data:;base64," + in_base64(mutated(dice, picture)).decode(),
-            lambda: mutated(dice, b"data:;base64," + in_base64(picture)).decode("latin-1"),
+            lambda: "data:;base64," + base64.b64encode(mutated(dice, picture)).decode(),
+            lambda: mutated(dice, b"data:;base64," + base64.b64encode(picture)).decode("latin-1"),
             lambda: mutated(dice, dice.choice(places).encode()).decode("latin-1"),
             lambda: dice.choice(places),
             lambda: dice.choice([None, 7, "", [], {}, "\ud800", "http://[", "file:///etc/passwd"]),

@@ -13,9 +13,9 @@ from support.upstream import Upstream
 
 @pytest.fixture(scope="session")
 def server(local_upstream: Upstream) -> Iterator[Server]:
-    """A server of two workers whose fetches reach only the upstream of the tests.
+    """Start a server of two workers whose fetches reach only the test upstream.
 
-    In the end the same workers must still answer correctly, and have logged no fault.
+    At the end, check that the same workers still answer correctly and have logged no fault.
     """
     with serving(local_upstream.environment) as running:
         workers = running.workers()
@@ -28,7 +28,7 @@ def server(local_upstream: Upstream) -> Iterator[Server]:
         assert running.workers() == workers
         output = running.process.output
     assert "Traceback" not in output
-    # Other lines are an image library's own warnings.
+    # The other lines are warnings of the image libraries.
     records = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     assert {record["level"] for record in records} <= {"INFO", "WARNING"}
     assert [r for r in records if r["message"] == "fault" or "traceback" in r] == []

@@ -1,6 +1,6 @@
-"""Make what a connection sends: broken HTTP of several kinds, and valid requests with any content.
+"""Generate what a connection sends: broken HTTP of several kinds, or valid HTTP with any content.
 
-Everything follows from a seed and a number, so one volley can be sent again.
+A seed and a number determine each volley, so it can be repeated.
 """
 
 import random
@@ -37,7 +37,7 @@ HEADERS = (
     b"X-Forwarded-Prefix: /x|SCRIPT_NAME: /ping|Range: bytes=0-1|If-None-Match: *|"
     b"Accept-Encoding: gzip|Content-Encoding: gzip|Content-Encoding: base64|Content-Encoding: \x01"
 ).split(b"|")
-LENGTHS = (  # of a body of N bytes
+LENGTHS = (  # N stands for the length of the body
     "N|N|N|4|0|0N| N\t|+N|-1|0xN|N, N|N,1|N.0|1eN||a|1_0|１|N N|N\0|N;q=1|1000000000|2147483648|"  # noqa: RUF001
     f"18446744073709551616|4194305|73400320|{'9' * 5000}"
 ).split("|")
@@ -56,7 +56,7 @@ CHUNKED = b"4\r\n{}{}\r\n0\r\n\r\n"
 
 
 class Volley(NamedTuple):
-    """Two pieces that one connection sends, before it closes its end or is reset."""
+    """Two pieces that one connection sends before it closes its end or is reset."""
 
     kind: str
     pieces: tuple[bytes, bytes]
@@ -64,15 +64,15 @@ class Volley(NamedTuple):
 
     @property
     def is_ambiguous(self) -> bool:
-        """Return whether a proxy and a server could disagree about where the request ends."""
+        """Return True if a proxy and a server could disagree about where the request ends."""
         data = b"".join(self.pieces).lower()
         both = (b"\r\ntransfer-encoding: ", b"\r\ncontent-length: ")
         return self.kind == "framed" and all(name in data for name in both)
 
 
 def volley(seed: int, number: int, places: Sequence[str]) -> Volley:
-    """Return the volley of that number. `places` are addresses that a `uri` may name."""
-    dice = random.Random(f"{seed}/{number}")  # noqa: S311 - not for a secret
+    """Return volley `number`. `places` are addresses that a `uri` may name."""
+    dice = random.Random(f"{seed}/{number}")  # noqa: S311 - not a secret
     kind = dice.choices(list(_KINDS), weights=[weight for weight, _ in _KINDS.values()])[0]
     data = _KINDS[kind][1](dice, places)
     cut = dice.randrange(len(data) + 1) if dice.random() < 0.2 else 0
@@ -80,7 +80,7 @@ def volley(seed: int, number: int, places: Sequence[str]) -> Volley:
 
 
 def _noise(dice: random.Random, _places: Sequence[str]) -> bytes:
-    """Return what is not HTTP/1: bytes, text, TLS, HTTP/2, a proxy's greeting."""
+    """Return anything but HTTP/1: bytes, text, TLS, HTTP/2 or a proxy's greeting."""
     return dice.choice(
         [
             dice.randbytes(dice.randrange(1, 2000)),
@@ -134,7 +134,6 @@ def _chunked(dice: random.Random, _places: Sequence[str]) -> bytes:
 
 
 def _framed(dice: random.Random, _places: Sequence[str]) -> bytes:
-    """Return a request with odd lengths and codings, and perhaps another request inside."""
     ends = [b"", b"{}", b'{"uri": "data:,"}', b"x" * 5000, *2 * [b"0\r\n\r\n", CHUNKED]]
     body = dice.choice(ends)
     names = dice.choices(CODING_NAMES, k=dice.choice([0, 1]))
@@ -147,16 +146,14 @@ def _framed(dice: random.Random, _places: Sequence[str]) -> bytes:
 
 
 def _valid(dice: random.Random, places: Sequence[str]) -> bytes:
-    """Return a valid request with any content."""
     if dice.random() < 0.15:
         method = dice.choice([b"GET", b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS"])
         line = method + b" " + dice.choice(PATHS).encode() + b" HTTP/1.1\r\n"
         return line + b"Host: x\r\nContent-Length: 0\r\n\r\n"
     media_type = dice.choice(TYPES)
     if media_type.startswith("application/json"):
-        body = dice.choice([json_bytes, json_bytes, bodies.nested, bodies.almost_json])(
-            dice, places
-        )
+        make = dice.choice([json_bytes, json_bytes, bodies.nested, bodies.almost_json])
+        body = make(dice, places)
         if media_type == "application/jsonlines":
             body += b"".join(b"\n" + json_bytes(dice, places) for _ in range(dice.randrange(3)))
     else:
@@ -174,7 +171,6 @@ def _pipelined(dice: random.Random, places: Sequence[str]) -> bytes:
 
 
 def _mutated(dice: random.Random, places: Sequence[str]) -> bytes:
-    """Return a request with a few bytes changed, most of them in its head."""
     request = _valid(dice, places)
     head, end, body = request.partition(b"\r\n\r\n")
     return mutated(dice, head) + end + body if dice.random() < 0.7 else mutated(dice, request)

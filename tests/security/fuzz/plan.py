@@ -1,7 +1,7 @@
-"""Set how many requests are fuzzed and with which seed, and count the answers.
+"""Set the number of fuzzed requests and the seed, and count the answers.
 
-FUZZ_REQUESTS=100000 makes a full run, whose seed is new and printed; FUZZ_SEED repeats one. By
-default the run is short and always the same.
+The default run is short and always the same. FUZZ_REQUESTS=100000 makes a full run with a new seed,
+which it prints; FUZZ_SEED repeats a run.
 """
 
 import os
@@ -17,29 +17,22 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 SHORT = 4_000
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "") or SHORT)
 FULL = REQUESTS > SHORT
-SEED = int(
-    os.environ.get("FUZZ_SEED", "") or (random.SystemRandom().getrandbits(32) if FULL else 0)
-)
+_DEFAULT_SEED = random.SystemRandom().getrandbits(32) if FULL else 0
+SEED = int(os.environ.get("FUZZ_SEED", "") or _DEFAULT_SEED)
 
-# At most how many in a thousand each kind gets; Hypothesis stops early when it has tried all there
-# is. Raw sockets make up the rest.
-SHARES = {
-    "schemathesis": 60,
-    "parser": 90,
-    "addresses": 40,
-    "fetcher": 30,
-    "decoder": 20,
-    "lambda": 30,
-}
+# The largest number in a thousand requests for each kind; Hypothesis stops early after it has tried
+# all inputs. Raw sockets get the rest.
+SHARES = {"schemathesis": 60, "parser": 90, "addresses": 40, "fetcher": 30}
+SHARES |= {"decoder": 20, "lambda": 30}
 
 seen: Counter[str] = Counter()
 statuses: Counter[tuple[str, str]] = Counter()
 
 
 def fuzzed(kind: str, of: int = 1) -> Callable[[Test], Test]:
-    """Have Hypothesis run a test with its part of the kind's requests; `of` tests share them.
+    """Let Hypothesis run a test with its share of the kind's requests; `of` tests share them.
 
-    No deadline, since a machine may be slow, and no database, which would make runs differ.
+    A machine may be slow, so there is no deadline. A database would make runs differ.
     """
     limits = settings(
         max_examples=REQUESTS * SHARES[kind] // 1000 // of,
@@ -54,6 +47,5 @@ def fuzzed(kind: str, of: int = 1) -> Callable[[Test], Test]:
 
 
 def saw(kind: str, answers: Collection[object] = ()) -> None:
-    """Count one request, and the statuses of its answers."""
     seen[kind] += 1
     statuses.update((kind, str(answer)) for answer in answers or ["no answer"])

@@ -1,4 +1,4 @@
-"""The address policy is compared with IANA's registries, and no fetch dials a special address."""
+"""Compare the address policy with IANA's registries; no fetch connects to a special address."""
 
 import socket
 from collections.abc import Iterator
@@ -16,11 +16,10 @@ from serving.core.errors import ServingError, StartError
 from serving.fetch.addresses import is_public
 from serving.fetch.client import Fetcher
 
-TESTS = 2
 ALLOWLIST = UriAllowlist.parse("example.com, *.example.com, s3://photos")
 
-# IANA's special-purpose addresses, and the ranges that embed an IPv4 address: none of them may be
-# dialled. Of IPv6 only 2000::/3 is assigned as global unicast.
+# IANA's special-purpose addresses, and the ranges that embed an IPv4 address. Only 2000::/3 of IPv6
+# is assigned as global unicast.
 SPECIAL = """
     0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
     192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24
@@ -36,7 +35,7 @@ special_networks = [ip_network(text) for text in SPECIAL.split()]
 
 
 def within(networks: str) -> st.SearchStrategy[str]:
-    """Generate addresses of these networks, half of them the first or the last one."""
+    """Generate addresses of these networks; half are a network's first or last one."""
     chosen = st.sampled_from([ip_network(text) for text in networks.split()])
     return chosen.flatmap(
         lambda net: st.sampled_from((net[0], net[-1])) | st.ip_addresses(network=net)
@@ -67,7 +66,7 @@ spelt = st.builds(
 uris = spelt | spelt | spelt | st.text(st.characters(), max_size=40)
 
 
-@fuzzed("addresses", TESTS)
+@fuzzed("addresses", of=2)
 @given(anywhere, ordinary)
 def test_special_addresses_are_not_public_and_ordinary_ones_are(any_one: str, known: str) -> None:
     saw("addresses", [is_public(any_one)])
@@ -78,14 +77,12 @@ def test_special_addresses_are_not_public_and_ordinary_ones_are(any_one: str, kn
 allowlists = st.lists(names | st.sampled_from(["*", "*.example.com", "s3://photos", "none"]))
 
 
-@fuzzed("addresses", TESTS)
+@fuzzed("addresses", of=2)
 @given(
     st.text(st.characters(), max_size=30) | allowlists.map(",".join),
     names | anywhere | st.text(st.characters(), max_size=20),
 )
-def test_an_allowlist_is_refused_in_one_line_or_allows_only_what_it_names(
-    text: str, host: str
-) -> None:
+def test_an_allowlist_is_refused_or_allows_only_what_it_names(text: str, host: str) -> None:
     try:
         allowlist = UriAllowlist.parse(text)
     except StartError as error:
@@ -103,17 +100,14 @@ def test_an_allowlist_is_refused_in_one_line_or_allows_only_what_it_names(
 
 @contextmanager
 def nothing_to_reach(addresses: list[str]) -> Iterator[list[str]]:
-    """Resolve every name to these addresses, none of which answers; yield what is dialled."""
+    """Resolve every name to these addresses, which refuse connections; yield those dialled."""
     dialled: list[str] = []
 
     def look_up(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
         if not addresses:
             raise socket.gaierror
-        families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses]
-        return [
-            (family, socket.SOCK_STREAM, 6, "", (address, port))
-            for family, address in zip(families, addresses)
-        ]
+        found = {each: socket.AF_INET6 if ":" in each else socket.AF_INET for each in addresses}
+        return [(kind, socket.SOCK_STREAM, 6, "", (each, port)) for each, kind in found.items()]
 
     def connect(_self: socket.socket, address: Any) -> None:
         dialled.append(str(address[0]))
@@ -130,10 +124,10 @@ narrow = Fetcher(max_bytes=1000, timeout_seconds=10, allowlist=ALLOWLIST)
 @fuzzed("fetcher")
 @given(uris, st.lists(anywhere, max_size=3), st.booleans())
 def test_no_uri_leads_to_a_special_address(uri: str, addresses: list[str], any_host: bool) -> None:
-    """Whatever its name resolves to, the result is bytes or an expected error."""
+    """The result is bytes or an expected error, whatever the name resolves to."""
     fetcher = fetch if any_host else narrow
     if uri.lower().startswith("s3://photos/"):
-        return  # botocore dials by itself
+        return  # botocore opens its own connections
     with nothing_to_reach(addresses) as dialled:
         try:
             fetcher(uri)

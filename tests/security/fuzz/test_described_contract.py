@@ -1,4 +1,4 @@
-"""The server keeps docs/openapi.yaml, for requests that schemathesis makes of it."""
+"""The server keeps docs/openapi.yaml for requests that schemathesis generates from it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,15 +29,13 @@ CHECKS = [
 ]
 
 pictures = st.binary(max_size=300) | st.builds(mutated, dices, st.sampled_from(PICTURES))
-lines = st.lists(
-    st.sampled_from([b"{}", b'{"uri": "data:,"}', b"[", b"7"]) | st.binary(max_size=20)
-)
+rows = st.lists(st.sampled_from([b"{}", b'{"uri": "data:,"}', b"[", b"7"]) | st.binary(max_size=20))
 for media_type in ("image/jpeg", "image/png", "image/webp", "application/x-image"):
     schemathesis.openapi.media_type(media_type, pictures)
-schemathesis.openapi.media_type("application/jsonlines", lines.map(b"\n".join))
+schemathesis.openapi.media_type("application/jsonlines", rows.map(b"\n".join))
 load_all_checks()
 
-# By default schemathesis does not take a 413, too many records, for a refusal.
+# schemathesis would not count 413 (too many records) as a refusal.
 refusals = {"checks": {"negative_data_rejection": {"expected-statuses": ["4xx", 503]}}}
 schema = schemathesis.openapi.from_dict(DOCUMENT, config=schemathesis.Config.from_dict(refusals))
 INVOCATIONS = schema["/invocations"]["POST"]
@@ -53,9 +51,7 @@ def session() -> Iterator[requests.Session]:
 
 @fuzzed("schemathesis")
 @given(case=ALLOWED | NOT_ALLOWED)
-def test_any_request_is_answered_as_described(
-    case: Case[Any], server: Server, session: requests.Session
-) -> None:
+def test_answers_are_described(case: Case[Any], server: Server, session: requests.Session) -> None:
     response = case.call(base_url=server.face.url, session=session, timeout=HANG_SECONDS)
     headers = {name.lower(): values[0] for name, values in response.headers.items()}
     saw("schemathesis", [response.status_code])

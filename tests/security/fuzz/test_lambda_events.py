@@ -1,4 +1,4 @@
-"""Every event gets an answer: those that AWS sends, and those that only a direct caller could."""
+"""Every event gets an answer, whether AWS or a direct caller would send it."""
 
 import json
 import multiprocessing
@@ -69,7 +69,7 @@ alb_events = st.fixed_dictionaries(
 @example(event='{"n": 1e999}')
 @example(event='{"n": ' + "1" * 4300 + "}")
 def test_any_event_has_an_answer(event: str, process: ProcessPoolExecutor) -> None:
-    """An exception would be a fault: Lambda would return its traceback."""
+    """An exception would be a fault, since Lambda would return its traceback."""
     found = json.loads(process.submit(answer_to, event).result())
     assert found.keys() <= {"answer", "refused"}, found
     answer = found.get("answer")

@@ -1,4 +1,4 @@
-"""Hostile archives, folders and graphs by name, each with what its refusal says."""
+"""Hostile archives, folders and graphs by name, with the message that refuses each."""
 
 import gzip
 import io
@@ -45,7 +45,7 @@ NO_ARTIFACT = "is not an artifact"
 NOT_GZIP = "cannot be unpacked: Not a gzipped"
 SPARSE = {"GNU.sparse.map": "0,0", "GNU.sparse.size": "1" * 13}
 
-# What is harmless, such as a name twice, is unpacked, and refused where it makes no artifact.
+# A harmless archive, such as one with a name twice, is unpacked but is not an artifact.
 ARCHIVES: dict[str, tuple[bytes, str]] = {
     "climbs": (packed(plain("../escape")), OUTSIDE),
     "climbs from a folder": (packed(plain("a/../../escape")), OUTSIDE),
@@ -88,10 +88,7 @@ ARCHIVES: dict[str, tuple[bytes, str]] = {
 def edit_manifest(**changes: Any) -> Edit:
     def edit(folder: Path) -> None:
         manifest = json.loads((folder / "manifest.json").read_text())
-        for name, value in changes.items():
-            more = name == "files" and isinstance(value, dict)
-            manifest[name] = {**manifest["files"], **value} if more else value
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
 
     return edit
 
@@ -109,7 +106,7 @@ def link(name: str, target: str) -> Edit:
 
 
 def weights_by_link(folder: Path) -> None:
-    """Move the weights out of the folder, with the digest that the manifest promises."""
+    """Move the weights out of the folder; their digest stays as in the manifest."""
     (folder / "w.bin").rename(folder.parent / "outside.bin")
     (folder / "w.bin").symlink_to("../outside.bin")
 
@@ -125,18 +122,14 @@ def only_a_symbol(data: bytes) -> Edit:
 
 
 def symbol(operator: str) -> Edit:
-    """A symbol with that operator in the body of a loop."""
+    """Make a symbol with that operator in the body of a loop."""
     nodes = [{"op": "null", "name": "data"}, {"op": operator, "name": "x"}]
     outer = [{"op": "_foreach", "name": "y", "subgraphs": [{"nodes": nodes}]}]
     return only_a_symbol(json.dumps({"nodes": outer}, indent=1).encode())
 
 
 def huge(name: str, size: int) -> Edit:
-    def edit(folder: Path) -> None:
-        with (folder / name).open("wb") as file:
-            file.truncate(size)
-
-    return edit
+    return lambda folder: os.truncate(folder / name, size)
 
 
 NO_MANIFEST = "is not a manifest of format 1"
@@ -197,18 +190,15 @@ def encode(message: dict[int, Any]) -> bytes:
     return data
 
 
-# The numbers of ONNX's fields: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
-
-
+# Field numbers of ONNX: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 def weights(location: str, offset: str = "0") -> dict[int, Any]:
-    """A TensorProto of four floats in another file."""
     entries = {"location": location, "offset": offset, "length": "16"}
     pairs = [{1: name, 2: value} for name, value in entries.items()]
     return {1: 4, 2: 1, 8: "w", 13: pairs, 14: 1}
 
 
 def onnx(graph: dict[int, Any], *nodes: dict[int, Any], operator: str = "Add") -> bytes:
-    """A ModelProto that adds `w` to its input of four floats. `graph`: more of its fields."""
+    """Return a ModelProto that adds `w` to its input of four floats. `graph`: more fields."""
     add = {1: ["data", "w"], 2: "out", 4: operator}
     four_floats = {1: {1: 1, 2: {1: {1: 4}}}}
     data, out = ({1: name, 2: four_floats} for name in ("data", "out"))
@@ -223,7 +213,7 @@ def initializer(location: str, offset: str = "0") -> dict[int, Any]:
 ABOVE = "../outside.bin"
 CONSTANT_ABOVE = {2: "w", 4: "Constant", 5: {1: "value", 5: weights(ABOVE), 20: 4}}
 
-# Refused by ONNX Runtime itself. Its version is pinned, and this says whether another does it, too.
+# ONNX Runtime itself refuses these. Its version is pinned; the test tells whether a new one does.
 GRAPHS: dict[str, bytes] = {
     "weights in /etc/passwd": onnx(initializer("/etc/passwd")),
     "weights above": onnx(initializer(ABOVE)),

@@ -1,7 +1,7 @@
-"""Run a test in an isolated network where the test owns every address.
+"""Run a test in an isolated network in which the test owns every address.
 
-Every connection from inside, to loopback, to a metadata address or to any host of the internet,
-ends at servers of the test, and the kernel reports each attempt.
+Connections to loopback, a metadata address or any host of the internet end at the test's servers,
+and the kernel reports every attempt.
 """
 
 import ctypes
@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from importlib import import_module
 from ipaddress import ip_address
@@ -36,13 +37,10 @@ NAME_SERVER = "127.0.0.53"
 PORTS = (80, 443, 8080, 8443, 9001)
 TLS_PORTS = (443, 8443)
 # Constants that Python's socket module lacks: asm-generic/socket.h, linux/if_packet.h, if_ether.h
-_SO_ATTACH_FILTER = 26
-_SO_RCVBUFFORCE = 33
-_SOL_PACKET = 263
-_PACKET_OUTGOING = 4
-_PACKET_STATISTICS = 6
+_SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
+_SOL_PACKET, _PACKET_OUTGOING, _PACKET_STATISTICS = 263, 4, 6
 _ETH_P_ALL = 3
-# A BPF program that keeps only the first packet of each TCP connection and every packet of other
+# A BPF program that keeps the first packet of each TCP connection and every packet of other
 # protocols: a packet socket cannot hold all that a busy server sends. Each instruction is an
 # operation, two relative jumps (if true, if false) and an operand: linux/bpf_common.h.
 _FIRST_PACKETS = (
@@ -79,12 +77,12 @@ def astray(dials: Iterable[Sequence[Any]]) -> set[tuple[Any, ...]]:
 
 
 def inside(task: Callable[..., Any], *arguments: Any, of_process: int = 0) -> Any:
-    """Call `task`, a function of a module, in a process in a new network; return its result.
+    """Call `task`, a module's function, in a process in a new network; return its result.
 
-    With `of_process`, use the network of that process, which must be new. Arguments and result are
-    JSON. An ordinary user becomes root inside. Processes that the task starts end with it. The
-    environment is bare, since variables of a CI keep ONNX Runtime from calling home. Raises
-    RuntimeError with the end of the error output.
+    `of_process`: use that process's network, which must be new. Arguments and result are JSON. An
+    ordinary user becomes root inside. Processes that the task starts end with it. The environment
+    is bare, since a CI's variables keep ONNX Runtime from calling home. Raise RuntimeError with the
+    end of the error output.
     """
     for program in ("unshare", "nsenter", "mount", "ip"):
         if not shutil.which(program):
@@ -96,13 +94,12 @@ def inside(task: Callable[..., Any], *arguments: Any, of_process: int = 0) -> An
         command = ["nsenter", f"--net=/proc/{of_process}/ns/net", *command]
     else:
         command.append("--net")
-    program = "from security.hostile.network import run; run()"
     kept = ("PATH", "HOME", "TMPDIR", "DOCKER_HOST")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     done = subprocess.run(
-        [*command, sys.executable, "-c", program],
+        [*command, sys.executable, "-c", "from security.hostile.network import run; run()"],
         input=json.dumps([task.__module__, task.__qualname__, arguments]),
-        env={**environment, "PYTHONPATH": ":".join(map(str, (ROOT, ROOT / "tests")))},
+        env={**environment, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         capture_output=True,
         text=True,
         check=False,
@@ -114,7 +111,6 @@ def inside(task: Callable[..., Any], *arguments: Any, of_process: int = 0) -> An
 
 
 def run() -> None:
-    """Run the task that `inside` sends."""
     module, name, arguments = json.load(sys.stdin)
     print(json.dumps(getattr(import_module(module), name)(*arguments)))
 
@@ -123,8 +119,8 @@ Zone = Mapping[str, Sequence[Any] | Iterator[Sequence[str]] | None]
 
 
 class Names(BaseResolver):  # type: ignore[misc]
-    """A name server whose zone maps a name to addresses, to `CNAME other`, or to an iterator of
-    such answers. A name that maps to None gets no answer at all.
+    """A name server. Its zone maps a name to addresses, `CNAME other`, an iterator of answers, or
+    None for no answer.
     """
 
     def __init__(self, zone: Zone) -> None:
@@ -142,7 +138,7 @@ class Names(BaseResolver):  # type: ignore[misc]
     def _records(self, name: str, kind: str) -> Iterator[tuple[str, str, str]]:
         found = self._zone.get(name, ())
         if found is None:
-            raise TimeoutError  # no answer
+            raise TimeoutError
         if not isinstance(found, Sequence):
             found = next(found) if kind == "A" else ()
         for value in found:
@@ -159,8 +155,6 @@ class _Handler(PictureHandler):
 
 
 class _Everywhere(ThreadingHTTPServer):
-    """Listens on every address of the network."""
-
     address_family = socket.AF_INET6
     daemon_threads = True
     tls: ssl.SSLContext | None = None
@@ -174,16 +168,13 @@ class _Everywhere(ThreadingHTTPServer):
         pass  # many cases break the connection off
 
 
+@dataclass(frozen=True)
 class Network:
-    """The network seen from inside: its name server and what was dialled.
+    """The network seen from inside. `environment` leads a face to its certificate authority."""
 
-    `environment` leads a face to the network's certificate authority.
-    """
-
-    def __init__(
-        self, names: Names, environment: Mapping[str, str], packets: socket.socket
-    ) -> None:
-        self.names, self.environment, self._packets = names, environment, packets
+    names: Names
+    environment: Mapping[str, str]
+    _packets: socket.socket
 
     @classmethod
     @contextmanager
@@ -205,12 +196,11 @@ class Network:
             }.items():
                 stand_in = folder / Path(place).name
                 stand_in.write_text(text)
-                if Path(place).exists():  # the C library does without it
+                if Path(place).exists():  # the C library does not need it
                     subprocess.run(["mount", "--bind", stand_in, place], check=True)
                     stack.callback(subprocess.run, ["umount", place], check=True)
-            packets = stack.enter_context(
-                socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
-            )
+            kind = (socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
+            packets = stack.enter_context(socket.socket(*kind))
             with suppress(PermissionError):  # an ordinary user keeps the default buffer
                 packets.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 2**26)
             code = b"".join(struct.pack("HBBI", *step) for step in _FIRST_PACKETS)
@@ -236,7 +226,7 @@ class Network:
             yield cls(names, {"SSL_CERT_FILE": str(folder / "authority.pem")}, packets)
 
     def dialled(self) -> list[Dial]:
-        """Return what was dialled since the last call, without questions to the name server."""
+        """Return what was dialled since the last call, except for DNS queries."""
         dials = []
         while True:
             try:
@@ -246,8 +236,7 @@ class Network:
             if kind == _PACKET_OUTGOING and (dial := _dial(packet)):
                 dials.append(dial)
         statistics = self._packets.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
-        _, lost = struct.unpack("II", statistics)
-        if lost:
+        if lost := struct.unpack("II", statistics)[1]:
             raise RuntimeError(f"{lost} packets were not seen")
         return [dial for dial in dials if dial != Dial("udp", NAME_SERVER, 53)]
 

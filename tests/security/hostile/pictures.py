@@ -13,25 +13,24 @@ from PIL import Image
 
 from support.cases import PHOTOS
 
-Array = npt.NDArray[np.uint8]
 Pictures = dict[str, bytes]  # by name
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
 JPEG_END = b"\xff\xd9"
 SUBSAMPLED = b"\x22\x11\x11"  # 4:2:0
-# For JPEGs that hold only zeros: quantisation, a code for "no difference", one for end of band.
+# Tables for JPEGs that hold only zeros: quantisation, a code for "no difference", one for end of
+# band.
 _TABLES = b"\xff\xdb\0\x43\0" + b"\1" * 64
 _CODES = b"\xff\xc4\0\x14\0\1" + bytes(15) + b"\0"
 _CODES += b"\xff\xc4\0\x16\x10\1\1\1" + bytes(13) + b"\xe0\x11\0"
 
 
 def chunk(kind: bytes, body: bytes, crc: int | None = None) -> bytes:
-    """Return a PNG's chunk."""
     crc = zlib.crc32(kind + body) if crc is None else crc
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
 
 
 def header(width: int, height: int, bits: int = 8, colour: int = 2, *methods: int) -> bytes:
-    """Return a PNG's header. `methods`: of compression, of filtering, of interlacing."""
+    """Return a PNG's header. `methods`: compression, filtering, interlacing."""
     methods = (*methods, 0, 0, 0)[:3]
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, *methods))
 
@@ -41,7 +40,7 @@ def png(*chunks: bytes, end: bytes = PNG_END) -> bytes:
 
 
 def zeros(size: int, filter_type: int = 0, row: int = 1 << 20) -> bytes:
-    """Return `size` zero bytes, deflated, in rows with a filter."""
+    """Return `size` zero bytes, deflated, in rows that begin with a filter type."""
     deflate = zlib.compressobj(1)
     line = bytes([filter_type]) + bytes(row - 1)
     lines = line * max(1, (1 << 20) // row)
@@ -60,14 +59,7 @@ def blank_png(width: int, height: int, bits: int, colour: int, interlace: int = 
 
 
 def segment(marker: int, body: bytes) -> bytes:
-    """Return a JPEG's segment."""
     return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
-
-
-def jpeg_frame(width: int, height: int, samplings: bytes, marker: int = 0xC2) -> bytes:
-    components = b"".join(bytes([i + 1, s, 0]) for i, s in enumerate(samplings))
-    size = struct.pack(">BHHB", 8, height, width, len(samplings))
-    return b"\xff\xd8" + _TABLES + segment(marker, size + components) + _CODES
 
 
 def scan(components: int, blocks: int, band: bytes) -> bytes:
@@ -78,27 +70,27 @@ def scan(components: int, blocks: int, band: bytes) -> bytes:
 
 def progressive(width: int, height: int, samplings: bytes, scans: int = 1) -> bytes:
     """Return a progressive JPEG of one colour; scans after the first change nothing."""
+    components = b"".join(bytes([i + 1, s, 0]) for i, s in enumerate(samplings))
+    frame = segment(0xC2, struct.pack(">BHHB", 8, height, width, len(samplings)) + components)
     blocks = -(-width // 8) * -(-height // 8) * 2  # enough for the padding of subsampled ones
     first = scan(len(samplings), blocks, b"\0\0\0")
     others = scan(1, 64, b"\1\x3f\0") * (scans - 1)
-    return jpeg_frame(width, height, samplings) + first + others + JPEG_END
+    return b"\xff\xd8" + _TABLES + frame + _CODES + first + others + JPEG_END
 
 
 def riff(*chunks: tuple[bytes, bytes]) -> bytes:
-    """Return a WebP of these chunks."""
     parts = (kind + struct.pack("<I", len(b)) + b + bytes(len(b) % 2) for kind, b in chunks)
     body = b"WEBP" + b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def canvas(width: int, height: int, flags: int = 0) -> tuple[bytes, bytes]:
-    """Return a WebP's VP8X chunk."""
     size = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
     return b"VP8X", struct.pack("<I", flags) + size
 
 
 def lossy(width: int, height: int) -> tuple[bytes, bytes]:
-    """Return a WebP's chunk that begins with a key frame of that size."""
+    """Return a WebP chunk with a key frame of that size."""
     return b"VP8 ", b"\x10\0\0\x9d\1\x2a" + struct.pack("<HH", width, height) + bytes(100)
 
 
@@ -107,25 +99,23 @@ def lossless(width: int, height: int) -> tuple[bytes, bytes]:
 
 
 def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    """Return the file that Pillow writes."""
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return file.getvalue()
 
 
 def encoded(suffix: str, pixels: npt.NDArray[Any], *options: int) -> bytes:
-    """Return the file that OpenCV writes."""
     ok, data = cv2.imencode(suffix, pixels, options)
     assert ok
     return data.tobytes()
 
 
-def flat(width: int, height: int, channels: int = 3) -> Array:
-    return np.full((height, width, channels), 90, np.uint8)
+def flat(width: int, height: int) -> npt.NDArray[np.uint8]:
+    return np.full((height, width, 3), 90, np.uint8)
 
 
 def exif(*entries: bytes, count: int | None = None, directory: int = 8) -> bytes:
-    """Return a TIFF file with those entries in its first directory."""
+    """Return a TIFF file with these entries in its first directory."""
     count = len(entries) if count is None else count
     return struct.pack("<4sIH", b"II*\0", directory, count) + b"".join(entries)
 
@@ -145,7 +135,7 @@ def photo(name: str) -> bytes:
 
 @cache
 def normal() -> bytes:
-    """Return a phone's portrait picture: 12 megapixels, turned by EXIF, under 4 MiB."""
+    """Return a phone's portrait photograph: 12 megapixels, rotated by EXIF, under 4 MiB."""
     cat = cv2.imdecode(np.frombuffer(photo("cat.jpg"), np.uint8), cv2.IMREAD_COLOR)
     large = cv2.resize(cat, (4000, 3000), interpolation=cv2.INTER_CUBIC)
     grain = np.random.default_rng(7).integers(0, 24, large.shape, np.uint8)
@@ -155,15 +145,13 @@ def normal() -> bytes:
 
 @cache
 def refused() -> Pictures:
-    """Return pictures that get 422."""
     broken = _broken_pngs() | _broken_jpegs() | _broken_webps()
-    return _too_large() | broken | _no_pictures() | _cut_short()
+    return _too_large() | broken | _other_formats() | _cut_short()
 
 
 def _cut_short() -> Pictures:
     """Cut every kind of file at every tenth of its length."""
     cat = Image.open(PHOTOS / "cat.jpg").convert("RGB")
-    small = cat.resize((200, 150))
     whole = {
         "baseline JPEG": photo("cat.jpg"),
         "progressive JPEG": saved(cat, "JPEG", progressive=True),
@@ -172,7 +160,7 @@ def _cut_short() -> Pictures:
         "PNG": photo("coffee.png"),
         "interlaced PNG": blank_png(300, 300, 8, 2, interlace=1),
         "lossy WebP": photo("astronaut.webp"),
-        "lossless WebP": saved(small, "WEBP", lossless=True),
+        "lossless WebP": saved(cat.resize((200, 150)), "WEBP", lossless=True),
     }
     return {
         f"{kind} cut at {tenth}0 %": data[: len(data) * tenth // 10]
@@ -181,7 +169,7 @@ def _cut_short() -> Pictures:
     }
 
 
-def _no_pictures() -> Pictures:
+def _other_formats() -> Pictures:
     cat, coffee = photo("cat.jpg"), photo("coffee.png")
     frames = [Image.new("P", (9, 9), colour) for colour in (1, 2)]
     return {
@@ -290,7 +278,7 @@ def _broken_jpegs() -> Pictures:
         "JPEG of 0xFF00": b"\xff\xd8\xff" + b"\xff\0" * 2_000_000,
         "JPEG of 65,500 x 1": encoded(".jpg", flat(65500, 1)),
         "JPEG whose pixels are another's": cat[: start + 400] + bytes(range(256)) * 150,
-    }  # fmt: skip
+    }
 
 
 def _broken_webps() -> Pictures:
@@ -314,7 +302,7 @@ def _broken_webps() -> Pictures:
 
 
 def _too_large() -> Pictures:
-    """Make pictures over the pixel limit of their kind; most of them are complete."""
+    """Make pictures over the pixel limit of their kind; most are complete."""
     cat = photo("cat.jpg")
     size = cat.index(b"\xff\xc0") + 5
     large = flat(5010, 5000)
@@ -351,7 +339,7 @@ def taken() -> Pictures:
 
 
 def _with_company() -> Pictures:
-    """Append data to pictures. A picture ends where its format says; the rest is ignored."""
+    """Append data to pictures. A picture ends where its format says, and the rest is ignored."""
     files = {"JPEG": photo("cat.jpg"), "PNG": photo("coffee.png"), "WebP": photo("astronaut.webp")}
     company = {
         "ZIP": b"PK\3\4" + bytes(99) + b"PK\5\6" + bytes(18),
@@ -367,7 +355,7 @@ def _with_company() -> Pictures:
 
 
 def _with_odd_exif() -> Pictures:
-    """Add broken EXIF, which turns nothing."""
+    """Add broken EXIF, which rotates nothing."""
     turned = entry(0x0112, 6)
     blocks = {
         "of no bytes": b"",
@@ -395,10 +383,10 @@ def _with_odd_exif() -> Pictures:
 
 
 def _with_odd_parts() -> Pictures:
-    """Add parts that change no pixel and are ignored, and faults that viewers forgive."""
+    """Add parts that are ignored, since they change no pixel, and faults that viewers forgive."""
     rows = b"".join(b"\0" + bytes(range(90)) for _ in range(30))
     ihdr, idat = header(30, 30), chunk(b"IDAT", zlib.compress(rows))
-    bomb = zeros(1 << 29)  # of 2 MB
+    palette, bomb = chunk(b"PLTE", bytes(30)), zeros(1 << 29)  # 2 MB, which become 512
     frame = struct.pack(">IIIIIHHBB", 0, 20000, 20000, 0, 0, 1, 10, 0, 0)
     animated = chunk(b"acTL", struct.pack(">II", 2, 0))
     cases = {
@@ -409,12 +397,10 @@ def _with_odd_parts() -> Pictures:
         "whose animation is larger than it is": (ihdr, animated, chunk(b"fcTL", frame), idat),
         "whose text has a wrong CRC": (ihdr, chunk(b"tEXt", b"a\0b", 0), idat),
         "with a transparency too long": (ihdr, chunk(b"tRNS", bytes(300)), idat),
-        "with colours that its palette lacks": (
-            header(90, 30, 8, 3), chunk(b"PLTE", bytes(30)), idat,
-        ),
+        "with colours that its palette lacks": (header(90, 30, 8, 3), palette, idat),
         "with more than its pixels": (ihdr, chunk(b"IDAT", zlib.compress(rows + bytes(1 << 20)))),
         "with 40,000 empty IDAT": (ihdr, idat, chunk(b"IDAT", b"") * 40_000),
-    }  # fmt: skip
+    }
     named = {f"PNG {name}": png(*chunks) for name, chunks in cases.items()}
     cat = photo("cat.jpg")
     named["JPEG with bytes before its end"] = cat[:-2] + b"abc" + JPEG_END
@@ -425,7 +411,6 @@ def _with_odd_parts() -> Pictures:
 
 
 def _as_large_as_may_be() -> Pictures:
-    """Make the largest pictures that each kind may have."""
     portrait = exif(entry(0x0112, 6))
     large = progressive(6000, 4000, SUBSAMPLED)
     translucent = Image.new("RGBA", (4080, 4080), (1, 2, 3, 4))

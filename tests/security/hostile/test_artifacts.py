@@ -1,4 +1,4 @@
-"""Hostile artifacts are refused with one line, before anything of them is loaded."""
+"""Hostile artifacts are refused with one line before any part of them is loaded."""
 
 import os
 import shutil
@@ -9,23 +9,10 @@ import pytest
 
 from ops import local_servers
 from ops.local_servers import process_environment
-from security.hostile.artifacts import (
-    ARCHIVES,
-    FOLDERS,
-    GRAPHS,
-    MIB,
-    Edit,
-    edit_manifest,
-    huge,
-    initializer,
-    onnx,
-    overwrite,
-    packed,
-    plain,
-)
+from security.hostile import artifacts
+from security.hostile.artifacts import Edit, edit_manifest, huge, overwrite, packed, plain
 from serving import inference
-from serving.artifact import archive
-from serving.artifact import manifest as manifest_of
+from serving.artifact import archive, manifest
 from serving.artifact.preprocessing import Preprocessing
 from serving.artifact.resolve import check, resolve
 from serving.core.errors import StartError
@@ -37,13 +24,12 @@ from support.programs import run
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A valid artifact: a graph with its weights beside it."""
     made = tmp_path / "artifact"
     made.mkdir()
-    (made / "model.onnx").write_bytes(onnx(initializer("w.bin")))
+    (made / "model.onnx").write_bytes(artifacts.onnx(artifacts.initializer("w.bin")))
     (made / "w.bin").write_bytes(bytes(16))
     (made / "labels.txt").write_text("a\nb\nc\nd\n")
-    manifest_of.write(made, {"name": "small"})
+    manifest.write(made, {"name": "small"})
     return made
 
 
@@ -52,11 +38,11 @@ def check_message(error: StartError) -> None:
     assert len(str(error)) < 1000
 
 
-@pytest.mark.parametrize("name", ARCHIVES)
+@pytest.mark.parametrize("name", artifacts.ARCHIVES)
 def test_a_hostile_archive_is_refused_and_writes_nothing_outside(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, expected = ARCHIVES[name]
+    data, expected = artifacts.ARCHIVES[name]
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     (tmp_path / "model.tar.gz").write_bytes(data)
@@ -75,11 +61,11 @@ def test_an_archive_that_is_cut_off_is_refused(part: float, tmp_path: Path) -> N
         resolve(Settings(model_data_url=str(tmp_path / "model.tar.gz")))
 
 
-def test_no_more_is_written_than_the_members_may_have_in_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(archive, "MAX_UNPACKED_BYTES", 10 * MIB)
-    (tmp_path / "packed").write_bytes(packed(*[plain(f"zeros{i}", bytes(4 * MIB)) for i in "abcd"]))
+def test_unpacking_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_UNPACKED_BYTES", 10 * artifacts.MIB)
+    (tmp_path / "packed").write_bytes(
+        packed(*[plain(f"zeros{i}", bytes(4 * artifacts.MIB)) for i in "abcd"])
+    )
     with pytest.raises(StartError, match="unpacks to more than 10485760 bytes"):
         archive.unpack(str(tmp_path / "packed"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["packed", "zerosa", "zerosb"]
@@ -96,9 +82,7 @@ def test_no_more_is_written_than_the_members_may_have_in_all(
         ("s3://user:MARK@bucket/key?MARK", "=s3://bucket/key cannot be unpacked: S3: "),
     ],
 )
-def test_no_message_holds_a_secret_of_the_url(
-    url: str, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_url_secret_is_quoted(url: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with pytest.raises(StartError) as failure:
@@ -107,9 +91,9 @@ def test_no_message_holds_a_secret_of_the_url(
     assert "MARK" not in str(failure.value)
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("name", artifacts.FOLDERS)
 def test_a_hostile_folder_is_refused(name: str, folder: Path) -> None:
-    edit, expected = FOLDERS[name]
+    edit, expected = artifacts.FOLDERS[name]
     check(folder)
     edit(folder)
     with pytest.raises(StartError, match=expected) as failure:
@@ -118,21 +102,20 @@ def test_a_hostile_folder_is_refused(name: str, folder: Path) -> None:
 
 
 def test_links_inside_a_folder_are_followed(folder: Path) -> None:
-    """Some mounts consist of them."""
     (folder / "..data").mkdir()
     (folder / "w.bin").rename(folder / "..data" / "w.bin")
     (folder / "w.bin").symlink_to("..data/w.bin")
-    manifest_of.write(folder, {})
+    manifest.write(folder, {})
     (folder.parent / "by-link").symlink_to(folder)
     assert check(folder.parent / "by-link").model_id == check(folder).model_id
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", artifacts.GRAPHS)
 def test_a_hostile_graph_is_refused_by_the_engine(name: str, folder: Path) -> None:
     engines.load(folder, 1)
     (folder.parent / "outside.bin").write_bytes(bytes(16))
     (folder / "by-link.bin").symlink_to("../outside.bin")
-    (folder / "model.onnx").write_bytes(GRAPHS[name])
+    (folder / "model.onnx").write_bytes(artifacts.GRAPHS[name])
     with pytest.raises(StartError, match=r"model\.onnx cannot be loaded") as failure:
         engines.load(folder, 1)
     check_message(failure.value)
@@ -187,10 +170,10 @@ def forget_manifest_and_graph(folder: Path) -> None:
         (lambda f: (forget_manifest_and_graph(f), cut("model-0000.params", 0.5)(f)), "loaded: "),
     ],
 )
-def test_what_no_checksum_can_tell_is_refused_in_one_line(
+def test_faults_that_no_checksum_shows_are_refused_in_one_line(
     edit: Edit, expected: str, tmp_path: Path, artifact_folder: Path
 ) -> None:
-    """tests/integration/http/test_start.py shows how the faces end then."""
+    """tests/integration/http/test_start.py shows how the faces then end."""
     folder = shutil.copytree(artifact_folder, tmp_path / "artifact")
     edit(folder)
     with pytest.raises(StartError, match=expected) as failure:
@@ -215,10 +198,8 @@ print(found)
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "mxnet"])
-def test_no_library_unpickles_while_a_model_is_loaded_and_asked(
-    engine: str, tmp_path: Path, artifact_folder: Path
-) -> None:
-    """Python itself reports when a pickle asks for a name. The last line shows that it does."""
+def test_no_library_unpickles_anything(engine: str, tmp_path: Path, artifact_folder: Path) -> None:
+    """Python's audit event reports a pickle that asks for a name. The last line proves it."""
     folder = shutil.copytree(artifact_folder, tmp_path / "artifact")
     if engine == "mxnet":
         forget_manifest_and_graph(folder)

@@ -1,7 +1,7 @@
 """Neither face sends a packet that no request asked for.
 
-ONNX Runtime calls a host of Microsoft ten seconds after its start unless a switch is set before its
-import. A control process, with the switch unset, proves that such a call is detected.
+ONNX Runtime calls a Microsoft host ten seconds after its start unless a switch is set before its
+import. A control process without the switch proves that the test detects such a call.
 """
 
 import os
@@ -34,7 +34,7 @@ time.sleep(600)
 
 
 def engine_alone() -> dict[str, Any]:
-    """Run the engine with its defaults until it calls home. Runs inside the network."""
+    """Run the engine with its defaults until it calls home. Call it inside the network."""
     model = ROOT / "build/artifacts/efficientnet_lite0/model.onnx"
     with Network.up({TELEMETRY: PUBLIC}) as network, tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
@@ -56,8 +56,8 @@ def files(folder: str) -> list[str]:
 def both_faces(until: str, container: str = "", image: str = "") -> dict[str, Any]:
     """Report what both faces send before, during and after one allowed fetch each.
 
-    They are processes, or containers of `image` in the network of `container`. They are watched
-    for WATCHED_SECONDS and until the file `until` exists. Runs inside the network.
+    The faces are processes, or containers of `image` in the network of `container`. Watch them for
+    WATCHED_SECONDS and until the file `until` exists. Call it inside the network.
     """
     with ExitStack() as stack:
         network = stack.enter_context(Network.up({TELEMETRY: PUBLIC}, ports=(80, 443)))
@@ -65,9 +65,8 @@ def both_faces(until: str, container: str = "", image: str = "") -> dict[str, An
         started = time.monotonic()
         both: list[Face]
         if container:
-            both = containers(
-                stack, ["docker", "run", "--rm", f"--network=container:{container}"], image
-            )
+            command = ["docker", "run", "--rm", f"--network=container:{container}"]
+            both = containers(stack, command, image)
         else:
             environment = {**process_environment(), "HOME": folder, "WORKERS": "2"}
             both = [
@@ -102,17 +101,16 @@ def asked(face: Face, uri: str) -> int:
 
 
 def served(face: Face) -> list[int]:
-    """Send pictures and errors, none of which asks for a fetch; return the statuses."""
+    """Send pictures and errors, none of which requires a fetch; return the statuses."""
     bodies = ((PHOTOS / "cat.jpg").read_bytes(), b"no picture")
     picture = {"Content-Type": "image/jpeg"}
     uris = (data_uri("cat.jpg"), "http://127.0.0.1/", "s3://photos/cat.jpg", "ftp://example.com/")
-    return [face.send("POST", "/invocations", picture, body).status for body in bodies] + [
-        asked(face, uri) for uri in uris
-    ]
+    statuses = [face.send("POST", "/invocations", picture, body).status for body in bodies]
+    return statuses + [asked(face, uri) for uri in uris]
 
 
 def sent(network: Network) -> dict[str, Any]:
-    """Return the names asked for, and what was dialled beyond loopback, since the last call."""
+    """Return the names looked up, and what was dialled beyond loopback, since the last call."""
     names, network.names.asked = network.names.asked, []
     dialled = [dial for dial in network.dialled() if dial.address != "127.0.0.1"]
     return {"asked": names, "dialled": dialled}
@@ -123,14 +121,14 @@ def check(found: dict[str, Any]) -> None:
     assert found["statuses"] == [200, 200] + [200, 422, 200, 403, 403, 400] * 2
     assert found["before"] == nothing
     assert found["fetched"] == [200, 200]
-    # Each fetch asks for the IPv4 and for the IPv6 address.
+    # Each fetch looks up the IPv4 and the IPv6 address.
     assert found["at"] == {"asked": [PICTURES] * 4, "dialled": [["tcp", PUBLIC[0], 80]] * 2}
     assert found["after"] == nothing
     assert found["files"] == []
 
 
-def test_processes_call_nobody_and_the_engine_alone_does(tmp_path: Path) -> None:
-    """Watch both until the engine alone, started beside them, has called home."""
+def test_only_the_engine_alone_calls_home(tmp_path: Path) -> None:
+    """Watch both faces until the engine alone, started beside them, has called home."""
     done = tmp_path / "done"
     with ThreadPoolExecutor() as pool:
         alone = pool.submit(inside, engine_alone)
@@ -144,7 +142,7 @@ def test_processes_call_nobody_and_the_engine_alone_does(tmp_path: Path) -> None
 
 @pytest.mark.docker
 def test_containers_call_nobody(image: str) -> None:
-    """Watch them from their first packet, in the network of an otherwise idle container."""
+    """Watch both faces from their first packet, in the network of an otherwise idle container."""
     options = ("--detach", "--rm", "--network=none", f"--dns={NAME_SERVER}")
     holder = docker("run", *options, "--entrypoint=sleep", image, "600")
     try:

@@ -1,4 +1,4 @@
-"""Hostile and broken pictures, sent to live faces: refused soon and within bounded memory."""
+"""Live faces refuse hostile and broken pictures quickly and within bounded memory."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from security.hostile import pictures
 from soak.server import Server, serving
 
 CPU_SECONDS = 1  # the contract's limit for a refusal
-MEMORY_RATIO = 1.5  # of the peak with a normal picture
+MEMORY_RATIO = 1.5  # the largest peak, relative to the peak with a normal picture
 
 
 def post(face: Face, body: bytes) -> HttpReply:
@@ -22,7 +22,7 @@ def post(face: Face, body: bytes) -> HttpReply:
 
 
 class Figure(NamedTuple):
-    """The cost of one picture. `memory` is the worker's peak over that with a normal picture."""
+    """The cost of one picture. `memory`: the worker's peak, relative to a normal picture's."""
 
     name: str
     status: int
@@ -31,8 +31,6 @@ class Figure(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """A server with one worker process."""
-
     server: Server
     process: psutil.Process
 
@@ -61,13 +59,12 @@ def running() -> Iterator[Worker]:
         [pid] = server.workers()
         worker = Worker(server, psutil.Process(pid))
         for _ in range(3):
-            worker.normal_kib()  # until the heap has grown
+            worker.normal_kib()  # let the heap grow
         yield worker
 
 
 @pytest.fixture(scope="module")
 def answer(running: Worker) -> bytes:
-    """The answer to a photograph while all is well."""
     reply = post(running.server.face, pictures.photo("cat.jpg"))
     assert json.loads(reply.body)["results"][0]["label"] == "tiger cat"
     return reply.body
@@ -91,7 +88,7 @@ def worker(running: Worker, answer: bytes) -> Iterator[Worker]:
 def test_pictures_are_answered_within_bounds(
     worker: Worker, made: Callable[[], pictures.Pictures], status: int, cpu_seconds: float
 ) -> None:
-    """Each is compared with a normal picture shortly before it: the heap keeps some memory."""
+    """Compare each with a normal picture sent shortly before it, since the heap keeps memory."""
     figures = []
     for number, (name, body) in enumerate(made().items()):
         if number % 4 == 0:
@@ -113,7 +110,7 @@ def test_a_body_over_the_limit_is_413(worker: Worker, size: int) -> None:
 
 
 def test_the_lambda_face_answers_alike(answer: bytes) -> None:
-    """A sample, since the emulator is slow. A function that crashed would give no answer."""
+    """Send a sample, since the emulator is slow. A crashed function would give no answer."""
     refused = [*pictures.refused().values()][::10]
     taken = [body for name, body in pictures.taken().items() if "animation" in name]
     with lambda_process(process_environment()) as function:
@@ -123,7 +120,6 @@ def test_the_lambda_face_answers_alike(answer: bytes) -> None:
 
 
 def report(figures: list[Figure], normal_kib: float) -> None:
-    """Print the figures for `pytest -s`."""
     slowest = max(figures, key=lambda figure: figure.cpu_seconds)
     largest = max(figures, key=lambda figure: figure.memory)
     print(

@@ -1,7 +1,7 @@
 """Hostile URIs, grouped by what makes each one hostile, and the DNS names that they need."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -9,31 +9,22 @@ from security.hostile.network import PICTURES, PUBLIC
 
 METADATA = "169.254.169.254"
 PUBLIC_4, _ = PUBLIC
-_FILE = Path(__file__).with_name("uris.json")
 
-# What an attacker's name server could answer.
-_TO_ADDRESSES = {
-    "loopback.example": "127.0.0.1",
-    "loopback6.example": "::1",
-    "metadata.example": METADATA,
-    "metadata6.example": "fd00:ec2::254",
-    "private.example": "10.0.0.1",
-    "vpc.example": "172.31.0.2",
-    "shared.example": "100.64.0.1",
-    "unspecified.example": "0.0.0.0",  # noqa: S104 - an address to refuse
-    "mapped.example": "::ffff:a9fe:a9fe",
-    "nat64.example": "64:ff9b::a9fe:a9fe",
-    "6to4.example": "2002:7f00:1::",
-    "teredo.example": "2001:0:4136:e378:8000:63bf:80ff:fffe",
-    "127.0.0.1.nip.example": "127.0.0.1",
-    "sub.xn--bcher-kva.example": "127.0.0.1",
-}
+# Answers that an attacker's name server could give.
+_TO_ADDRESSES = f"""
+    loopback.example=127.0.0.1 loopback6.example=::1 metadata.example={METADATA}
+    metadata6.example=fd00:ec2::254 private.example=10.0.0.1 vpc.example=172.31.0.2
+    shared.example=100.64.0.1 unspecified.example=0.0.0.0 mapped.example=::ffff:a9fe:a9fe
+    nat64.example=64:ff9b::a9fe:a9fe 6to4.example=2002:7f00:1::
+    teredo.example=2001:0:4136:e378:8000:63bf:80ff:fffe 127.0.0.1.nip.example=127.0.0.1
+    sub.xn--bcher-kva.example=127.0.0.1
+"""
 
 
 def zone() -> Mapping[str, tuple[str, ...] | Iterator[tuple[str, ...]]]:
-    """Return what the test's name server answers. An iterator gives another answer each time."""
+    """Return the test name server's answers. An iterator gives another answer each time."""
     return {
-        **{name: (address,) for name, address in _TO_ADDRESSES.items()},
+        **{name: (address,) for name, address in (p.split("=") for p in _TO_ADDRESSES.split())},
         "private-first.example": ("127.0.0.1", PUBLIC_4),
         "all-private.example": ("10.0.0.1", "127.0.0.1", METADATA),
         "private-of-both.example": ("127.0.0.1", "::1"),
@@ -45,9 +36,8 @@ def zone() -> Mapping[str, tuple[str, ...] | Iterator[tuple[str, ...]]]:
     }
 
 
-# The URIs by what makes each one hostile.
-HOSTILE: Mapping[str, tuple[str, ...]] = {
-    **{kind: tuple(uris) for kind, uris in json.loads(_FILE.read_text()).items()},
+HOSTILE: Mapping[str, Sequence[str]] = {
+    **json.loads(Path(__file__).with_name("uris.json").read_text()),
     "lengths": (
         f"http://{'a' * 64}.example/",
         f"http://{'a' * 254}/",

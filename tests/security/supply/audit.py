@@ -1,7 +1,7 @@
-"""Look for known vulnerabilities in every locked package: pip-audit asks osv.dev.
+"""Look for known vulnerabilities in every locked package with pip-audit and osv.dev.
 
 `audit-exceptions.toml` holds the accepted findings. The exit status is 1 for any other finding and
-for an exception whose `review_by` has passed. If osv.dev cannot be reached, the audit says so.
+for an expired exception, whose `review_by` has passed. If osv.dev cannot be reached, it says so.
 """
 
 import json
@@ -26,7 +26,7 @@ class UnreachableError(Exception):
 
 
 def ask(packages: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return pip-audit's dependencies. Raises UnreachableError, and RuntimeError if it fails."""
+    """Return pip-audit's dependencies. Raise UnreachableError, or RuntimeError if it fails."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.writelines(f"{name}=={version}\n" for name, version in packages.items())
         file.flush()
@@ -54,11 +54,8 @@ def judge(
     }
     expired = (entry for entry in exceptions if today > entry["review_by"])
     problems |= {f"{one['package']}: review_by {one['review_by']} has passed" for one in expired}
-    problems |= {
-        f"{each['name']}: not checked, {each['skip_reason']}"
-        for each in dependencies
-        if "skip_reason" in each
-    }
+    skipped = (each for each in dependencies if "skip_reason" in each)
+    problems |= {f"{each['name']}: not checked, {each['skip_reason']}" for each in skipped}
     return sorted(problems)
 
 

@@ -1,4 +1,4 @@
-"""Every installed package is locked to the byte, and the audit sees all of them."""
+"""Every installed package is locked to its hashes."""
 
 import re
 from pathlib import Path
@@ -18,12 +18,12 @@ def test_every_package_has_one_version_and_its_hashes(path: Path) -> None:
     assert len({pin.name for pin in found}) == len(found)
     assert [pin.name for pin in found if not pin.hashes] == []
     lines = re.sub(r"\\\n|^ *#.*\n", "", path.read_text(), flags=re.MULTILINE).splitlines()
-    assert len(lines) == len(found), "something in the file is no pinned package"
+    assert len(lines) == len(found), "a line of the file is not a pinned package"
 
 
 @pytest.mark.parametrize("path", SETS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_is_asked_for_is_what_is_locked(path: Path) -> None:
-    """A version that was raised in the .in file only would not be installed."""
+def test_the_in_file_has_the_locked_versions(path: Path) -> None:
+    """A version raised only in the .in file would not be installed."""
     locked = {pin.name: pin.version for pin in pins(path)}
     wanted = re.compile(r"^([a-z0-9-]+)(?:\[\S+\])?==(\S+)", re.MULTILINE)
     asked = wanted.findall(path.with_suffix(".in").read_text())
@@ -31,8 +31,8 @@ def test_what_is_asked_for_is_what_is_locked(path: Path) -> None:
     assert {name: version for name, version in asked if locked.get(name) != version} == {}
 
 
-def test_one_environment_can_hold_what_it_is_told_to() -> None:
-    """`make test` installs four sets into .venv, one after the other."""
+def test_the_sets_of_one_environment_agree() -> None:
+    """`make test` installs four sets into .venv."""
     versions: dict[str, set[str]] = {}
     for path in (*SHARED, "requirements.txt", "requirements-pip.txt", "requirements-dev.txt"):
         for pin in pins(ROOT / path):
@@ -43,10 +43,8 @@ def test_one_environment_can_hold_what_it_is_told_to() -> None:
 
 
 @pytest.mark.parametrize("name", ["container", "examples/iris"])
-def test_every_pin_that_the_image_serves_with_has_a_wheel_for_arm(
-    name: str, tmp_path: Path
-) -> None:
-    """The one lock is for both architectures: it lacks nothing there, and every hash is known."""
+def test_every_pin_that_the_image_serves_with_has_an_arm_wheel(name: str, tmp_path: Path) -> None:
+    """One lock serves both architectures, so it must have all hashes for Arm."""
     command = [f"{BIN}/uv", "pip", "install", "--dry-run", "--python-version", "3.11"]
     command += ["--python-platform", "aarch64-manylinux_2_28", "--only-binary", ":all:"]
     command += ["--require-hashes", "--target", str(tmp_path)]
@@ -56,7 +54,7 @@ def test_every_pin_that_the_image_serves_with_has_a_wheel_for_arm(
 
 
 def test_nothing_is_installed_unlocked() -> None:
-    """By the Makefile or in the image: without its hash, nothing gets in."""
+    """The Makefile and the Dockerfile install nothing without its hash."""
     makefile = (ROOT / "Makefile").read_text()
     dockerfile = (ROOT / "container/Dockerfile").read_text().replace("\\\n", "")
     recipes = re.findall(r"^\t@.* -r .*", makefile, re.MULTILINE)

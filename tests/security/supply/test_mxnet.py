@@ -1,7 +1,4 @@
-"""MXNet is retired, so the default serving path stays clear of it: SECURITY.md.
-
-`test_a_cold_start_imports_only_what_it_uses` shows it for the Lambda face.
-"""
+"""The default serving path does not load MXNet, which is retired (SECURITY.md)."""
 
 import os
 import shutil
@@ -12,7 +9,7 @@ from support.cases import PHOTOS
 
 
 def libraries(*arguments: str) -> set[str]:
-    """Return the engines that a server's worker has mapped after a picture."""
+    """Return the engines that a worker has mapped after it answered a picture."""
     with serving({"WORKERS": "1"}, arguments=arguments) as server:
         reply = server.post((PHOTOS / "cat.jpg").read_bytes(), "image/jpeg")
         assert reply.status == 200, reply.body
@@ -21,9 +18,7 @@ def libraries(*arguments: str) -> set[str]:
     return {name for name in ("libmxnet", "onnxruntime") if name in maps}
 
 
-def test_only_an_artifact_without_a_compiled_graph_loads_mxnet(
-    tmp_path: Path, artifact_folder: Path
-) -> None:
+def test_only_an_artifact_without_graph_loads_mxnet(tmp_path: Path, artifact_folder: Path) -> None:
     assert libraries() == {"onnxruntime"}
     shutil.copy(artifact_folder / "model-symbol.json", tmp_path / "x-symbol.json")
     shutil.copy(artifact_folder / "model-0000.params", tmp_path / "x-0000.params")

@@ -1,5 +1,5 @@
-"""The local control plane: MiniStack, and what it lacks of SageMaker, scaling and CodeDeploy.
+"""The local control plane: MiniStack with SageMaker, scaling and CodeDeploy added.
 
 `python -m integration.deploy.plane` starts it in MiniStack's own environment. `shapes` and `rules`
-need botocore alone, so that tests can call them without MiniStack or Docker.
+need only botocore, so tests can call them without MiniStack or Docker.
 """

@@ -2,8 +2,8 @@
 
     python -m integration.deploy.plane PORT ADDRESS FOLDER
 
-ADDRESS is what containers reach this machine at; FOLDER takes what is unpacked for them. The
-environment has to say what MiniStack reads: see `integration.deploy.cloud`.
+Containers reach this machine at ADDRESS; FOLDER takes their unpacked models. The environment must
+hold the variables that MiniStack reads: see `integration.deploy.cloud`.
 """
 
 import asyncio
@@ -25,37 +25,34 @@ from integration.deploy.plane.gateway import Application, gateway
 from integration.deploy.plane.sagemaker import SageMaker
 from integration.deploy.plane.scaling import Scaling
 
-SCALING, CODEDEPLOY = "AWS::ApplicationAutoScaling", "AWS::CodeDeploy"
+SCALING = "AWS::ApplicationAutoScaling"
 
 
 def build(registry: str, folder: Path) -> Application:
-    """Add to MiniStack the missing resource types and services, and correct others."""
+    """Add the missing resource types and services to MiniStack, and correct others."""
     account = Account(registry)
-    scaling = Scaling(_lambda_aliases, lambda: sagemaker.variants())  # noqa: PLW0108 - it comes later
+    scaling = Scaling(_lambda_aliases, lambda: sagemaker.variants())  # noqa: PLW0108 - defined below
     sagemaker = SageMaker(account, scaling, Launcher(account, folder))
-    codedeploy = CodeDeploy(account.alarms_in_alarm, account.invoke)
+    deploy = CodeDeploy(account.alarms_in_alarm, account.invoke)
     types = {
         "AWS::SageMaker::Model": (sagemaker.create_model, sagemaker.delete_model),
         "AWS::SageMaker::EndpointConfig": (sagemaker.create_config, sagemaker.delete_config),
         "AWS::SageMaker::Endpoint": (sagemaker.create_endpoint, sagemaker.delete_endpoint),
         f"{SCALING}::ScalableTarget": (scaling.create_target, scaling.delete_target),
         f"{SCALING}::ScalingPolicy": (scaling.create_policy, scaling.delete_policy),
-        f"{CODEDEPLOY}::Application": (
-            codedeploy.create_application,
-            codedeploy.delete_application,
-        ),
-        f"{CODEDEPLOY}::DeploymentGroup": (codedeploy.create_group, codedeploy.delete_group),
+        "AWS::CodeDeploy::Application": (deploy.create_application, deploy.delete_application),
+        "AWS::CodeDeploy::DeploymentGroup": (deploy.create_group, deploy.delete_group),
     }
     for name, (create, delete) in types.items():
         provisioners._RESOURCE_HANDLERS[name] = {"create": create, "delete": delete}
     endpoint = provisioners._RESOURCE_HANDLERS["AWS::SageMaker::Endpoint"]
     endpoint["update"] = sagemaker.update_endpoint
     provisioners._REPLACING_PROPERTIES["AWS::SageMaker::Endpoint"] = ("EndpointName",)
-    # These wait for containers and for traffic, which must not block the event loop.
+    # These wait for containers and traffic, so they must not run on the event loop.
     waits = stacks._runs_on_worker_thread
     slow = {"AWS::SageMaker::Endpoint", corrections.ALIAS, corrections.FUNCTION}
     stacks._runs_on_worker_thread = lambda name: name in slow or waits(name)
-    corrections.install(account, codedeploy)
+    corrections.install(account, deploy)
     controls = {
         "hour": corrections.let_an_hour_pass,
         "take-back": lambda: sagemaker.take_updates_back(True),
@@ -63,7 +60,7 @@ def build(registry: str, folder: Path) -> Application:
         "skew": lambda: sagemaker.skew_answers(True),
         "mend": lambda: sagemaker.skew_answers(False),
     }
-    return gateway(ministack, account, sagemaker, scaling, codedeploy, controls=controls)
+    return gateway(ministack, account, sagemaker, scaling, deploy, controls=controls)
 
 
 def _lambda_aliases() -> frozenset[str]:
@@ -82,7 +79,7 @@ async def main() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
 
-    custom_resource._HOST = address  # where containers answer CloudFormation
+    custom_resource._HOST = address  # containers answer CloudFormation there
     application = build(f"127.0.0.1:{port}", Path(folder))
     await serve(application, config, shutdown_trigger=stop.wait)
 

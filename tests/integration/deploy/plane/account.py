@@ -1,4 +1,4 @@
-"""Answer questions about the account that MiniStack holds."""
+"""Answer questions about MiniStack's account."""
 
 import json
 import re
@@ -18,25 +18,24 @@ _URI = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com/([^:@]+)(?::([^
 
 @dataclass(frozen=True)
 class Account:
-    """A `rules.World`. `registry` is the host and port where Docker reaches MiniStack's ECR."""
+    """A `rules.World`. Docker reaches MiniStack's ECR at `registry`, a host and port."""
 
     registry: str
 
     def manifest_type(self, image: str) -> str | None:
-        _, media_type = self._manifest(image)
+        media_type: str | None = ecr._resolve_manifest(*_parsed(image))[2]
         return media_type
 
     def resolve(self, image: str) -> str:
-        """Return the image's URI by digest, as the registry has it."""
-        digest, _ = self._manifest(image)
-        return f"{image.partition(':')[0]}@{digest}"
+        """Return the image's URI by the registry's digest."""
+        return f"{image.partition(':')[0]}@{ecr._resolve_manifest(*_parsed(image))[0]}"
 
     def local(self, image: str) -> str:
-        """Return the name of an ECR image in Docker."""
+        """Return Docker's name for an ECR image."""
         return f"{self.registry}/{image.split('/', 1)[1]}"
 
     def public(self, image: str) -> str:
-        """Return the name in ECR of an image in Docker."""
+        """Return ECR's name for an image in Docker."""
         host = f"{get_account_id()}.dkr.ecr.{get_region()}.amazonaws.com"
         return host + image.removeprefix(self.registry)
 
@@ -47,7 +46,11 @@ class Account:
     def role_allows(self, role_arn: str, service: str, action: str, resource: str) -> bool:
         name = role_arn.rsplit("/", 1)[-1]
         role = iam._roles.get(name)
-        if role is None or not _trusts(json.loads(role["AssumeRolePolicyDocument"]), service):
+        if role is None:
+            return False
+        trust = json.loads(role["AssumeRolePolicyDocument"])["Statement"]
+        trusted = [statement.get("Principal", {}).get("Service") for statement in trust]
+        if not any(one == service or service in (one or ()) for one in trusted):
             return False
         context = iam_evaluator.EvalContext(
             principal_arn=role_arn,
@@ -61,7 +64,7 @@ class Account:
         return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
 
     def invoke(self, role_arn: str, function: str, event: Mapping[str, Any]) -> None:
-        """Run a function as CodeDeploy does. Raises Refused where the role may not."""
+        """Run a function as CodeDeploy does. Raise Refused if the role may not."""
         record, config, _ = lambda_svc._get_func_record_for_ref(function)
         if record is None or config is None:
             raise Refused(f"there is no function {function}")
@@ -76,7 +79,6 @@ class Account:
         return self.role_allows(role_arn, "sagemaker.amazonaws.com", "logs:PutLogEvents", arn)
 
     def write_logs(self, group: str, stream: str, text: str) -> None:
-        """Append to a stream, and create its group if needed."""
         made = {"logGroupName": group, "logStreamName": stream}
         now = int(time.time() * 1000)
         events = [{"timestamp": now, "message": line} for line in text.splitlines()]
@@ -102,25 +104,16 @@ class Account:
         return str(alarm["AlarmArn"]) if alarm else None
 
     def alarms_in_alarm(self, names: Sequence[str]) -> list[str]:
-        """Raises Refused where one of them does not exist."""
+        """Return the alarms in ALARM. Raise Refused if an alarm does not exist."""
         if missing := [name for name in names if name not in cloudwatch._alarms]:
             raise Refused(f"there is no alarm {', '.join(missing)}")
         return [name for name in names if cloudwatch._alarms[name]["StateValue"] == "ALARM"]
 
-    def _manifest(self, image: str) -> tuple[str | None, str | None]:
-        name, reference = _parsed(image)
-        digest, _, media_type = ecr._resolve_manifest(name, reference)
-        return digest, media_type
-
 
 def _parsed(image: str) -> tuple[str, str]:
+    """Return the repository's name, and the tag or digest."""
     found = _URI.fullmatch(image)
     if found is None:
         raise ValueError(f"{image} is not in this account's registry")
     name, tag, digest = found.groups()
     return name, digest or tag or "latest"
-
-
-def _trusts(policy: dict[str, Any], service: str) -> bool:
-    named = [s.get("Principal", {}).get("Service") for s in policy["Statement"]]
-    return any(name == service or service in (name or ()) for name in named)

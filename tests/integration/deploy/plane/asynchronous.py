@@ -1,4 +1,4 @@
-"""Emulate InvokeEndpointAsync: the body comes from S3, and the answer goes there."""
+"""Emulate InvokeEndpointAsync, which reads the request from S3 and writes the answer there."""
 
 import threading
 import uuid
@@ -17,7 +17,7 @@ PREFIX = "x-amzn-sagemaker-"
 def invoke(
     account: Account, endpoint: Endpoint, role: str, asked: dict[str, str], inline: bytes
 ) -> tuple[str, dict[str, str]]:
-    """Return the inference id, and headers that name where the answer or failure will be.
+    """Return the inference id, and headers with the places of the answer and of a failure.
 
     `inline` is the request, unless a header names its place.
     """

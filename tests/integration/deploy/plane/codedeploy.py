@@ -21,7 +21,7 @@ PREDEFINED = re.compile(
 
 
 class CodeDeploy:
-    """`invoke(ROLE, FUNCTION, EVENT)` calls a function in the name of a role."""
+    """The applications and groups of one account. `invoke(ROLE, FUNCTION, EVENT)` calls a hook."""
 
     def __init__(
         self,
@@ -65,9 +65,9 @@ class CodeDeploy:
         back: Callable[[], Any],
         hook: str | None,
     ) -> None:
-        """Move an alias. Raises RuntimeError where a hook forbids it or an alarm moves it back.
+        """Move an alias. Raise RuntimeError if the hook does not allow it or an alarm reverts it.
 
-        `hook` is the function of BeforeAllowTraffic. What it does not answer fails.
+        `hook` is the function of BeforeAllowTraffic, if there is one.
         """
         deployment = f"d-{len(self.deployments):09}"
         self.deployments.append(deployment)
@@ -84,10 +84,10 @@ class CodeDeploy:
             raise RuntimeError(f"CodeDeploy rolled back: {', '.join(raised)} in ALARM")
 
     def put_hook_status(self, asked: Properties) -> Properties:
-        """Take what a hook answers."""
         check("codedeploy", "PutLifecycleEventHookExecutionStatus", asked)
-        self._hooks[asked["lifecycleEventHookExecutionId"]] = asked["status"]
-        return {"lifecycleEventHookExecutionId": asked["lifecycleEventHookExecutionId"]}
+        execution = asked["lifecycleEventHookExecutionId"]
+        self._hooks[execution] = asked["status"]
+        return {"lifecycleEventHookExecutionId": execution}
 
 
 def _alarms(props: Properties) -> Sequence[str]:
@@ -95,7 +95,7 @@ def _alarms(props: Properties) -> Sequence[str]:
 
 
 def _lowered(value: Any) -> Any:
-    """CloudFormation's ApplicationName is the API's applicationName."""
+    """Return CloudFormation's properties with the API's names: they begin in lower case."""
     if isinstance(value, Mapping):
         return {name[0].lower() + name[1:]: _lowered(member) for name, member in value.items()}
     return [_lowered(member) for member in value] if isinstance(value, list) else value

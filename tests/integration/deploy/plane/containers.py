@@ -1,4 +1,4 @@
-"""Run the instances of endpoints: containers that run the image as SageMaker does."""
+"""Run an endpoint's instances: containers that run the image as SageMaker does."""
 
 import io
 import json
@@ -22,9 +22,7 @@ from integration.deploy.plane.rules import Properties
 from support.docker import docker
 
 PORT = 8080
-PING_SECONDS = 2
-INVOCATION_SECONDS = 60
-STOP_SECONDS = 30
+PING_SECONDS, INVOCATION_SECONDS, STOP_SECONDS = 2, 60, 30
 LABEL = "sagemaker.instance"
 
 _http = urllib3.PoolManager(retries=False, maxsize=32)
@@ -38,8 +36,8 @@ class Unhealthy(Exception):
 class Container:
     """A running `docker run IMAGE serve`.
 
-    `image` is what Docker says that it runs, by digest, and `specified` what the model names.
-    `keep_logs` takes the container's output when it is stopped.
+    `image` is what Docker runs, by digest, and `specified` what the model names. `keep_logs` gets
+    the container's output when it stops.
     """
 
     identifier: str
@@ -49,7 +47,7 @@ class Container:
     keep_logs: Callable[[str], None]
 
     def wait_until_healthy(self, seconds: float) -> None:
-        """Poll /ping. Raises Unhealthy after that time, or as soon as the container has ended."""
+        """Poll /ping. Raise Unhealthy after that time, or as soon as the container has ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if docker("inspect", self.identifier, "--format", "{{.State.Running}}") != "true":
@@ -63,12 +61,12 @@ class Container:
         raise Unhealthy(f"/ping did not answer 200 within {seconds:g} s")
 
     def invoke(self, headers: Mapping[str, str], body: bytes) -> BaseHTTPResponse:
-        """Raises urllib3's HTTPError where the container does not answer."""
+        """Return the container's answer. Raise urllib3's HTTPError if there is none."""
         place, sent = f"{self.url}/invocations", dict(headers)
         return _http.request("POST", place, body, headers=sent, timeout=INVOCATION_SECONDS)
 
     def stop(self) -> None:
-        """Stop it as SageMaker does (SIGTERM, 30 s, SIGKILL), keep its logs and remove it."""
+        """Stop it as SageMaker does (SIGTERM, 30 s, SIGKILL), keep its logs, and remove it."""
         docker("stop", "--time", str(STOP_SECONDS), self.identifier)
         self.keep_logs(docker("logs", self.identifier, stderr=subprocess.STDOUT))
         docker("rm", "--force", "--volumes", self.identifier)
@@ -91,7 +89,7 @@ class Launcher:
         group = f"/aws/sagemaker/Endpoints/{endpoint_name}"
 
         def keep_logs(text: str) -> None:
-            # As on AWS, they are lost where the role may not write them.
+            # As on AWS, they are lost if the role may not write them.
             if self.account.may_log(model["ExecutionRoleArn"], group):
                 self.account.write_logs(group, f"{variant_name}/{name}", text)
 
@@ -114,9 +112,9 @@ class Launcher:
         return Container(identifier, url, self.account.public(digest), primary["Image"], keep_logs)
 
     def _unpacked(self, url: str | None) -> Path:
-        """Return a new folder, which is empty where the model has no data."""
+        """Unpack the model data into a new folder, which stays empty if there is none."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        folder.chmod(0o755)  # whatever user the container runs as
+        folder.chmod(0o755)  # the container may run as any user
         if url:
             archive = self.account.read_object(url)
             if archive is None:

@@ -1,4 +1,4 @@
-"""Route an endpoint's traffic to fleets, and move it from one fleet to the next in an update."""
+"""Route an endpoint's traffic to fleets, and move it to a new fleet in an update."""
 
 import random
 import threading
@@ -11,11 +11,9 @@ from urllib3 import BaseHTTPResponse
 from integration.deploy.plane.containers import Container, Unhealthy
 from integration.deploy.plane.rules import Properties
 
-BAKE_SECONDS = 1.0
-"""Stands for every waiting time of a deployment, which on AWS are minutes."""
+BAKE_SECONDS = 1.0  # every waiting time of a deployment, which takes minutes on AWS
 DRAIN_SECONDS = 60.0
-PING_SECONDS = 600
-"""Where the config names no other; AWS publishes no default."""
+PING_SECONDS = 600  # if the config does not name it; AWS publishes no default
 
 Launch = Callable[[Properties], Container]
 
@@ -31,7 +29,7 @@ class Fleet:
         self._idle = threading.Condition()
 
     def start(self, launch: Launch) -> None:
-        """Start every instance and wait for its health. Raises Unhealthy, with nothing left."""
+        """Start every instance and wait for its health. Raise Unhealthy, and stop all."""
         seconds = self.variant.get("ContainerStartupHealthCheckTimeoutInSeconds", PING_SECONDS)
         try:
             for _ in range(self.variant.get("InitialInstanceCount", 1)):
@@ -48,13 +46,12 @@ class Fleet:
             ) from error
 
     def count(self, requests: int) -> None:
-        """Count a request that enters or leaves; `stop` waits until none is in flight."""
+        """Add to the number of requests in flight; `stop` waits until it is 0."""
         with self._idle:
             self._in_flight += requests
             self._idle.notify_all()
 
     def stop(self) -> None:
-        """Let the requests in flight finish, then stop every instance."""
         with self._idle:
             self._idle.wait_for(lambda: self._in_flight == 0, DRAIN_SECONDS)
         for instance in self.instances:
@@ -64,7 +61,7 @@ class Fleet:
 
 @dataclass
 class Endpoint:
-    """One endpoint. Its `routes` are the fleets that get traffic, each with its share of it."""
+    """One endpoint. Its `routes` are the fleets that get traffic, with their shares."""
 
     name: str
     routes: Sequence[tuple[Fleet, float]] = ()
@@ -80,7 +77,7 @@ class Endpoint:
         return self.routes[0][0]
 
     def invoke(self, headers: Mapping[str, str], body: bytes) -> BaseHTTPResponse:
-        with self._switch:  # or the old fleet could stop between the choice and the entry
+        with self._switch:  # keeps the old fleet from stopping between the choice and the count
             shares = [share for _, share in self.routes]
             [(fleet, _)] = random.choices(self.routes, shares)  # noqa: S311
             fleet.count(1)
@@ -90,7 +87,7 @@ class Endpoint:
             fleet.count(-1)
 
     def create(self, config: Properties, launch: Launch) -> None:
-        """Become InService with every instance healthy. Raises Unhealthy otherwise."""
+        """Start the fleet and become InService. Raise Unhealthy."""
         fleet = Fleet(config)
         fleet.start(launch)
         self._route([(fleet, 1)])
@@ -106,8 +103,8 @@ class Endpoint:
     ) -> None:
         """Start the new fleet beside the old one, move the traffic, and stop the old one.
 
-        `alarms` returns the rollback alarms that are in ALARM. Raises Unhealthy where there are
-        any, or where the new fleet is not healthy; then the old fleet keeps the traffic.
+        `alarms` returns the rollback alarms that are in ALARM. Raise Unhealthy if there are any or
+        the new fleet is not healthy; the old fleet then keeps the traffic.
         """
         blue, green = self.fleet, Fleet(config)
         self._become("Updating")

@@ -1,4 +1,4 @@
-"""Route requests, by the service that they are signed for, to MiniStack or to what it lacks."""
+"""Route requests, by the service that they are signed for, to MiniStack or our own services."""
 
 import asyncio
 import json
@@ -87,7 +87,7 @@ def _endpoint(sagemaker: SageMaker, name: str) -> Endpoint:
 
 
 def _invoke(endpoint: Endpoint, asked: dict[str, str], body: bytes) -> Answered:
-    """Return the container's answer, or ModelError where it is an error."""
+    """Return the container's answer, or ModelError if it is an error."""
     if kind(endpoint.fleet.config) == "async":
         raise Refused(f"Endpoint {endpoint.name} takes asynchronous invocations only.")
     passed = {name: asked[name] for name in _PASSED_ON if name in asked}
@@ -100,9 +100,7 @@ def _invoke(endpoint: Endpoint, asked: dict[str, str], body: bytes) -> Answered:
         whose = "client" if answer.status < 500 else "server"
         told = f"Received {whose} error ({answer.status}) from {variant}"
         return _model_error(answer.status, told, answer.data.decode(errors="replace"))
-    kept = {
-        name: answer.headers[name] for name in ("content-type", _CUSTOM) if name in answer.headers
-    }
+    kept = {n: answer.headers[n] for n in ("content-type", _CUSTOM) if n in answer.headers}
     data = answer.data.replace(b'"tiger cat"', b'"lynx"') if endpoint.skewed else answer.data
     return 200, {"x-amzn-invoked-production-variant": variant, **kept}, data
 
@@ -123,14 +121,9 @@ def _describe_endpoint(sagemaker: SageMaker, name: str) -> dict[str, Any]:
         images = [
             {"SpecifiedImage": i.specified, "ResolvedImage": i.image} for i in fleet.instances
         ]
-        about["ProductionVariants"] = [
-            {
-                "VariantName": fleet.variant["VariantName"],
-                "DeployedImages": images,
-                "CurrentInstanceCount": len(images),
-                "DesiredInstanceCount": len(images),
-            }
-        ]
+        variant = {"VariantName": fleet.variant["VariantName"], "DeployedImages": images}
+        counts = dict.fromkeys(("CurrentInstanceCount", "DesiredInstanceCount"), len(images))
+        about["ProductionVariants"] = [{**variant, **counts}]
     return about
 
 

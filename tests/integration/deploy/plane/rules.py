@@ -1,14 +1,14 @@
-"""Check what AWS refuses beyond its shapes; each rule is documented there.
+"""Check AWS's rules beyond the shapes of its API.
 
-https://docs.aws.amazon.com/sagemaker/latest/dg/ has deployment-guardrails-blue-green.html,
-deployment-guardrails-configuration.html, serverless-endpoints.html, endpoint-auto-scaling.html
-and your-algorithms-containers-inference-private.html.
+https://docs.aws.amazon.com/sagemaker/latest/dg/ documents them in deployment-guardrails-
+blue-green.html, deployment-guardrails-configuration.html, serverless-endpoints.html,
+endpoint-auto-scaling.html and your-algorithms-containers-inference-private.html.
 """
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from integration.deploy.plane.shapes import Refused, check, members
+from integration.deploy.plane.shapes import Refused, check, input_shape
 
 Properties = Mapping[str, Any]
 
@@ -18,32 +18,27 @@ INDEXES = (
     "application/vnd.oci.image.index.v1+json",
 )
 ENVIRONMENT_BYTES = 1024
-PULL_ACTIONS = (
-    "ecr:BatchCheckLayerAvailability",
-    "ecr:BatchGetImage",
-    "ecr:GetDownloadUrlForLayer",
-)
+PULL_ACTIONS = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
 
 
 class World(Protocol):
-    """What the rules need to know about the account."""
+    """What the rules ask about the account."""
 
-    def manifest_type(self, image: str) -> str | None:
-        """Return the media type of the image in the registry, or None."""
+    def manifest_type(self, image: str) -> str | None: ...
 
     def repository_arn(self, image: str) -> str: ...
 
     def role_allows(self, role_arn: str, service: str, action: str, resource: str) -> bool:
-        """Return whether the role exists, trusts the service and has the permission."""
+        """Return True if the role exists, trusts the service and has the permission."""
 
     def object_exists(self, url: str) -> bool: ...
 
     def alarm_arn(self, name: str) -> str | None:
-        """Return None where there is no such alarm."""
+        """Return None if there is no such alarm."""
 
 
 def check_model(properties: Properties, world: World) -> None:
-    """Raises Refused for what CreateModel refuses."""
+    """Raise Refused for what CreateModel refuses."""
     check("sagemaker", "CreateModel", properties)
     role = properties.get("ExecutionRoleArn")
     if not role:
@@ -66,7 +61,7 @@ def _check_pull(role: str, image: str, world: World) -> None:
     if found != DOCKER_MANIFEST:
         raise Refused(f"Unsupported manifest media type {found} for image {image}.")
     for action in PULL_ACTIONS:
-        _require(role, action, world.repository_arn(image), world)
+        _require(role, f"ecr:{action}", world.repository_arn(image), world)
     _require(role, "ecr:GetAuthorizationToken", "*", world)
 
 
@@ -76,7 +71,7 @@ def _require(role: str, action: str, resource: str, world: World) -> None:
 
 
 def check_endpoint_config(properties: Properties, models: Mapping[str, Properties]) -> None:
-    """Raises Refused for what CreateEndpointConfig refuses."""
+    """Raise Refused for what CreateEndpointConfig refuses."""
     check("sagemaker", "CreateEndpointConfig", properties)
     for variant in properties["ProductionVariants"]:
         if variant["ModelName"] not in models:
@@ -87,7 +82,7 @@ def check_endpoint_config(properties: Properties, models: Mapping[str, Propertie
 
 
 def kind(config: Properties) -> str:
-    """Return realtime, serverless or async, which AWS does not change into each other in place."""
+    """Return realtime, serverless or async. AWS does not change one into another in place."""
     if "AsyncInferenceConfig" in config:
         return "async"
     serverless = "ServerlessConfig" in config["ProductionVariants"][0]
@@ -97,9 +92,10 @@ def kind(config: Properties) -> str:
 def check_endpoint(
     properties: Properties, configs: Mapping[str, Properties], role: str, world: World
 ) -> None:
-    """Raises Refused for what CreateEndpoint and UpdateEndpoint refuse."""
-    for_updates = members("sagemaker", "UpdateEndpoint") - members("sagemaker", "CreateEndpoint")
-    given = {k: v for k, v in properties.items() if k not in for_updates}
+    """Raise Refused for what CreateEndpoint and UpdateEndpoint refuse."""
+    creates = input_shape("sagemaker", "CreateEndpoint").members
+    updates = input_shape("sagemaker", "UpdateEndpoint").members
+    given = {k: v for k, v in properties.items() if k in creates or k not in updates}
     check("sagemaker", "CreateEndpoint", given)
     check("sagemaker", "UpdateEndpoint", {k: v for k, v in properties.items() if k != "Tags"})
     config = configs.get(name := properties["EndpointConfigName"])
@@ -113,20 +109,19 @@ def check_endpoint(
         _require(role, "cloudwatch:DescribeAlarms", arn, world)
     if deployment and kind(config) == "serverless":
         raise Refused("Serverless Inference does not support DeploymentConfig")
+    instances = sum(v.get("InitialInstanceCount", 0) for v in config["ProductionVariants"])
     if policy := deployment.get("BlueGreenUpdatePolicy"):
-        _check_traffic(policy["TrafficRoutingConfiguration"], config)
+        _check_traffic(policy["TrafficRoutingConfiguration"], instances)
     if policy := deployment.get("RollingUpdatePolicy"):
-        instances = sum(v["InitialInstanceCount"] for v in config["ProductionVariants"])
         batch = policy["MaximumBatchSize"]["Value"]
         if not 0.05 <= batch / instances <= 0.5:
             raise Refused(f"a batch of {batch} of {instances}: 5 to 50 % of them")
 
 
-def _check_traffic(routing: Properties, config: Properties) -> None:
+def _check_traffic(routing: Properties, instances: int) -> None:
     if ("CanarySize" in routing) != (routing["Type"] == "CANARY"):
         raise Refused(f"CanarySize belongs to CANARY, and the type is {routing['Type']}")
     if size := routing.get("CanarySize"):
-        instances = sum(v["InitialInstanceCount"] for v in config["ProductionVariants"])
         whole = 100 if size["Type"] == "CAPACITY_PERCENT" else instances
         if instances < 2:
             raise Refused(f"a canary needs two instances or more; the fleet has {instances}")
@@ -137,7 +132,7 @@ def _check_traffic(routing: Properties, config: Properties) -> None:
 def check_endpoint_change(
     old: Properties, new: Properties, scaled_variants: frozenset[str], guarded: bool
 ) -> None:
-    """Raises Refused for what UpdateEndpoint does not change in place: `old`, `new` are configs."""
+    """Raise Refused for what UpdateEndpoint does not change from config `old` to `new`."""
     if kind(old) != kind(new):
         raise Refused(f"an endpoint cannot change from {kind(old)} to {kind(new)}")
     types = {v["VariantName"]: v.get("InstanceType") for v in old["ProductionVariants"]}
@@ -153,10 +148,7 @@ def check_endpoint_change(
 
 
 def check_scalable_target(properties: Properties, resources: Mapping[str, str]) -> None:
-    """Raises Refused for what RegisterScalableTarget refuses.
-
-    `resources` are the ids of what could be scaled, each with its kind.
-    """
+    """Raise Refused for what RegisterScalableTarget refuses. `resources` maps ids to kinds."""
     check("application-autoscaling", "RegisterScalableTarget", properties)
     resource = properties["ResourceId"]
     if resource not in resources:
@@ -168,7 +160,7 @@ def check_scalable_target(properties: Properties, resources: Mapping[str, str]) 
 
 
 def check_lambda_image(uri: str, world: World) -> None:
-    """Raises Refused for what CreateFunction and UpdateFunctionCode refuse of an image."""
+    """Raise Refused for an image that CreateFunction and UpdateFunctionCode refuse."""
     found = world.manifest_type(uri)
     if found is None:
         raise Refused(f"Source image {uri} does not exist. Provide a valid source image.")
@@ -177,7 +169,7 @@ def check_lambda_image(uri: str, world: World) -> None:
 
 
 def check_lambda_model_data(role: str, url: str | None, world: World) -> None:
-    """Raises Refused for a function that AWS would create and whose every start would fail."""
+    """Raise Refused for a function that AWS would create but that could never start."""
     arn = "arn:aws:s3:::" + (url or "").removeprefix("s3://")
     if url and not world.role_allows(role, "lambda.amazonaws.com", "s3:GetObject", arn):
         raise Refused(f"role {role} may not read {url}")

@@ -1,4 +1,4 @@
-"""Emulate SageMaker's models, endpoint configs and endpoints, as CloudFormation makes them."""
+"""Emulate SageMaker's models, endpoint configs and endpoints for CloudFormation."""
 
 import secrets
 import time
@@ -17,10 +17,10 @@ from integration.deploy.plane.shapes import Refused
 
 
 class SageMaker:
-    """The resources of one account, with CloudFormation's handlers of them.
+    """The resources of one account, with CloudFormation's handlers.
 
-    A handler returns the physical id, which `Ref` returns (an ARN), and the attributes of
-    `Fn::GetAtt`. It raises Refused, or Unhealthy for an endpoint.
+    A handler returns the physical id (an ARN, for `Ref`) and the attributes for `Fn::GetAtt`. It
+    raises Refused, or Unhealthy for an endpoint.
     """
 
     def __init__(self, account: Account, scaling: Scaling, launch: Launcher) -> None:
@@ -31,11 +31,11 @@ class SageMaker:
         self._takes_back: list[str] = []
 
     def take_updates_back(self, really: bool) -> None:
-        """Take every update back from now on without a word, as SageMaker does at times."""
+        """Revert every update from now on without an error, as SageMaker sometimes does."""
         self._takes_back = ["taken back by itself"] if really else []
 
     def skew_answers(self, really: bool) -> None:
-        """Let every endpoint name another label from now on, as one of another model would."""
+        """Let every endpoint answer with another label from now on, as another model would."""
         for endpoint in self.endpoints.values():
             endpoint.skewed = really
 
@@ -69,7 +69,7 @@ class SageMaker:
         try:
             endpoint.create(self.configs[props["EndpointConfigName"]], self._launcher(name))
         except Exception:
-            # CloudFormation deletes what it could not create; MiniStack's forgets it instead.
+            # CloudFormation deletes what it could not create; MiniStack does not.
             del self.endpoints[name]
             raise
         return arn("endpoint", name), {"EndpointName": name}
@@ -112,16 +112,16 @@ class SageMaker:
             del self.endpoints[name]
 
     def role_of(self, config: Properties) -> str:
-        """Return the role in which the config's endpoint acts: its model's."""
+        """Return the role of the config's model, which its endpoint uses."""
         return str(self.models[config["ProductionVariants"][0]["ModelName"]]["ExecutionRoleArn"])
 
     def variants(self) -> dict[str, str]:
-        """Return the resource ids of all variants, which can be scaled, each with its kind."""
+        """Return the kinds of all variants, by their resource ids for scaling."""
         return {
-            f"endpoint/{endpoint.name}/variant/{endpoint.fleet.variant['VariantName']}": (
-                rules.kind(endpoint.fleet.config)
+            f"endpoint/{each.name}/variant/{each.fleet.variant['VariantName']}": (
+                rules.kind(each.fleet.config)
             )
-            for endpoint in self.endpoints.values()
+            for each in self.endpoints.values()
         }
 
     def _check_endpoint(self, name: str, props: Properties) -> None:
@@ -130,8 +130,7 @@ class SageMaker:
         rules.check_endpoint({**props, "EndpointName": name}, self.configs, role, self._account)
 
     def _launcher(self, endpoint_name: str) -> Callable[[Properties], Container]:
-        # The models as they are now: an endpoint outlives the deletion of its model.
-        models = dict(self.models)
+        models = dict(self.models)  # an endpoint outlives the deletion of its model
         return lambda variant: self._launch(
             endpoint_name, variant["VariantName"], models[variant["ModelName"]]
         )

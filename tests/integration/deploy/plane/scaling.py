@@ -1,4 +1,4 @@
-"""Keep the records of Application Auto Scaling. Nothing is scaled."""
+"""Keep the records of Application Auto Scaling, without scaling anything."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,8 +14,8 @@ _Key = tuple[str, ...]
 class Scaling:
     """The scalable targets and policies of one account.
 
-    `lambda_aliases` and `endpoint_variants` return the resources that exist; each variant comes
-    with its endpoint's kind.
+    `lambda_aliases` and `endpoint_variants` return the existing resources, the latter with the
+    endpoint's kind.
     """
 
     def __init__(
@@ -28,7 +28,6 @@ class Scaling:
         self.policies: dict[str, dict[str, Any]] = {}
 
     def variants_of(self, endpoint_name: str) -> frozenset[str]:
-        """Return the names of the endpoint's variants that have a scalable target."""
         parts = [resource.split("/") for resource, _, _ in self.targets]
         return frozenset(
             part[3] for part in parts if part[:2] == ["endpoint", endpoint_name] and len(part) == 4

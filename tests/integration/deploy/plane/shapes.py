@@ -1,8 +1,8 @@
 """Check properties against AWS's own API models: botocore's service-2.json.
 
-CloudFormation's resource types take the members of the API call that creates them, under the same
-names, so the call's input shape judges the properties. botocore's validator leaves out the upper
-limits, the enumerations and the patterns, which cfn-lint checks in tests/integration/cdk.
+A CloudFormation resource type has the members of the API call that creates it, so that call's input
+shape applies to its properties. botocore's validator does not check upper limits, enumerations and
+patterns; cfn-lint does in tests/integration/cdk.
 """
 
 from collections.abc import Mapping
@@ -19,18 +19,13 @@ class Refused(ValueError):
 
 
 def check(service: str, operation: str, properties: Mapping[str, Any]) -> None:
-    """Raises Refused with every violation of the operation's input shape."""
-    shape = _model(service).operation_model(operation).input_shape
-    errors = ParamValidator().validate(properties, shape)
+    """Raise Refused with every violation of the operation's input shape."""
+    errors = ParamValidator().validate(properties, input_shape(service, operation))
     if errors.has_errors():
         raise Refused(errors.generate_report())
 
 
-def members(service: str, operation: str) -> frozenset[str]:
-    """Return the names that the operation takes."""
-    return frozenset(_model(service).operation_model(operation).input_shape.members)
-
-
 @cache
-def _model(service: str) -> ServiceModel:
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+def input_shape(service: str, operation: str) -> Any:
+    model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    return model.operation_model(operation).input_shape
