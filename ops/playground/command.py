@@ -66,10 +66,7 @@ def run(options: argparse.Namespace) -> int:
         token = token_urlsafe()
         app = create_app(Playground(sides, aws.region), examples, options.port, token)
         with make_server(
-            *(HOST, options.port, app),
-            threaded=True,
-            request_handler=Quiet,
-            fd=listener.fileno(),
+            *(HOST, options.port, app), threaded=True, request_handler=Quiet, fd=listener.fileno()
         ) as server:
             asked = " and ".join(side.facts.label for side in sides)
             url = f"http://{HOST}:{options.port}/?token={token}"

@@ -90,10 +90,7 @@ class Account:
         return boto3.Session(region_name=region).client(service)
 
     def deploy(
-        self,
-        outputs: Mapping[str, str],
-        resources: Mapping[str, Any] = ANY,
-        region: str = REGION,
+        self, outputs: Mapping[str, str], resources: Mapping[str, Any] = ANY, region: str = REGION
     ) -> None:
         """Create a stack of this name with these outputs."""
         template = {

@@ -129,7 +129,7 @@ def test_a_dropped_picture_gets_the_same_answer_twice(page: Page) -> None:
     assert (len(model), million[0]) == (64, "$")
     assert "Lambda, 1,769 MB" in million
     assert [text.split(" ")[1] for text in texts(page, "#checks li")] == [
-        *("image:", "model:", "settings:", "answers:"),
+        *("image:", "model:", "settings:", "answers:")
     ]
     run_the_lines(page)
     # A screen reader has a name for all that can be used.

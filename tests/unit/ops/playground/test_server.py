@@ -211,8 +211,7 @@ def test_an_answer_in_the_middle_of_a_rollout_is_shown(face: HttpFace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "answered_by"),
-    [("sagemaker", "SageMaker"), ("lambda-spill", "Lambda (spill)")],
+    ("header", "answered_by"), [("sagemaker", "SageMaker"), ("lambda-spill", "Lambda (spill)")]
 )
 def test_an_answer_of_the_endpoint_has_no_price_of_the_function(
     header: str, answered_by: str
