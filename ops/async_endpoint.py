@@ -1,4 +1,4 @@
-"""An asynchronous endpoint: request and answer go through S3, and the answer may take minutes."""
+"""Call an asynchronous endpoint: the answer goes through S3 and may take minutes."""
 
 import time
 import uuid
@@ -16,15 +16,12 @@ from ops.local_servers import HttpReply
 POLL_SECONDS = 2
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpointAsync.html
 INLINE_BYTES = 128_000
-DEFAULT_SECONDS, LONGEST_SECONDS = 900, 3600  # for one request in the container
+DEFAULT_SECONDS, LONGEST_SECONDS = 900, 3600  # AWS's limits for one request in the container
 
 
 @dataclass(frozen=True)
 class AsyncEndpoint:
-    """Send the request, then poll for at most `wait_seconds`; `tell` gets the progress.
-
-    A request that is too large for the call itself goes through S3.
-    """
+    """Poll for an answer at most `wait_seconds`; `tell` shows the progress."""
 
     aws: Aws
     endpoint_name: str
@@ -37,13 +34,15 @@ class AsyncEndpoint:
         return f"asynchronous endpoint {self.endpoint_name}"
 
     def post(self, item: Input, accept: str = JSON) -> HttpReply:
-        """Return the reply once it is in S3. Raises CannotAsk."""
+        """Send a request, by S3 if it is large, and return its reply. Raise CannotAsk."""
         started = time.perf_counter()
         s3 = self.aws.client("s3")
-        if len(item.body) <= INLINE_BYTES:
-            request: dict[str, Any] = {"Body": item.body}
-        else:
-            request = {"InputLocation": self._upload(s3, item)}
+        request: dict[str, Any] = {"Body": item.body}
+        if len(item.body) > INLINE_BYTES:
+            request = {"InputLocation": f"{self.input_location.rstrip('/')}/{uuid.uuid4()}"}
+            bucket, key = split_s3(request["InputLocation"])
+            with explained(f"s3:PutObject on {self.input_location}*"):
+                s3.put_object(Bucket=bucket, Key=key, Body=item.body, ContentType=item.content_type)
         limit = min(max(self.wait_seconds, DEFAULT_SECONDS), LONGEST_SECONDS)
         with explained("sagemaker:InvokeEndpointAsync"):
             reply = self.aws.client("sagemaker-runtime").invoke_endpoint_async(
@@ -65,22 +64,14 @@ class AsyncEndpoint:
             time.sleep(POLL_SECONDS)
         raise CannotAsk(
             f"no answer after {self.wait_seconds} s",
-            f"it will be at {output}; --wait SECONDS waits longer, the endpoint's log says why",
+            f"look for it at {output} and in the endpoint's log, or use a longer --wait SECONDS",
         )
-
-    def _upload(self, s3: Any, item: Input) -> str:
-        """Upload the request and return its location. Raises CannotAsk."""
-        location = f"{self.input_location.rstrip('/')}/{uuid.uuid4()}"
-        bucket, key = split_s3(location)
-        with explained(f"s3:PutObject on {self.input_location}*"):
-            s3.put_object(Bucket=bucket, Key=key, Body=item.body, ContentType=item.content_type)
-        return location
 
 
 def _read(s3: Any, location: str) -> bytes | None:
-    """Return the object's bytes, None while it is not there. Raises CannotAsk."""
+    """Return the object's bytes, or None if it does not exist yet. Raise CannotAsk."""
     bucket, key = split_s3(location)
-    # Without s3:ListBucket, S3 refuses an object that is not there yet.
+    # Without s3:ListBucket, S3 denies access to an object that does not exist.
     with explained(f"s3:GetObject on {location} and s3:ListBucket on its bucket"):
         try:
             body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()

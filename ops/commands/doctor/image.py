@@ -1,4 +1,4 @@
-"""Checks of the program that builds the image, and of the manifest of the image that was pushed."""
+"""Checks of the image builder and of the pushed image's manifest."""
 
 import json
 import os
@@ -20,14 +20,14 @@ def builder() -> Finding:
     legacy = os.environ.get("DOCKER_BUILDKIT", "").lower() in ("0", "f", "false")
     if not _succeeds(program, "info"):
         return failure(
-            f"{program} is not there, or its engine does not answer `{program} info`",
+            f"{program} is not installed, or its engine does not answer `{program} info`",
             "install and start Docker (https://docs.docker.com/engine/install), or name "
             "another program in CDK_DOCKER",
         )
     name = program.rpartition("/")[2]
     if name not in ("docker", "podman"):
         return warning(
-            f"it is not known which manifests {program} writes; SageMaker refuses OCI manifests",
+            f"{program} may write OCI manifests, which SageMaker refuses",
             f"`{PUBLISH}` pushes the image and deploys nothing; then run this again",
         )
     if name == "podman":
@@ -42,14 +42,12 @@ def builder() -> Finding:
         return ok("docker's legacy builder, which writes Docker manifests")
     if _succeeds(program, "buildx", "version"):
         return ok("docker with BuildKit, set to write Docker manifests")
-    return failure(
-        "docker has no buildx, which `docker build --output` needs",
-        "install docker-buildx-plugin, or export DOCKER_BUILDKIT=0",
-    )
+    fix = "install docker-buildx-plugin, or export DOCKER_BUILDKIT=0"
+    return failure("docker has no buildx, which `docker build --output` needs", fix)
 
 
 def manifest(account: AccountChecks, assembly: Path) -> Finding:
-    """Check the image that was synthesized last if it is pushed, else the deployed one."""
+    """Check the image of the last synthesis if it was pushed, or else the deployed image."""
     for repository, tag in _synthesized(account, assembly):
         if found := _judge(account, repository, {"imageTag": tag}, f"synthesized image {tag[:12]}"):
             return found
@@ -57,7 +55,7 @@ def manifest(account: AccountChecks, assembly: Path) -> Finding:
         uri = stack_outputs(account.aws, account.stack_name).get("ImageUri", "")
     except NoStack:
         return warning(
-            "no image is pushed yet, so there is no manifest to read",
+            "no image was pushed yet, so there is no manifest to check",
             f"`{PUBLISH}` pushes it and deploys nothing; then run this again",
         )
     image = f"deployed image {uri.rpartition(':')[2][:12]}"
@@ -68,13 +66,13 @@ def manifest(account: AccountChecks, assembly: Path) -> Finding:
 def _judge(
     account: AccountChecks, repository: str, identifier: dict[str, str], image: str
 ) -> Finding | None:
-    """Return None for an image that is not there."""
+    """Check an image's manifest, or return None if the image does not exist."""
     if not (found := ecr_image(account.aws, repository, identifier)):
         return None
     media_type = found.get("imageManifestMediaType") or "manifest of an unknown kind"
     if media_type == MANIFEST:
         return ok(f"the {image} has a Docker manifest")
-    # Another builder does not change the asset's hash, so the tag stays; ECR's tags are fixed.
+    # Another builder does not change the asset's tag, and ECR refuses to overwrite a tag.
     fix = (
         f"delete it (aws ecr batch-delete-image), correct the builder, then `{PUBLISH}` "
         "pushes it again and deploys nothing"

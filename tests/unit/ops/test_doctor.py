@@ -103,7 +103,7 @@ def test_without_credentials_the_rest_is_still_checked(
     marks = {line[2:20].rstrip(): line[0] for line in done.out.splitlines() if line[0] != " "}
     assert "".join(marks.values()) == "✗!?✓??✓?????"
     assert done.out.count("fix: run `aws configure`") == 1
-    assert "the CDK deploys to us-east-1 then" in done.out
+    assert "so the CDK deploys to us-east-1" in done.out
 
 
 LEGACY, FORMAT = {"DOCKER_BUILDKIT": "0"}, {"BUILDAH_FORMAT": "docker"}
@@ -204,8 +204,8 @@ def test_the_stack_is_the_one_that_cdk_json_names(
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     for text, said in (
         ('{"context": {"stack_name": "cats"}}', "there is no stack cats in eu-central-1"),
-        ("{", "cdk.json is no JSON object: "),
-        ("[]", "cdk.json is no JSON object: "),
+        ("{", "cdk.json is not a JSON object: "),
+        ("[]", "cdk.json is not a JSON object: "),
     ):
         (tmp_path / "cdk.json").write_text(text)
         done = ops("invoke", "s3://bucket/cat.jpg")
@@ -261,7 +261,7 @@ def test_the_instances_of_an_endpoint(script: Any, finds: Callable[..., None]) -
 
     check = "endpoint instances"
     script.replies["ListServiceQuotas"] = pages
-    finds(check, "fails", "the endpoint may have 2")
+    finds(check, "fails", "the endpoint may need 2")
     one = ("--instances", "1")
     finds(check, "warning", "an update needs 1 beside the old 1", options=one)
     script.json("ListServiceQuotas", {"Quotas": []})
@@ -274,7 +274,7 @@ def test_the_instances_of_a_batch_job(script: Any, finds: Callable[..., None]) -
     quota = {**ENDPOINT_USAGE, "QuotaName": "ml.m5.large for transform job usage", "Value": 1.0}
     script.json("ListServiceQuotas", {"Quotas": [ENDPOINT_USAGE, quota]})
     finds("transform instances", "ok", options=("--transform-instances", "1"))
-    fix = ("a job asks for 2", "--quota-code L-1 --desired-value 2")
+    fix = ("the transform job may need 2", "--quota-code L-1 --desired-value 2")
     finds("transform instances", "fails", *fix, options=("--transform-instances", "2"))
 
 
@@ -302,7 +302,7 @@ def test_an_alias_that_was_left_between_two_versions(
         script.json(place, {"FunctionVersion": "7", "RoutingConfig": routing})
         found, text = report("--mode", "lambda")[1]["alias"]
         assert found == state, text
-    assert "live leads to version 7, and 10% to version 8" in text
+    assert "live sends calls to version 7, and 10% to version 8" in text
     reset = "aws lambda update-alias --routing-config AdditionalVersionWeights={} --name live"
     assert f"{reset} --function-name {name}" in text
 

@@ -62,6 +62,3 @@ def test_what_is_not_built_is_missed_by_name(tmp_path: Path) -> None:
 def test_help_has_examples() -> None:
     assert "python -m ops parity --local --inputs cat.jpg" in ops("--help").stdout
     assert ops().returncode == 2
-    moved = ops("local", "--image", "cat.jpg")
-    assert (moved.returncode, moved.stdout) == (2, "")
-    assert "`ops local` is now `ops parity --local`" in moved.stderr

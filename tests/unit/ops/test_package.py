@@ -309,10 +309,10 @@ def test_what_is_there_already_is_not_overwritten(
 ) -> None:
     key = f"{artifact.check(rows / 'artifact').model_id}/model.tar.gz"
     bucket.put_object(Bucket="models", Key=key, Body=b"somebody's")
-    there = f"s3://models/{key} is there and was not stored by this command; "
+    there = f"s3://models/{key} exists and was not stored by this command; "
     make = "aws s3 mb s3://no-such-bucket --region eu-central-1"
     for place, said in (
-        ("s3://models", f"{there}delete it, or name another prefix"),
+        ("s3://models", f"{there}delete it, or choose another prefix"),
         ("s3://no-such-bucket/cats", f"there is no bucket no-such-bucket; {make}"),
     ):
         done = ops("package", str(rows), "--upload", place)
