@@ -2,7 +2,6 @@
 
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from ops.answers import from_failure
 from ops.aws import Aws, CannotAsk, code_of, explained, split_s3
+from ops.cli import Tell
 from ops.inputs import JSON, Input
 from ops.local_servers import HttpReply
 
@@ -21,13 +21,13 @@ DEFAULT_SECONDS, LONGEST_SECONDS = 900, 3600  # AWS's limits for one request in 
 
 @dataclass(frozen=True)
 class AsyncEndpoint:
-    """Poll for an answer at most `wait_seconds`; `tell` shows the progress."""
+    """Poll for an answer for at most `wait_seconds`."""
 
     aws: Aws
     endpoint_name: str
     input_location: str
     wait_seconds: int
-    tell: Callable[[str], None]
+    tell: Tell
 
     @property
     def name(self) -> str:
@@ -37,21 +37,19 @@ class AsyncEndpoint:
         """Send a request, by S3 if it is large, and return its reply. Raise CannotAsk."""
         started = time.perf_counter()
         s3 = self.aws.client("s3")
-        request: dict[str, Any] = {"Body": item.body}
-        if len(item.body) > INLINE_BYTES:
-            request = {"InputLocation": f"{self.input_location.rstrip('/')}/{uuid.uuid4()}"}
+        limit = min(max(self.wait_seconds, DEFAULT_SECONDS), LONGEST_SECONDS)
+        request: dict[str, Any] = {"ContentType": item.content_type, "Accept": accept}
+        request["InvocationTimeoutSeconds"] = limit
+        if len(item.body) <= INLINE_BYTES:
+            request["Body"] = item.body
+        else:
+            request["InputLocation"] = f"{self.input_location.rstrip('/')}/{uuid.uuid4()}"
             bucket, key = split_s3(request["InputLocation"])
             with explained(f"s3:PutObject on {self.input_location}*"):
                 s3.put_object(Bucket=bucket, Key=key, Body=item.body, ContentType=item.content_type)
-        limit = min(max(self.wait_seconds, DEFAULT_SECONDS), LONGEST_SECONDS)
         with explained("sagemaker:InvokeEndpointAsync"):
-            reply = self.aws.client("sagemaker-runtime").invoke_endpoint_async(
-                EndpointName=self.endpoint_name,
-                ContentType=item.content_type,
-                Accept=accept,
-                InvocationTimeoutSeconds=limit,
-                **request,
-            )
+            client = self.aws.client("sagemaker-runtime")
+            reply = client.invoke_endpoint_async(EndpointName=self.endpoint_name, **request)
         output, failure = reply["OutputLocation"], reply.get("FailureLocation")
         for waited in range(0, self.wait_seconds + 1, POLL_SECONDS):
             seconds = time.perf_counter() - started
@@ -62,10 +60,8 @@ class AsyncEndpoint:
                 return HttpReply(failed.status, {}, failed.text.encode(), seconds)
             self.tell(f"queued at {self.name} for {waited} s")
             time.sleep(POLL_SECONDS)
-        raise CannotAsk(
-            f"no answer after {self.wait_seconds} s",
-            f"look for it at {output} and in the endpoint's log, or use a longer --wait SECONDS",
-        )
+        fix = f"look for it at {output} and in the endpoint's log, or use a longer --wait SECONDS"
+        raise CannotAsk(f"no answer after {self.wait_seconds} s", fix)
 
 
 def _read(s3: Any, location: str) -> bytes | None:

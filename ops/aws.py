@@ -10,29 +10,22 @@ from typing import Any
 
 import boto3
 import botocore.session
+from botocore import exceptions
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-)
-from botocore.exceptions import ConnectionError as NotConnected
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
 from botocore.parsers import ResponseParserError
 
 STACK_NAME = "DualInferenceStack"  # the default of the context key `stack_name`
 FALLBACK_REGION = "us-east-1"  # what the CDK CLI takes where none is set
 # A ResponseParserError means that a proxy answered with a web page.
-UNREACHABLE = (HTTPClientError, NotConnected, ResponseParserError)
+UNREACHABLE = (exceptions.HTTPClientError, exceptions.ConnectionError, ResponseParserError)
 AWS_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
 _RETRIES = {"mode": "standard", "total_max_attempts": 3}
 _LOGIN = "log in again (`aws sso login`, `aws configure`), or set AWS_PROFILE"
-_LOGIN_ERRORS = (CredentialRetrievalError, PartialCredentialsError, SSOError, TokenRetrievalError)
+_LOGIN_ERRORS = (
+    *(exceptions.CredentialRetrievalError, exceptions.PartialCredentialsError),
+    *(exceptions.SSOError, exceptions.TokenRetrievalError),
+)
 _MOST_CHARACTERS = 300  # a message may be a whole web page
 _AGAIN = "correct that, or try again"
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
@@ -164,10 +157,8 @@ def explain(error: Exception, action: str) -> CannotAsk:
             return CannotAsk("AWS does not accept these credentials", _LOGIN)
         return CannotAsk(f"AWS refused {action}: {code}: {_one_line(message)}", _AGAIN)
     if isinstance(error, UNREACHABLE):
-        return CannotAsk(
-            f"AWS cannot be reached: {_one_line(error)}",
-            "check the network, the proxy (HTTPS_PROXY) and the region (--region)",
-        )
+        fix = "check the network, the proxy (HTTPS_PROXY) and the region (--region)"
+        return CannotAsk(f"AWS cannot be reached: {_one_line(error)}", fix)
     return CannotAsk(_one_line(error), _LOGIN if isinstance(error, _LOGIN_ERRORS) else _AGAIN)
 
 
@@ -193,16 +184,12 @@ def stack_outputs(aws: Aws, stack_name: str) -> Mapping[str, str]:
         except ClientError as error:
             if "does not exist" not in str(error):
                 raise
-            raise NoStack(
-                f"there is no stack {stack_name} in {aws.region}",
-                "`cdk deploy` makes it; --stack and --region name another",
-            ) from None
+            fix = "`cdk deploy` makes it; --stack and --region name another"
+            raise NoStack(f"there is no stack {stack_name} in {aws.region}", fix) from None
     outputs = {item["OutputKey"]: item["OutputValue"] for item in found.get("Outputs", [])}
     if not outputs:
-        raise NoStack(
-            f"stack {stack_name} is {found['StackStatus']} and has no outputs",
-            "wait until its deployment is done, or run `cdk deploy`",
-        )
+        fix = "wait until its deployment is done, or run `cdk deploy`"
+        raise NoStack(f"stack {stack_name} is {found['StackStatus']} and has no outputs", fix)
     return outputs
 
 

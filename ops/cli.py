@@ -32,13 +32,8 @@ def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_docker_argument(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument(
-        "--docker",
-        nargs="?",
-        const="one-image",
-        metavar="IMAGE",
-        help=f"{text} (default: one-image, which `make image` builds)",
-    )
+    text += " (default: one-image, which `make image` builds)"
+    parser.add_argument("--docker", nargs="?", const="one-image", metavar="IMAGE", help=text)
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +58,9 @@ def number(
 
 
 COUNT = number(int, 1, math.inf, "a whole number of 1 or more")
+
+
+Tell = Callable[[str], None]  # shows a command's progress
 
 
 class _Console(Console):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from ops.aws import AWS_ERRORS, UNREACHABLE, CannotAsk, explain
@@ -52,16 +53,9 @@ class Check:
             return unknown(CannotAsk(f"AWS's answer lacks {error}", fix))
 
 
-def ok(says: str) -> Finding:
-    return Finding(State.OK, says)
-
-
-def failure(says: str, fix: str = "") -> Finding:
-    return Finding(State.FAILS, says, fix)
-
-
-def warning(says: str, fix: str = "") -> Finding:
-    return Finding(State.WARNING, says, fix)
+ok = partial(Finding, State.OK)
+failure = partial(Finding, State.FAILS)
+warning = partial(Finding, State.WARNING)
 
 
 def unknown(error: CannotAsk) -> Finding:

@@ -24,9 +24,7 @@ _SQUARE = (
     "zUEBD9aGuoAAAAAASUVORK5CYII="
 )
 # EXIF with one entry, orientation 6 (turn by 90 degrees): another library decodes such a JPEG.
-_ON_ITS_SIDE = (
-    b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-)
+_EXIF = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 _PLACEHOLDER = re.compile(r"\{(?:bytes|head|zeros|data|sha256):")  # in a golden case
 
 
@@ -119,7 +117,7 @@ def default_exam() -> list[Input]:
     cat, coffee = by_name["cat.jpg"], by_name["coffee.png"]
     requests = [{"uri": data_uri(coffee)}, {"uri": 7}, {"uri": data_uri(cat)}]
     lines = "".join(f"{json.dumps(request)}\n" for request in requests)
-    turned = cat.body[:2] + _ON_ITS_SIDE + cat.body[2:]
+    turned = cat.body[:2] + _EXIF + cat.body[2:]
     return [
         *photos,
         Input("cat.jpg on its side, by EXIF", "image/jpeg", turned),

@@ -147,15 +147,11 @@ def process_environment(model_folder: str | Path | None = None) -> dict[str, str
         name = os.environ.get("MODEL_NAME") or "efficientnet_lite0"
         return {"PATH": path, "MODEL_NAME": name, "ARTIFACTS_DIR": str(ROOT / "build/artifacts")}
     folder = Path(model_folder).resolve()
-    if not (folder / "inference.py").is_file():
+    inference, packages = folder / "inference.py", ROOT / "build" / "packages" / folder.name
+    if not inference.is_file():
         raise FaceError(f"the model folder {model_folder} has no inference.py")
-    return {
-        "PATH": path,
-        "INFERENCE": str(folder / "inference.py"),
-        "ARTIFACTS_DIR": str(folder),
-        "MODEL_NAME": "artifact",
-        "PYTHONPATH": str(ROOT / "build" / "packages" / folder.name),
-    }
+    variables = {"INFERENCE": str(inference), "ARTIFACTS_DIR": str(folder)}
+    return {"PATH": path, **variables, "MODEL_NAME": "artifact", "PYTHONPATH": str(packages)}
 
 
 @contextmanager

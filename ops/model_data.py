@@ -2,7 +2,8 @@
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +35,17 @@ def check(aws: Aws, uri: str, account: str, *, on_sagemaker: bool) -> Finding:
             return failure(f"{uri} {_OTHER_ACCOUNT}", "copy it to a bucket of this account")
         # This 403 may mean a missing object or one that these credentials may not read.
         raise explain(error, _reading(uri)) from error
-    bucket = _asked(lambda: s3.head_bucket(Bucket=match[1])) or {}
-    region = bucket.get("BucketRegion") or aws.region
+    region, manager = aws.region, None  # for credentials that may not ask for more
+    with suppress(ClientError):
+        region = s3.head_bucket(Bucket=match[1]).get("BucketRegion") or region
     if on_sagemaker and region != aws.region:
-        return failure(
-            f"{uri} is in {region}, but SageMaker reads model data only from its own region",
-            f"copy it to a bucket in {aws.region}",
-        )
+        says = f"{uri} is in {region}, but SageMaker reads model data only from its own region"
+        return failure(says, f"copy it to a bucket in {aws.region}")
     if key_arn := head.get("SSEKMSKeyId"):
-        key = _asked(lambda: aws.client("kms").describe_key(KeyId=key_arn))
-        if not key or key["KeyMetadata"].get("KeyManager") != "AWS":
-            kind = "customer key" if key else "key"
+        with suppress(ClientError):
+            manager = aws.client("kms").describe_key(KeyId=key_arn)["KeyMetadata"].get("KeyManager")
+        if manager != "AWS":
+            kind = "customer key" if manager else "key"
             return warning(
                 f"{uri} is encrypted with the {kind} {key_arn}; the stack's roles may not use it",
                 "let the key's policy allow them kms:Decrypt, or copy the object with "
@@ -97,11 +98,3 @@ def _owner_was_refused(s3: Any, place: Mapping[str, str]) -> bool:
     except ClientError as error:
         return code_of(error) == "404"
     return True
-
-
-def _asked(ask: Callable[[], Any]) -> Any:
-    """Return the answer, or None if these credentials may not ask."""
-    try:
-        return ask()
-    except ClientError:
-        return None

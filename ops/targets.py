@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -14,6 +14,7 @@ from botocore.utils import get_environ_proxies
 from ops.answers import TARGET_FAILED, Answer, from_body, platform_error
 from ops.async_endpoint import AsyncEndpoint
 from ops.aws import AWS_ERRORS, Aws, CannotAsk, code_of, explain, explained
+from ops.cli import Tell
 from ops.inputs import JSON, Input
 from ops.local_servers import FaceError, HttpReply, url_event, url_reply
 
@@ -37,11 +38,8 @@ class FunctionUrl:
         self._aws, self.url = aws, url.rstrip("/") + "/invocations"
         self.region = aws.region
         self.name = f"function URL {url}"
-        self._http = URLLib3Session(
-            verify=aws.ca_bundle,
-            proxies=get_environ_proxies(self.url),
-            timeout=(10, _LONGEST_SECONDS),
-        )
+        proxies, timeouts = get_environ_proxies(self.url), (10, _LONGEST_SECONDS)
+        self._http = URLLib3Session(verify=aws.ca_bundle, proxies=proxies, timeout=timeouts)
 
     def post(self, item: Input, accept: str = JSON) -> HttpReply:
         """Return the reply unchanged. Raise CannotAsk."""
@@ -59,12 +57,11 @@ class FunctionUrl:
                 break
             time.sleep(pause)
         if reply.status_code in (403, 404) and found.get("code") == TARGET_FAILED:
-            raise CannotAsk(
-                f"the function URL answered {reply.status_code}: {found['message']}",
-                "ask for a policy that allows lambda:InvokeFunctionUrl and lambda:InvokeFunction"
-                if reply.status_code == 403
-                else "run `cdk deploy`, which creates the URL again",
-            )
+            why = f"the function URL answered {reply.status_code}: {found['message']}"
+            fix = "run `cdk deploy`, which creates the URL again"
+            if reply.status_code == 403:
+                fix = "ask for a policy with lambda:InvokeFunctionUrl and lambda:InvokeFunction"
+            raise CannotAsk(why, fix)
         lower = {name.lower(): value for name, value in reply.headers.items()}
         if IDENTITY not in lower and "x-image-id" in lower and "x-model-id" in lower:
             lower[IDENTITY] = f"image={lower['x-image-id']};model={lower['x-model-id']}"
@@ -127,12 +124,8 @@ class Endpoint:
         """Return the container's reply; an error has no headers. Raise CannotAsk."""
         started = time.perf_counter()
         try:
-            reply = self._runtime.invoke_endpoint(
-                EndpointName=self.endpoint_name,
-                ContentType=item.content_type,
-                Accept=accept,
-                Body=item.body,
-            )
+            request = {"ContentType": item.content_type, "Accept": accept, "Body": item.body}
+            reply = self._runtime.invoke_endpoint(EndpointName=self.endpoint_name, **request)
             body = reply["Body"].read()
         except AWS_ERRORS as error:
             if answer := _endpoint_error(error):
@@ -148,35 +141,27 @@ def targets_of(outputs: Mapping[str, str]) -> list[str]:
 
 
 def connect(
-    aws: Aws,
-    outputs: Mapping[str, str],
-    wanted: str | None,
-    *,
-    wait_seconds: int,
-    tell: Callable[[str], None],
+    aws: Aws, outputs: Mapping[str, str], wanted: str | None, wait_seconds: int, tell: Tell
 ) -> FunctionUrl | InvokedFunction | Endpoint | AsyncEndpoint:
     """Return the wanted target of a stack. Raise CannotAsk if the stack does not have it.
 
-    The default is the endpoint, which is paid for anyway. `wait_seconds` and `tell` are for an
-    asynchronous endpoint.
+    The default is the endpoint, which is paid for anyway. An asynchronous one answers within
+    `wait_seconds`, and `tell` shows its progress.
     """
     present = targets_of(outputs)
     if not present:
         names = " or ".join(names[0] for names in OUTPUTS.values())
         raise CannotAsk(f"the stack has no output {names}", "use --stack with a stack of this app")
     if wanted and wanted not in present:
-        raise CannotAsk(
-            f"the stack has no {wanted} target, but {present[0]}",
-            f"leave --target out, or run `cdk deploy -c mode={wanted}`",
-        )
-    target = wanted or present[0]
-    if target == "lambda":
+        fix = f"leave --target out, or run `cdk deploy -c mode={wanted}`"
+        raise CannotAsk(f"the stack has no {wanted} target, but {present[0]}", fix)
+    if (wanted or present[0]) == "lambda":
         if url := outputs.get("FunctionUrl"):
             return FunctionUrl(aws, url)
         return InvokedFunction(aws, outputs["FunctionName"])
     name = outputs["EndpointName"]
     if ASYNC_OUTPUT in outputs:
-        return AsyncEndpoint(aws, name, outputs[ASYNC_OUTPUT], wait_seconds=wait_seconds, tell=tell)
+        return AsyncEndpoint(aws, name, outputs[ASYNC_OUTPUT], wait_seconds, tell)
     return Endpoint(aws, name)
 
 

@@ -1,7 +1,7 @@
-"""`python -m ops invoke INPUT...`: ask the deployed stack, wherever it serves at the moment.
+"""`python -m ops invoke INPUT...`: call the deployed stack on the target that it has today.
 
-The same command works before, during and after a move between Lambda and SageMaker: the stack's
-outputs name the target, and the errors of both have one form.
+The command stays the same through a move from Lambda to SageMaker: the stack's outputs name the
+target, and both targets' errors have the same form.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from ops.targets import connect
 
 EXAMPLES = """\
 examples:
-  python -m ops invoke cat.jpg                     the endpoint if there is one, else the function
-  python -m ops invoke cat.jpg dog.png --json      one answer a line
-  python -m ops invoke https://example.com/cat.jpg the container fetches it
-  python -m ops invoke request.json                a request as it is; .jsonl: one a line
-  python -m ops invoke cat.jpg --target lambda     while the stack has both
+  python -m ops invoke cat.jpg                     call the endpoint, or else the function
+  python -m ops invoke cat.jpg dog.png --json      print one answer per line
+  python -m ops invoke https://example.com/cat.jpg let the container fetch the picture
+  python -m ops invoke request.json                send a file of JSON, or of JSON lines (.jsonl)
+  python -m ops invoke cat.jpg --target lambda     choose a target if the stack has both
 
-exit status: 0 answered; 1 an answer was an error; 2 the stack could not be asked
+exit status: 0 answered; 1 an answer was an error; 2 the stack could not be called
 """
 
 
@@ -36,17 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="a picture, or the https:, http:, s3: or data: URI of one; or a request in a file of "
-        "JSON (.json) or JSON lines (.jsonl, .ndjson)",
+        help="a picture, its https:, http:, s3: or data: URI, or a file of JSON (.json) or JSON "
+        "lines (.jsonl, .ndjson)",
     )
-    add("--target", choices=["lambda", "sagemaker"], help="which, of a stack that has both")
-    add(
-        "--wait",
-        type=COUNT,
-        default=900,
-        metavar="SECONDS",
-        help="how long for an asynchronous endpoint's answer (default: %(default)s)",
-    )
+    add("--target", choices=["lambda", "sagemaker"], help="a target, if the stack has both")
+    wait = "the longest wait for an asynchronous endpoint's answer (default: %(default)s)"
+    add("--wait", type=COUNT, default=900, metavar="SECONDS", help=wait)
     add_json_argument(parser)
 
 
@@ -55,17 +50,12 @@ def run(options: argparse.Namespace) -> int:
     items = [read_input(place) for place in options.inputs]
     aws = Aws(options.region)
     spinner = Spinner()
-    target = connect(
-        aws,
-        stack_outputs(aws, options.stack),
-        options.target,
-        wait_seconds=options.wait,
-        tell=spinner.tell,
-    )
+    outputs = stack_outputs(aws, options.stack)
+    target = connect(aws, outputs, options.target, options.wait, spinner.tell)
     failed = False
     for item in items:
         started = time.perf_counter()
-        with spinner:  # which ends before anything is printed
+        with spinner:
             spinner.tell(f"asking {target.name} about {item.name}")
             reply = target.post(item)
         answer = from_body(reply.status, reply.body)
@@ -79,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def show(name: str, answer: Answer, by: str) -> None:
-    """Print the classes as a table; an error, or another model's answer, as it is."""
+    """Print classes as a table, and an error or another model's answer as it is."""
     console().print(Text.assemble((name, "bold"), f" ({by})"), soft_wrap=True)
     if answer.ok and (classes := classes_of(answer.value)):
         table = Table(show_header=False)

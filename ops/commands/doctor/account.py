@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from ops import model_data
 from ops.aws import Aws, code_of, explain
 from ops.cli import cdk_context
+from ops.commands.doctor.stack import StackChecks
 from ops.findings import Finding, State, failure, ok, warning
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/{}/version"
@@ -65,29 +66,26 @@ class AccountChecks:
         enough = version.isdecimal() and int(version) >= BOOTSTRAP_VERSION
         return ok(says) if enough else failure(says, fix)
 
-    def concurrency(self, reserved: int, provisioned: int, own: int) -> Finding:
+    def concurrency(self, reserved: int, provisioned: int, stack: StackChecks) -> Finding:
         """Check the account's quota for the function's reserved and provisioned executions.
 
-        Without a reservation, an update provisions two versions at once. AWS does not count as free
-        what the deployed function has reserved, `own`.
+        Without a reservation, an update provisions two versions at once.
         """
         limit = self.aws.client("lambda").get_account_settings()["AccountLimit"]
         total, free = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
         says = f"{free:,} of {total:,} concurrent executions are unreserved"
         wanted = reserved or 2 * provisioned
+        # AWS does not count as free what the deployed function has reserved.
+        own = int(stack.deployed_keys.get("lambda_reserved_concurrency", 0))
         room = max(free + own - _KEPT_UNRESERVED, 0)
+        needed = max(total + wanted - room, 1000)
+        fix = _RAISE_QUOTA.format("lambda", "L-B99A9384", needed, self.aws.region)
         if wanted > room:
-            fix = _RAISE_QUOTA.format(
-                "lambda", "L-B99A9384", max(total + wanted - room, 1000), self.aws.region
-            )
             return failure(f"{says}: {room:,} can be reserved or provisioned, not {wanted:,}", fix)
         if total <= _NEW_ACCOUNT_CONCURRENCY:
             # No API returns the memory limit, which is often lower in new accounts.
-            return warning(
-                f"{says}: none can be reserved; a new account may also be limited to 3,008 MB "
-                "of memory",
-                _RAISE_QUOTA.format("lambda", "L-B99A9384", 1000, self.aws.region),
-            )
+            memory = "a new account may also be limited to 3,008 MB of memory"
+            return warning(f"{says}: none can be reserved; {memory}", fix)
         return ok(f"{says}; a function may reserve {room:,}")
 
     def instance_quota(self, user: str, instance_type: str, instances: int) -> Finding:

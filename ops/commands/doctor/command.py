@@ -5,6 +5,7 @@ It changes nothing.
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 
 from ops import cli
 from ops.aws import Aws
@@ -65,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def checks(options: argparse.Namespace) -> Iterator[Check]:
+    instance_type = options.instance_type
     on_lambda, on_sagemaker = options.mode != "sagemaker", options.mode != "lambda"
     aws = Aws(options.region)
     aws.sign_in()
@@ -77,35 +79,23 @@ def checks(options: argparse.Namespace) -> Iterator[Check]:
     yield Check("image manifest", lambda: manifest(account, ROOT / "cdk.out"), "ecr:BatchGetImage")
     if on_lambda:
         reserved, provisioned = options.reserved_concurrency, options.provisioned_concurrency
-        yield Check(
-            "Lambda concurrency",
-            lambda: account.concurrency(reserved, provisioned, stack.reserved),
-            "lambda:GetAccountSettings",
-        )
+        concurrency = partial(account.concurrency, reserved, provisioned, stack)
+        yield Check("Lambda concurrency", concurrency, "lambda:GetAccountSettings")
         yield Check("function URL", lambda: stack.function_url(ROOT))
         yield Check("alias", stack.alias, "lambda:GetAlias")
     if on_sagemaker:
-        yield Check(
-            "endpoint instances",
-            lambda: account.instance_quota("endpoint", options.instance_type, options.instances),
-            _QUOTA_ACTIONS,
-        )
+        quota = partial(account.instance_quota, "endpoint", instance_type, options.instances)
+        yield Check("endpoint instances", quota, _QUOTA_ACTIONS)
         yield Check("endpoint", stack.endpoint, StackChecks.ENDPOINT_ACTIONS)
         yield Check("endpoint logs", stack.log_groups, "logs:DescribeLogGroups")
     yield Check("next deployment", lambda: stack.keys(ROOT), "cloudformation:DescribeStacks")
     if options.transform_instances:
-        yield Check(
-            "transform instances",
-            lambda: account.instance_quota(
-                "transform job", options.instance_type, options.transform_instances
-            ),
-            _QUOTA_ACTIONS,
-        )
+        instances = options.transform_instances
+        quota = partial(account.instance_quota, "transform job", instance_type, instances)
+        yield Check("transform instances", quota, _QUOTA_ACTIONS)
     if options.model_data:
         yield Check("model data", lambda: account.model_data(options.model_data), "s3:GetObject")
     if options.model_package_arn:
-        yield Check(
-            "model package",
-            lambda: account.model_package(options.model_package_arn),
-            "sagemaker:DescribeModelPackage and s3:GetObject",
-        )
+        package = partial(account.model_package, options.model_package_arn)
+        action = "sagemaker:DescribeModelPackage and s3:GetObject"
+        yield Check("model package", package, action)

@@ -42,11 +42,6 @@ class StackChecks:
         """Return the deployed context keys without defaults, if the stack kept them."""
         return deployed_keys(self.outputs) if KEYS_OUTPUT in self.outputs else {}
 
-    @property
-    def reserved(self) -> int:
-        """Return the deployed function's reserved executions."""
-        return int(self.deployed_keys.get("lambda_reserved_concurrency", 0))
-
     def function_url(self, app: Path) -> Finding:
         """Check that the region offers function URLs, unless the stack has none."""
         region = self.aws.region

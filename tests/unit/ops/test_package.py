@@ -131,10 +131,10 @@ def refused(ops: Callable[..., Any], folder: Path) -> Callable[..., str]:
 def test_options_that_are_refused(refused: Callable[..., str], folder: Path) -> None:
     has = f"DIR has model id {artifact.check(folder).model_id}, and --expect asks for 12"
     assert refused("--expect", "12") == f"error: {has}"
-    part = "DIR/model.tar.gz would be a part of the artifact; name a file outside of DIR"
+    part = "DIR/model.tar.gz would be a part of the artifact; choose a file outside of DIR"
     assert refused("--out", f"{folder}/model.tar.gz") == f"error: {part}"
     for place in ("models/cats", "s3://models/a b", "s3://models//", "s3://M"):
-        none = f"--upload {place} is no place in S3; name it s3://BUCKET/PREFIX"
+        none = f"--upload {place} is not a place in S3; use s3://BUCKET/PREFIX"
         assert refused("--upload", place) == f"error: {none}"
 
 
@@ -164,7 +164,7 @@ def test_somebodys_file_beside_the_folder_is_not_overwritten(
     for content in (theirs.stdout, b"no archive", b""):
         out.write_bytes(content)
         done = ops("package", str(rows))
-        assert (done.status, "is there and was not made by this command" in done.err) == (1, True)
+        assert (done.status, "exists and was not made by this command" in done.err) == (1, True)
         assert out.read_bytes() == content
     first = package(rows, "--force")["model_id"]
     manifest.write(rows / "artifact", {"name": "another model now"})
