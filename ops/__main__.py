@@ -45,13 +45,8 @@ def parse() -> argparse.Namespace:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module, summary in COMMANDS:
-        command = commands.add_parser(
-            name,
-            help=summary,
-            description=module.__doc__,
-            epilog=module.EXAMPLES,
-            formatter_class=raw,
-        )
+        command = commands.add_parser(name, help=summary, formatter_class=raw)
+        command.description, command.epilog = module.__doc__, module.EXAMPLES
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser.parse_args()

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from botocore.parsers import ResponseParserError
 
 STACK_NAME = "DualInferenceStack"  # the default of the context key `stack_name`
-FALLBACK_REGION = "us-east-1"  # what the CDK CLI takes where none is set
+FALLBACK_REGION = "us-east-1"  # the CDK CLI's default
 # A ResponseParserError means that a proxy answered with a web page.
 UNREACHABLE = (exceptions.HTTPClientError, exceptions.ConnectionError, ResponseParserError)
 AWS_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
@@ -26,16 +26,12 @@ _LOGIN_ERRORS = (
     *(exceptions.CredentialRetrievalError, exceptions.PartialCredentialsError),
     *(exceptions.SSOError, exceptions.TokenRetrievalError),
 )
-_MOST_CHARACTERS = 300  # a message may be a whole web page
+_MAX_CHARACTERS = 300  # a message may be a whole web page
 _AGAIN = "correct that, or try again"
-_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
-_STALE = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
-_REJECTED = (
-    "InvalidClientTokenId",
-    "UnrecognizedClientException",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-)
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+_STALE = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+_REJECTED = {"InvalidClientTokenId", "UnrecognizedClientException"}
+_REJECTED |= {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
 
 
 class CannotAsk(Exception):
@@ -111,10 +107,10 @@ class Aws:
 
     def sign_in(self) -> None:
         """Let boto3 ask for an MFA code before a spinner hides the question."""
-        with suppress(ProfileNotFound):  # the first call reports it
+        # The first call reports an unknown profile.
+        with explained("sts:AssumeRole"), suppress(ProfileNotFound):
             if self._mfa_device:
-                with explained("sts:AssumeRole"):
-                    self.credentials()
+                self.credentials()
 
     @property
     def _mfa_device(self) -> str:
@@ -194,4 +190,4 @@ def stack_outputs(aws: Aws, stack_name: str) -> Mapping[str, str]:
 
 
 def _one_line(message: object) -> str:
-    return " ".join(str(message).split())[:_MOST_CHARACTERS].rstrip(".")
+    return " ".join(str(message).split())[:_MAX_CHARACTERS].rstrip(".")

@@ -58,8 +58,6 @@ def number(
 
 
 COUNT = number(int, 1, math.inf, "a whole number of 1 or more")
-
-
 Tell = Callable[[str], None]  # shows a command's progress
 
 
@@ -69,7 +67,7 @@ class _Console(Console):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for text from anywhere: brackets and colons are not markup."""
+    """Return a console that prints brackets and colons as they are."""
     return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
@@ -92,7 +90,7 @@ def print_json(value: Any) -> None:
 
 
 def print_plain(text: str, style: str | None = None) -> None:
-    """Print text from anywhere without wrapping it."""
+    """Print text without wrapping it or reading markup."""
     console().out(text, style=style)
 
 

@@ -14,7 +14,7 @@ from ops.local_servers import ROOT
 
 JSON, JSON_LINES = "application/json", "application/jsonlines"
 PHOTOS = ROOT / "container" / "photos"
-PICTURE = "application/x-image"  # the container finds out the format
+PICTURE = "application/x-image"  # the container detects the format
 ENDINGS = {".json": JSON, ".jsonl": JSON_LINES, ".jsonlines": JSON_LINES, ".ndjson": JSON_LINES}
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 URI_SCHEMES = ("http", "https", "s3", "data")
@@ -88,10 +88,7 @@ def default_requests() -> list[Input]:
 
 
 def golden_requests(folder: Path) -> list[Input]:
-    """Return the JSON requests of a model folder's golden cases that need no other file.
-
-    Raise CannotAsk or OSError.
-    """
+    """Return a model folder's golden JSON requests without files. Raise CannotAsk or OSError."""
     path = folder / "golden.json"
     try:
         cases = json.loads(path.read_bytes()) if path.exists() else []

@@ -120,7 +120,6 @@ def require_image(image: str) -> None:
 
 
 def architecture_of(image: str) -> str:
-    """Return the architecture of a local image."""
     command = ["docker", "image", "inspect", "--format", "{{.Architecture}}", image]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     return ARCHITECTURES.get(found, found)
@@ -137,10 +136,9 @@ def free_port() -> int:
 
 
 def process_environment(model_folder: str | Path | None = None) -> dict[str, str]:
-    """Return the variables of the image's ENV for a face of this checkout.
+    """Return the variables of the image's ENV for a face of this checkout. Raise FaceError.
 
-    `model_folder`, or else MODEL_FOLDER, selects another kind of model. Raise FaceError if it has
-    no inference.py.
+    `model_folder`, or else MODEL_FOLDER, selects another kind of model.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if not (model_folder := model_folder or os.environ.get("MODEL_FOLDER")):
@@ -278,7 +276,7 @@ def wait_until_open(port: int, process: Process) -> None:
 def wait_until(
     is_ready: Callable[[], bool], process: Process, failure: str, seconds: int = 0
 ) -> None:
-    """Wait until it is so. Raise FaceError if the process ends or this takes too long."""
+    """Wait until `is_ready()`. Raise FaceError if the process ends or the time is over."""
     seconds = seconds or START_SECONDS
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -35,7 +35,7 @@ def check(aws: Aws, uri: str, account: str, *, on_sagemaker: bool) -> Finding:
             return failure(f"{uri} {_OTHER_ACCOUNT}", "copy it to a bucket of this account")
         # This 403 may mean a missing object or one that these credentials may not read.
         raise explain(error, _reading(uri)) from error
-    region, manager = aws.region, None  # for credentials that may not ask for more
+    region, manager = aws.region, None  # if these credentials may not ask
     with suppress(ClientError):
         region = s3.head_bucket(Bucket=match[1]).get("BucketRegion") or region
     if on_sagemaker and region != aws.region:
@@ -46,11 +46,9 @@ def check(aws: Aws, uri: str, account: str, *, on_sagemaker: bool) -> Finding:
             manager = aws.client("kms").describe_key(KeyId=key_arn)["KeyMetadata"].get("KeyManager")
         if manager != "AWS":
             kind = "customer key" if manager else "key"
-            return warning(
-                f"{uri} is encrypted with the {kind} {key_arn}; the stack's roles may not use it",
-                "let the key's policy allow them kms:Decrypt, or copy the object with "
-                "`aws s3 cp --sse AES256`",
-            )
+            says = f"{uri} is encrypted with the {kind} {key_arn}; the stack's roles may not use it"
+            fix = "let the key's policy allow kms:Decrypt, or copy it with `aws s3 cp --sse AES256`"
+            return warning(says, fix)
     return ok(f"{uri} is in this account and readable")
 
 

@@ -32,7 +32,7 @@ _LONGEST_SECONDS = 910  # Lambda's own limit is 900
 
 
 class FunctionUrl:
-    """A function called by its URL. Requests are always signed, which never does harm."""
+    """A function called by its URL. Requests are signed even if AWS does not require it."""
 
     def __init__(self, aws: Aws, url: str) -> None:
         self._aws, self.url = aws, url.rstrip("/") + "/invocations"

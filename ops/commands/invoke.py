@@ -11,9 +11,9 @@ import time
 from rich.table import Table
 from rich.text import Text
 
+from ops import cli
 from ops.answers import Answer, classes_of, error_of, from_body
 from ops.aws import Aws, stack_outputs
-from ops.cli import COUNT, Spinner, add_json_argument, add_stack_arguments, console, print_plain
 from ops.inputs import read_input
 from ops.targets import connect
 
@@ -30,26 +30,22 @@ exit status: 0 answered; 1 an answer was an error; 2 the stack could not be call
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_stack_arguments(parser)
+    cli.add_stack_arguments(parser)
     add = parser.add_argument
-    add(
-        "inputs",
-        nargs="+",
-        metavar="INPUT",
-        help="a picture, its https:, http:, s3: or data: URI, or a file of JSON (.json) or JSON "
-        "lines (.jsonl, .ndjson)",
-    )
+    files = "or a file of JSON (.json) or JSON lines (.jsonl, .ndjson)"
+    inputs = f"a picture, its https:, http:, s3: or data: URI, {files}"
+    add("inputs", nargs="+", metavar="INPUT", help=inputs)
     add("--target", choices=["lambda", "sagemaker"], help="a target, if the stack has both")
     wait = "the longest wait for an asynchronous endpoint's answer (default: %(default)s)"
-    add("--wait", type=COUNT, default=900, metavar="SECONDS", help=wait)
-    add_json_argument(parser)
+    add("--wait", type=cli.COUNT, default=900, metavar="SECONDS", help=wait)
+    cli.add_json_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the answers as they come; return 0, or 1 if one is an error."""
     items = [read_input(place) for place in options.inputs]
     aws = Aws(options.region)
-    spinner = Spinner()
+    spinner = cli.Spinner()
     outputs = stack_outputs(aws, options.stack)
     target = connect(aws, outputs, options.target, options.wait, spinner.tell)
     failed = False
@@ -62,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         parts = answer.value if isinstance(answer.value, list) else []
         failed = failed or not answer.ok or any(map(error_of, parts))
         if options.json:
-            print_plain(answer.text)
+            cli.print_plain(answer.text)
         else:
             show(item.name, answer, f"{target.name}, {time.perf_counter() - started:.2f} s")
     return 1 if failed else 0
@@ -70,14 +66,14 @@ def run(options: argparse.Namespace) -> int:
 
 def show(name: str, answer: Answer, by: str) -> None:
     """Print classes as a table, and an error or another model's answer as it is."""
-    console().print(Text.assemble((name, "bold"), f" ({by})"), soft_wrap=True)
+    cli.console().print(Text.assemble((name, "bold"), f" ({by})"), soft_wrap=True)
     if answer.ok and (classes := classes_of(answer.value)):
         table = Table(show_header=False)
         for label, prob in classes:
             table.add_row(label, prob)
-        console().print(table)
+        cli.console().print(table)
     elif answer.error and not answer.ok:
         code, message = answer.error["code"], answer.error["message"]
-        print_plain(f"error {answer.status} {code}: {message}", "red")
+        cli.print_plain(f"error {answer.status} {code}: {message}", "red")
     else:
-        print_plain(json.dumps(answer.value, indent=2, ensure_ascii=False))
+        cli.print_plain(json.dumps(answer.value, indent=2, ensure_ascii=False))

@@ -78,8 +78,6 @@ def run(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Move:
-    """Where a stack's move stands, and what to do next."""
-
     stack: str
     keys: Keys
     answered: Mapping[str, int]  # calls in the last hour by X-Served-By
@@ -164,7 +162,7 @@ def _as_text(value: object) -> str:
 
 
 def percent_of(keys: Keys) -> int:
-    """Return the percentage of calls that the endpoint answers with these keys."""
+    """Return the percentage of calls that the endpoint answers."""
     if keys["mode"] == "both":
         return int(keys.get("sagemaker_percent", 0))
     return 100 if keys["mode"] == "sagemaker" else 0

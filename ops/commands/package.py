@@ -27,8 +27,8 @@ from ops.model_data import store
 _CONTAINER = ROOT / "container"
 # Weights hardly shrink: higher levels take 1.5 times as long and save 0.4 %.
 _COMPRESSION = 1
-_EPHEMERAL_MB, _SPARE_MB = 512, 64  # the default size of /tmp on Lambda, and what others need of it
-# The key model_data accepts the same places.
+_EPHEMERAL_MB, _SPARE_MB = 512, 64  # Lambda's default for /tmp, and the room for other files
+# The context key `model_data` has the same rule.
 _PLACE = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_!.()'=+@:-]+)*/?"
 EXAMPLES = """\
 examples:
@@ -120,10 +120,9 @@ def package(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def check(folder: Path, image: str | None, inference: Path | None) -> dict[str, Any]:
-    """Return what `build_artifact.check` prints, run by this Python or in an image.
+    """Return the output of `build_artifact.check`. Raise Refused or FaceError.
 
-    `inference` is the file that starts the artifact here; an image has its own. Raise Refused or
-    FaceError.
+    It runs here with the file `inference`, or in an image, which has its own file.
     """
     if not image:
         variables = {"INFERENCE": str(inference)} if inference else {}
@@ -155,7 +154,7 @@ def _output(command: Sequence[str], folder: Path, **variables: str) -> str:
 
 
 def _is_ours(path: Path) -> bool:
-    """Check whether `pack` may have written a file: its first member has no time and no owner."""
+    """Check whether `pack` may have written a file, whose first member has no time or owner."""
     try:
         with tarfile.open(path, "r:gz") as archive:
             first = archive.next()

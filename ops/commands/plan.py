@@ -19,7 +19,6 @@ from rich.table import Column, Table
 
 from ops import cli
 from ops.aws import Aws, CannotAsk, stack_outputs
-from ops.cli import Spinner, cdk_context, console, print_json, print_plain
 from ops.local_servers import ROOT, process_environment
 
 EXAMPLES = """\
@@ -43,28 +42,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the resources of each mode, or the changes; return 0. Raise CannotAsk."""
-    context = {**cdk_context(ROOT), **dict(key.partition("=")[::2] for key in options.keys)}
+    context = {**cli.cdk_context(ROOT), **dict(key.partition("=")[::2] for key in options.keys)}
     if options.deployed:
         outputs = stack_outputs(Aws(options.region), options.stack)
-        with Spinner("synthesizing the app"):
+        with cli.Spinner("synthesizing the app"):
             lines = list(changes(deployed_keys(outputs), context))
         if options.json:
-            print_json({"changes": lines})
+            cli.print_json({"changes": lines})
         else:
-            print_plain("\n".join(lines or ["the keys are those that were deployed"]))
+            cli.print_plain("\n".join(lines or ["the keys are those that were deployed"]))
         return 0
-    with Spinner("synthesizing every mode"), ThreadPoolExecutor() as pool:
+    with cli.Spinner("synthesizing every mode"), ThreadPoolExecutor() as pool:
         templates = pool.map(lambda mode: synthesize({**context, "mode": mode}), MODES)
         plans = dict(zip(MODES, map(resources, templates)))
     if options.json:
-        print_json(plans)
+        cli.print_json(plans)
         return 0
     columns = [Column("resource"), *(Column(mode, justify="right") for mode in MODES)]
     title = "What cdk deploy would create, by mode"
     table = Table(*columns, title=title, title_justify="left", title_style="bold")
     for kind in sorted(set().union(*plans.values())):
         table.add_row(kind, *(str(plans[mode].get(kind, "")) for mode in MODES))
-    console().print(table)
+    cli.console().print(table)
     return 0
 
 

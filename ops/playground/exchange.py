@@ -25,8 +25,8 @@ from ops.playground.shown import about, answered_by, bars_of, cost_of
 from ops.playground.snippets import snippets
 from ops.targets import IDENTITY, SERVED_BY
 
-# The second target is called when the first has answered, so that they do not compete for the CPU,
-# or after this time.
+# Call the second target when the first has answered, so that they do not compete for the CPU, but
+# wait at most this long.
 HEAD_START_SECONDS = 2
 LAST_CALLS = 50  # the cost uses their median latency
 _MAX_PLACES = 20

@@ -16,7 +16,6 @@ _ANSWERED_BY = {"lambda": "Lambda", "sagemaker": "SageMaker", "lambda-spill": "L
 
 
 def about(facts: Facts) -> dict[str, str]:
-    """Describe a target."""
     return {
         "label": facts.label,
         "name": facts.name,

@@ -4,6 +4,7 @@ import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +47,10 @@ def count_records(s3: Any, bucket: str, key: str) -> Records:
             if len(line) > found.longest_bytes:
                 found.longest_bytes, found.longest_line = len(line), found.lines
             if line.startswith(_ERROR):
-                found.errors[_code(line)] += 1
+                code = "?"
+                with suppress(ValueError, KeyError, TypeError):
+                    code = str(json.loads(line)["error"]["code"])
+                found.errors[code] += 1
     return found
 
 
@@ -69,10 +73,3 @@ def paired(inputs: Sequence[str], outputs: Sequence[str], folder: str) -> Mappin
                 found[key] = output
                 break
     return found
-
-
-def _code(line: bytes) -> str:
-    try:
-        return str(json.loads(line)["error"]["code"])
-    except (ValueError, KeyError, TypeError):
-        return "?"

@@ -27,11 +27,9 @@ def request_of(
     the data, or if AWS would refuse the job.
     """
     if "BatchModelName" not in outputs:
-        raise CannotAsk(
-            f"stack {options.stack} has no model for transform jobs",
-            "`cdk deploy -c batch_input=s3://BUCKET/in -c batch_output=s3://BUCKET/out`, in any "
-            "mode, creates one; it costs nothing while no job runs",
-        )
+        deploy = "`cdk deploy -c batch_input=s3://BUCKET/in -c batch_output=s3://BUCKET/out`"
+        fix = f"{deploy}, in any mode, creates one; it costs nothing while no job runs"
+        raise CannotAsk(f"stack {options.stack} has no model for transform jobs", fix)
     data_in = options.data_in or outputs["BatchInput"]
     data_out = options.data_out or outputs["BatchOutput"]
     for url, output, key in (
@@ -46,11 +44,9 @@ def request_of(
     in_lines = options.content_type == LINES
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformResources.html
     if re.match(r"ml\.[gp][0-9]", options.instance_type):
-        raise CannotAsk(
-            f"{options.instance_type} has a GPU, and a transform job's driver is too old for the "
-            "image's CUDA 13",
-            "choose a type without a GPU; for a GPU, send the records to an endpoint",
-        )
+        why = "a transform job's GPU driver is too old for the image's CUDA 13"
+        fix = "choose a type without a GPU; for a GPU, send the records to an endpoint"
+        raise CannotAsk(f"{options.instance_type} has a GPU, and {why}", fix)
     if (options.concurrency or 1) * (options.max_payload_mb or 1) > _MAX_CONCURRENT_MB:
         why = f"--concurrency times --max-payload-mb is more than {_MAX_CONCURRENT_MB}"
         raise CannotAsk(why, "lower either")

@@ -30,8 +30,6 @@ _RAISE_QUOTA = (
 
 
 class AccountChecks:
-    """Checks of one stack in one account and region."""
-
     def __init__(self, aws: Aws, stack_name: str, *, on_sagemaker: bool) -> None:
         self.aws, self.stack_name, self.on_sagemaker = aws, stack_name, on_sagemaker
 

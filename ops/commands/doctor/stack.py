@@ -63,11 +63,9 @@ class StackChecks:
             return ok(f"{alias} sends all calls to version {found['FunctionVersion']}")
         others = ", ".join(f"{share:.0%} to version {other}" for other, share in weights.items())
         says = f"{alias} sends calls to version {found['FunctionVersion']}, and {others}"
-        return warning(
-            f"{says}: a deployment is running or was interrupted",
-            "if none is running: aws lambda update-alias --routing-config "
-            f"AdditionalVersionWeights={{}} --name {alias} --function-name {name}",
-        )
+        reset = f"AdditionalVersionWeights={{}} --name {alias} --function-name {name}"
+        fix = f"if none is running: aws lambda update-alias --routing-config {reset}"
+        return warning(f"{says}: a deployment is running or was interrupted", fix)
 
     def keys(self, app: Path) -> Finding:
         """Find the deployed keys that are not in cdk.json, which a plain `cdk deploy` changes."""
