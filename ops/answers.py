@@ -48,12 +48,12 @@ def from_body(status: int, body: bytes) -> Answer:
     answer = Answer(status, json.dumps(value) if "\n" in text else text, value)
     if answer.ok or answer.error:
         return answer
-    if isinstance(value, dict):
-        # AWS's services call it `message`, `Message` or `errorMessage`; some add a `Reason`.
-        message = value.get("message") or value.get("Message") or value.get("errorMessage")
-        reason = value.get("Reason")
-        text = " ".join(str(part) for part in (message, reason and f"({reason})") if part) or text
-    return platform_error(status, text[:500])
+    said = value if isinstance(value, dict) else {}
+    # AWS's services call it `message`, `Message` or `errorMessage`; some add a `Reason`.
+    message = said.get("message") or said.get("Message") or said.get("errorMessage")
+    reason = said.get("Reason")
+    words = " ".join(str(part) for part in (message, reason and f"({reason})") if part)
+    return platform_error(status, words or text[:500])
 
 
 def from_failure(text: str) -> Answer:

@@ -64,6 +64,12 @@ def replies(status: int, value: object) -> Callable[[Input], HttpReply]:
     return lambda item: HttpReply(status, {}, json.dumps(value).encode(), 0.01)
 
 
+def rolled_out(images: str) -> Callable[[Input], HttpReply]:
+    """Answer each call as the next of these images."""
+    served = iter(images)
+    return lambda _: HttpReply(200, {IDENTITY: f"image={next(served)};model=m"}, b"{}", 0.01)
+
+
 def recording(called: list[Input]) -> Side:
     """Return a side that records its inputs."""
 
@@ -181,10 +187,7 @@ def test_a_slow_target_does_not_hold_up_the_other(
 
 
 def test_a_target_that_was_deployed_anew_is_described_again(face: HttpFace) -> None:
-    images, opened = iter(("a", "a", "b", "b")), []
-
-    def post(item: Input) -> HttpReply:
-        return HttpReply(200, {IDENTITY: f"image={next(images)};model=m"}, b"{}", 0.01)
+    post, opened = rolled_out("aabb"), []
 
     def describe() -> OpenTarget:
         opened.append(1)
@@ -197,10 +200,7 @@ def test_a_target_that_was_deployed_anew_is_described_again(face: HttpFace) -> N
 
 def test_an_answer_in_the_middle_of_a_rollout_is_shown(face: HttpFace) -> None:
     """The new deployment cannot be described yet, so the page does not show its digest."""
-    images = iter("abbb")
-
-    def post(item: Input) -> HttpReply:
-        return HttpReply(200, {IDENTITY: f"image={next(images)};model=m"}, b"{}", 0.01)
+    post = rolled_out("abbb")
 
     described = iter(({"old"}, CannotAsk("a is being moved", "try again later"), {"new"}))
 
