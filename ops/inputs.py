@@ -186,14 +186,14 @@ def _in_lines(path: Path) -> Iterator[Input]:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         fix = f"save JSON lines as UTF-8; a picture's name must end with {', '.join(PICTURES)}"
-        raise CannotAsk(f"--inputs {path} is not UTF-8 text", fix) from None
+        raise CannotAsk(f"--inputs {path} is no text in UTF-8", fix) from None
     for number, line in enumerate(text.split("\n"), start=1):  # splitlines also splits at U+2028
         if not line.strip():
             continue
         try:
             request = json.loads(line)
         except (ValueError, RecursionError) as error:
-            why = f"line {number} of --inputs {path} is not JSON: {error}"
+            why = f"line {number} of --inputs {path} is no JSON: {error}"
             raise CannotAsk(why, "correct it") from None
         if isinstance(request, str):
             request = {"uri": request}
