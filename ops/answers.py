@@ -1,4 +1,4 @@
-"""The answer of a target, in one form whichever target gave it. Nothing here does I/O."""
+"""Answers of all targets in one form. Nothing here does I/O."""
 
 import json
 import re
@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Codes of the tools, not of the container: it did not run, or it ended before it could answer.
+# The tools' own codes, for a container that did not run or did not answer.
 THROTTLED = "throttled"
 TARGET_FAILED = "target_failed"
-_CODES = {429: THROTTLED, 413: "too_large"}  # the container's own code for 413
+_CODES = {429: THROTTLED, 413: "too_large"}  # the container uses the same code for 413
 
 
 @dataclass(frozen=True)
 class Answer:
-    """JSON of one line and its value, and the HTTP status of the container or of the platform."""
+    """One line of JSON, its value, and the HTTP status of the container or of AWS."""
 
     status: int
     text: str
@@ -26,21 +26,17 @@ class Answer:
 
     @property
     def error(self) -> Mapping[str, Any]:
-        """Return the contract's error object, empty where the answer is none."""
         return error_of(self.value)
 
 
 def error_of(value: object) -> Mapping[str, Any]:
-    """Return the error object of an answer's value, empty where there is none."""
+    """Return the contract's error object in an answer's value, or an empty mapping."""
     error = value.get("error") if isinstance(value, dict) else None
     return error if isinstance(error, dict) and {"code", "message"} <= error.keys() else {}
 
 
 def from_body(status: int, body: bytes) -> Answer:
-    """Return the answer in a body that the container, or the platform in its place, sent.
-
-    JSON lines are an array.
-    """
+    """Parse a body that the container or AWS sent. JSON lines become an array."""
     text = body.decode(errors="replace").strip()
     try:
         value = json.loads(text)
@@ -52,17 +48,22 @@ def from_body(status: int, body: bytes) -> Answer:
     answer = Answer(status, json.dumps(value) if "\n" in text else text, value)
     if answer.ok or answer.error:
         return answer
-    return platform_error(status, _message_in(value) or text[:500])
+    said = value if isinstance(value, dict) else {}
+    # AWS's services call it `message`, `Message` or `errorMessage`; some add a `Reason`.
+    message = said.get("message") or said.get("Message") or said.get("errorMessage")
+    reason = said.get("Reason")
+    words = " ".join(str(part) for part in (message, reason and f"({reason})") if part)
+    return platform_error(status, words or text[:500])
 
 
 def from_failure(text: str) -> Answer:
-    """Return the answer in the sentence that an asynchronous endpoint writes about a failure."""
+    """Parse the sentence that an asynchronous endpoint stores about a failure."""
     match = re.search(r'\((\d{3})\) from \S+ with message "(.*?)"(?:\. See |\s*$)', text, re.DOTALL)
     return from_body(int(match[1]), match[2].encode()) if match else from_body(0, text.encode())
 
 
 def platform_error(status: int, message: str) -> Answer:
-    """Return the contract's error object for a message of the platform, never as a success."""
+    """Put a message of AWS into the contract's error object. The status is never a success."""
     message = " ".join(message.split()) or f"status {status} and an empty body"
     code = _CODES.get(status, TARGET_FAILED)
     value = {"error": {"code": code, "message": message}}
@@ -70,18 +71,9 @@ def platform_error(status: int, message: str) -> Answer:
 
 
 def classes_of(value: object) -> Sequence[tuple[str, str]]:
-    """Return each label with its probability; none where another kind of model answered."""
+    """Return labels with probabilities, or an empty list if the model is not a classifier."""
     results = value.get("results") if isinstance(value, dict) else None
     try:
         return [(str(result["label"]), str(result["prob"])) for result in results or ()]
     except (TypeError, KeyError):
         return []
-
-
-def _message_in(value: object) -> str:
-    """AWS's services name it `message`, `Message` or `errorMessage`; some add a `Reason`."""
-    if not isinstance(value, dict):
-        return ""
-    message = value.get("message") or value.get("Message") or value.get("errorMessage")
-    reason = value.get("Reason")
-    return " ".join(str(part) for part in (message, reason and f"({reason})") if part)

@@ -1,13 +1,14 @@
-"""Arguments and output that the commands share."""
+"""Shared arguments and output of the commands."""
 
 import argparse
 import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 from ops.aws import STACK_NAME, CannotAsk
@@ -15,12 +16,12 @@ from ops.local_servers import ROOT
 
 
 def cdk_context(app: Path) -> Mapping[str, Any]:
-    """Return the context in the cdk.json of an app's folder, if there is any. Raises CannotAsk."""
+    """Return the context in an app folder's cdk.json; it may be empty. Raise CannotAsk."""
     path = app / "cdk.json"
     try:
         context = json.loads(path.read_bytes()).get("context") if path.is_file() else None
     except (ValueError, AttributeError) as error:
-        raise CannotAsk(f"{path} is no JSON object: {error}", "correct it") from None
+        raise CannotAsk(f"{path} is not a JSON object: {error}", "correct it") from None
     return context or {}
 
 
@@ -31,13 +32,8 @@ def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_docker_argument(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument(
-        "--docker",
-        nargs="?",
-        const="one-image",
-        metavar="IMAGE",
-        help=f"{text} (default: one-image, which `make image` builds)",
-    )
+    text += " (default: one-image, which `make image` builds)"
+    parser.add_argument("--docker", nargs="?", const="one-image", metavar="IMAGE", help=text)
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +43,7 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
 def number(
     kind: Callable[[str], float], low: float, high: float, must_be: str
 ) -> Callable[[str], Any]:
-    """Return an option's type: numbers of a kind from `low` to `high`, `must_be` in words."""
+    """Return an option's type for numbers from `low` to `high`; `must_be` describes them."""
 
     def parse(text: str) -> float:
         try:
@@ -62,33 +58,31 @@ def number(
 
 
 COUNT = number(int, 1, math.inf, "a whole number of 1 or more")
+Tell = Callable[[str], None]  # shows a command's progress
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # rich would exit with 1, which says something of a result
+        raise BrokenPipeError  # rich would exit with 1, the status of a failed check
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for text of any origin: brackets and colons are no markup in it."""
+    """Return a console that prints brackets and colons as they are."""
     return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
-class Spinner:
+class Spinner(Status):
     """Show a text on a terminal while a block runs; `tell` changes the text."""
 
     def __init__(self, text: str = "") -> None:
-        self._status = console(stderr=True).status(Text(text))
+        super().__init__(Text(text), console=console(stderr=True))
 
     def tell(self, text: str) -> None:
-        self._status.update(Text(text))
+        self.update(Text(text))
 
-    def __enter__(self) -> "Spinner":
-        self._status.start()
+    def __enter__(self) -> Self:
+        self.start()
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()
 
 
 def print_json(value: Any) -> None:
@@ -96,7 +90,7 @@ def print_json(value: Any) -> None:
 
 
 def print_plain(text: str, style: str | None = None) -> None:
-    """Print text of any origin without wrapping it."""
+    """Print text without wrapping it or reading markup."""
     console().out(text, style=style)
 
 

@@ -1,15 +1,16 @@
-"""The result of a check: its state, what was found, and how to fix it."""
+"""Checks and their findings."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from ops.aws import AWS_ERRORS, UNREACHABLE, CannotAsk, explain
 
 
 class State(Enum):
-    """Mark the line of a check with what it found."""
+    """The state that a check found; its value is printed before the check's line."""
 
     OK = "✓"
     FAILS = "✗"
@@ -23,8 +24,6 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line, and what to do where something is wrong."""
-
     state: State
     says: str
     fix: str = ""
@@ -39,7 +38,7 @@ class Check:
     action: str = ""
 
     def run(self) -> Finding:
-        """Return what the probe finds, or that it could not be checked and why."""
+        """Return the probe's finding, or an unknown one with the reason."""
         try:
             return self.probe()
         except CannotAsk as error:
@@ -50,20 +49,13 @@ class Check:
                 return Finding(State.FAILS, reason.why, reason.fix)
             return unknown(reason)
         except LookupError as error:
-            fix = "make sure that the credentials and the region (--region) are those of AWS itself"
+            fix = "use credentials and a region (--region) of AWS itself"
             return unknown(CannotAsk(f"AWS's answer lacks {error}", fix))
 
 
-def ok(says: str) -> Finding:
-    return Finding(State.OK, says)
-
-
-def failure(says: str, fix: str = "") -> Finding:
-    return Finding(State.FAILS, says, fix)
-
-
-def warning(says: str, fix: str = "") -> Finding:
-    return Finding(State.WARNING, says, fix)
+ok = partial(Finding, State.OK)
+failure = partial(Finding, State.FAILS)
+warning = partial(Finding, State.WARNING)
 
 
 def unknown(error: CannotAsk) -> Finding:
@@ -76,7 +68,7 @@ def as_json(name: str, finding: Finding) -> dict[str, Any]:
 
 
 def exit_status(findings: Iterable[Finding]) -> int:
-    """Return 1 if a check failed, else 2 if one could not be checked, else 0."""
+    """Return 1 if a check failed, else 2 if one is unknown, else 0."""
     states = {finding.state for finding in findings}
     if State.FAILS in states:
         return 1

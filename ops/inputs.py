@@ -1,4 +1,4 @@
-"""Inputs for a target: the user's, those of a model folder, or the exam that the project ships."""
+"""Requests for a target: the user's, a model folder's, or the project's own exam."""
 
 import base64
 import json
@@ -14,19 +14,17 @@ from ops.local_servers import ROOT
 
 JSON, JSON_LINES = "application/json", "application/jsonlines"
 PHOTOS = ROOT / "container" / "photos"
-PICTURE = "application/x-image"  # the container decides which
+PICTURE = "application/x-image"  # the container detects the format
 ENDINGS = {".json": JSON, ".jsonl": JSON_LINES, ".jsonlines": JSON_LINES, ".ndjson": JSON_LINES}
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 URI_SCHEMES = ("http", "https", "s3", "data")
-# A red square of 8 x 8 pixels: smaller than the model's input.
+# A red square of 8 x 8 pixels, which is smaller than the model's input.
 _SQUARE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVQI12P8z4AdMDEMKQkA"
     "zUEBD9aGuoAAAAAASUVORK5CYII="
 )
-# EXIF with one entry: orientation 6, to be turned by 90 degrees. Another library decodes it.
-_ON_ITS_SIDE = (
-    b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-)
+# EXIF with one entry, orientation 6 (turn by 90 degrees): another library decodes such a JPEG.
+_EXIF = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 _PLACEHOLDER = re.compile(r"\{(?:bytes|head|zeros|data|sha256):")  # in a golden case
 
 
@@ -40,7 +38,7 @@ class Input:
 
 
 def media_type(data: bytes) -> str:
-    """Return an image's type by its content; the container decides on `application/x-image`."""
+    """Return an image's type by its content, or PICTURE if it is not known."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     if data.startswith(b"\xff\xd8\xff"):
@@ -49,9 +47,9 @@ def media_type(data: bytes) -> str:
 
 
 def read_input(place: str) -> Input:
-    """Return the bytes of a file, or a URI as a JSON request. Raises OSError.
+    """Read a file, or make a JSON request of a URI. Raise OSError.
 
-    A file's ending says what it is only where its bytes do not.
+    A file's content decides its type first, then its ending.
     """
     if is_uri(place):
         return Input(shown_uri(place), JSON, json.dumps({"uri": place}).encode())
@@ -69,22 +67,19 @@ def is_uri(place: str) -> bool:
 
 
 def shown_uri(uri: str) -> str:
-    """Return the start of a URI without its query, which may be a signature."""
+    """Return the start of a URI without its query, which may hold a signature."""
     return uri.partition("?")[0][:60]
 
 
 def pictures_in(folder: Path) -> list[Input]:
-    return [
-        read_input(str(path))
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in PICTURES
-    ]
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURES]
+    return [read_input(str(path)) for path in paths]
 
 
 def default_requests() -> list[Input]:
-    """Return the shipped photographs, or the requests of the folder MODEL_FOLDER. Raises OSError.
+    """Return the shipped photographs. Raise OSError.
 
-    A model folder has `requests.jsonl`, else `pictures/`.
+    With MODEL_FOLDER, return that folder's `requests.jsonl`, or else its `pictures/`.
     """
     if not (folder := os.environ.get("MODEL_FOLDER")):
         return pictures_in(PHOTOS)
@@ -93,10 +88,7 @@ def default_requests() -> list[Input]:
 
 
 def golden_requests(folder: Path) -> list[Input]:
-    """Return the JSON requests of a model folder's golden cases that need no other file.
-
-    Raises CannotAsk and OSError.
-    """
+    """Return a model folder's golden JSON requests without files. Raise CannotAsk or OSError."""
     path = folder / "golden.json"
     try:
         cases = json.loads(path.read_bytes()) if path.exists() else []
@@ -111,9 +103,9 @@ def golden_requests(folder: Path) -> list[Input]:
 
 
 def default_exam() -> list[Input]:
-    """Return photographs as bytes and `data:`, batches, edge cases, mistakes. Nothing is fetched.
+    """Return photographs, batches, edge cases and invalid requests, none of which need a network.
 
-    With MODEL_FOLDER, return the requests of that folder. Raises OSError.
+    With MODEL_FOLDER, return that folder's requests. Raise OSError.
     """
     if os.environ.get("MODEL_FOLDER"):
         return default_requests()
@@ -122,7 +114,7 @@ def default_exam() -> list[Input]:
     cat, coffee = by_name["cat.jpg"], by_name["coffee.png"]
     requests = [{"uri": data_uri(coffee)}, {"uri": 7}, {"uri": data_uri(cat)}]
     lines = "".join(f"{json.dumps(request)}\n" for request in requests)
-    turned = cat.body[:2] + _ON_ITS_SIDE + cat.body[2:]
+    turned = cat.body[:2] + _EXIF + cat.body[2:]
     return [
         *photos,
         Input("cat.jpg on its side, by EXIF", "image/jpeg", turned),
@@ -141,9 +133,9 @@ def default_exam() -> list[Input]:
 
 
 def read_inputs(places: Sequence[str]) -> list[Input]:
-    """Return the inputs of pictures, URIs, folders of pictures, and files of JSON lines.
+    """Read pictures, URIs, folders of pictures, JSON files and files of JSON lines.
 
-    A line is a request, as it is posted, or a URI as a JSON string. Raises CannotAsk and OSError.
+    A line holds a request, or a URI as a JSON string. Raise CannotAsk or OSError.
     """
     found: list[Input] = []
     for place in places:
@@ -153,14 +145,14 @@ def read_inputs(places: Sequence[str]) -> list[Input]:
         else:
             inputs = pictures_in(path) if path.is_dir() else [*_in_lines(path)]
         if not inputs:
-            why = f"--inputs {place} has nothing to ask"
-            raise CannotAsk(why, f"it needs {', '.join(PICTURES)}, or JSON lines")
+            fix = f"it needs {', '.join(PICTURES)}, or JSON lines"
+            raise CannotAsk(f"--inputs {place} has nothing to ask", fix)
         found += inputs
     return found
 
 
 def picture_of(item: Input) -> tuple[str, bytes] | None:
-    """Return media type and bytes of the image that an input sends, None if it sends none."""
+    """Return media type and bytes of the image in an input, or None."""
     data = item.body
     if item.content_type == JSON:
         try:
@@ -181,7 +173,7 @@ def _json(name: str, request: Mapping[str, Any] | Sequence[Any]) -> Input:
 
 
 def _is_one_request(path: Path) -> bool:
-    """Return whether a .json file is one JSON text, and not a line for each request."""
+    """Check whether a .json file holds one JSON text instead of JSON lines."""
     try:
         found = path.suffix.lower() == ".json" and json.loads(path.read_bytes())
     except (ValueError, RecursionError):
@@ -193,16 +185,16 @@ def _in_lines(path: Path) -> Iterator[Input]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
-        fix = f"save JSON lines as UTF-8; the name of a picture ends with {', '.join(PICTURES)}"
+        fix = f"save JSON lines as UTF-8; a picture's name must end with {', '.join(PICTURES)}"
         raise CannotAsk(f"--inputs {path} is no text in UTF-8", fix) from None
-    for number, line in enumerate(text.split("\n"), start=1):  # not at U+2028, as splitlines does
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines also splits at U+2028
         if not line.strip():
             continue
         try:
             request = json.loads(line)
         except (ValueError, RecursionError) as error:
-            says = f"line {number} of --inputs {path} is no JSON: {error}"
-            raise CannotAsk(says, "correct it") from None
+            why = f"line {number} of --inputs {path} is no JSON: {error}"
+            raise CannotAsk(why, "correct it") from None
         if isinstance(request, str):
             request = {"uri": request}
         uri = request.get("uri") if isinstance(request, dict) else None

@@ -1,6 +1,6 @@
-"""Both faces of the image, as processes or containers on this machine, and clients of them.
+"""Run both faces on this machine as processes or containers, and call them.
 
-They are started as AWS starts them: by `entry.sh`, with `serve` or without an argument.
+They start as on AWS: by `entry.sh`, with `serve` or without an argument.
 """
 
 import base64
@@ -30,7 +30,7 @@ MAX_EVENT_BYTES = 6 * 1024**2
 START_SECONDS = 60
 STOP_SECONDS = 35  # the faces promise to end within 30 s of SIGTERM
 DOCKER_RUN = ("docker", "run", "--rm")
-# Docker's names of the architectures, and Linux's and macOS', by the stack's.
+# The stack's names for the architectures that Docker, Linux and macOS report.
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
 
 _http = urllib3.PoolManager(retries=False, timeout=60)
@@ -38,12 +38,12 @@ Headers = Mapping[str, str]
 
 
 class FaceError(Exception):
-    """A face did not start; the message ends with its last output."""
+    """A face did not start or answer; the message may end with its last output."""
 
 
 @dataclass(frozen=True)
 class HttpReply:
-    """An HTTP answer. Header names are in lower case."""
+    """An HTTP reply with header names in lower case."""
 
     status: int
     headers: Headers
@@ -53,7 +53,7 @@ class HttpReply:
 
 @dataclass(frozen=True)
 class HttpFace:
-    """The HTTP server, which SageMaker talks to."""
+    """The HTTP server that SageMaker calls."""
 
     url: str
 
@@ -67,19 +67,18 @@ class HttpFace:
 
 @dataclass(frozen=True)
 class EmulatedLambda:
-    """The Lambda face under the Runtime Interface Emulator, which takes one request at a time."""
+    """The Lambda face under the Runtime Interface Emulator, which serves one request at a time."""
 
     url: str
 
     def invoke(self, event: Any) -> Any:
-        """Invoke the function directly; return what it returns."""
         return _http.request("POST", self.url + EMULATOR_PATH, body=json.dumps(event)).json()
 
     def send(self, method: str, path: str, headers: Headers, body: bytes = b"") -> HttpReply:
-        """Send the function-URL event (payload 2.0) that Lambda makes of an HTTP request."""
+        """Send the request as a function URL's event."""
         started = time.perf_counter()
         event = url_event(method, path, headers, body)
-        if len(event["body"]) > MAX_EVENT_BYTES:  # Lambda refuses it; the emulator cuts it off
+        if len(event["body"]) > MAX_EVENT_BYTES:  # the emulator would truncate it
             message = f"Request must be smaller than {MAX_EVENT_BYTES} bytes"
             return HttpReply(413, {}, json.dumps({"message": message}).encode(), 0.0)
         return url_reply(self.invoke(event), time.perf_counter() - started)
@@ -89,7 +88,7 @@ Face = HttpFace | EmulatedLambda
 
 
 def url_event(method: str, path: str, headers: Headers, body: bytes) -> dict[str, Any]:
-    """Return the event that Lambda makes of a request to a function's URL: payload format 2.0."""
+    """Return the event of a request to a function's URL, in payload format 2.0."""
     return {
         "version": "2.0",
         "rawPath": path,
@@ -102,7 +101,7 @@ def url_event(method: str, path: str, headers: Headers, body: bytes) -> dict[str
 
 
 def url_reply(answer: Any, seconds: float) -> HttpReply:
-    """Return the HTTP reply in a function's answer to such an event. Raises FaceError."""
+    """Return the HTTP reply in a function's answer to such an event. Raise FaceError."""
     if not isinstance(answer, dict) or "statusCode" not in answer:
         raise FaceError(f"the Lambda face failed: {answer}")
     lower = {name.lower(): value for name, value in answer["headers"].items()}
@@ -110,7 +109,7 @@ def url_reply(answer: Any, seconds: float) -> HttpReply:
 
 
 def require_image(image: str) -> None:
-    """Raises FaceError if `docker run` of the image cannot work; it says what to do."""
+    """Raise FaceError, with what to do, if Docker cannot run the image."""
     if not shutil.which("docker"):
         raise FaceError("there is no docker on the PATH: https://docs.docker.com/engine/install")
     if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
@@ -121,14 +120,12 @@ def require_image(image: str) -> None:
 
 
 def architecture_of(image: str) -> str:
-    """Return the architecture of an image that is here."""
     command = ["docker", "image", "inspect", "--format", "{{.Architecture}}", image]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     return ARCHITECTURES.get(found, found)
 
 
 def machine() -> str:
-    """Return the architecture of this machine."""
     return ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
@@ -139,32 +136,27 @@ def free_port() -> int:
 
 
 def process_environment(model_folder: str | Path | None = None) -> dict[str, str]:
-    """Return the variables that the image's ENV sets, for a face of this checkout.
+    """Return the variables of the image's ENV for a face of this checkout. Raise FaceError.
 
-    `model_folder`, or else MODEL_FOLDER, is another kind of model, as in `-c model_folder`. Raises
-    FaceError if it is none.
+    `model_folder`, or else MODEL_FOLDER, selects another kind of model.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if not (model_folder := model_folder or os.environ.get("MODEL_FOLDER")):
         name = os.environ.get("MODEL_NAME") or "efficientnet_lite0"
         return {"PATH": path, "MODEL_NAME": name, "ARTIFACTS_DIR": str(ROOT / "build/artifacts")}
     folder = Path(model_folder).resolve()
-    if not (folder / "inference.py").is_file():
+    inference, packages = folder / "inference.py", ROOT / "build" / "packages" / folder.name
+    if not inference.is_file():
         raise FaceError(f"the model folder {model_folder} has no inference.py")
-    return {
-        "PATH": path,
-        "INFERENCE": str(folder / "inference.py"),
-        "ARTIFACTS_DIR": str(folder),
-        "MODEL_NAME": "artifact",
-        "PYTHONPATH": str(ROOT / "build" / "packages" / folder.name),
-    }
+    variables = {"INFERENCE": str(inference), "ARTIFACTS_DIR": str(folder)}
+    return {"PATH": path, **variables, "MODEL_NAME": "artifact", "PYTHONPATH": str(packages)}
 
 
 @contextmanager
 def http_process(
     environment: Mapping[str, str], arguments: Sequence[str] = ()
 ) -> Iterator[HttpFace]:
-    """Run `entry.sh serve` as a process; yield once it is healthy. Raises FaceError."""
+    """Run `entry.sh serve` and yield once it is healthy. Raise FaceError."""
     port = free_port()
     command = [str(ENTRY), "serve", "--host", "127.0.0.1", "--port", str(port), *arguments]
     with running(command, environment) as process:
@@ -173,7 +165,7 @@ def http_process(
 
 @contextmanager
 def http_container(image: str, options: Sequence[str] = ()) -> Iterator[HttpFace]:
-    """Run `docker run IMAGE serve`; yield once it is healthy. Raises FaceError."""
+    """Run `docker run IMAGE serve` and yield once it is healthy. Raise FaceError."""
     port = free_port()
     command = [*DOCKER_RUN, "-p", f"127.0.0.1:{port}:8080", *options, image, "serve"]
     with running(command, {}) as process:
@@ -182,7 +174,7 @@ def http_container(image: str, options: Sequence[str] = ()) -> Iterator[HttpFace
 
 @contextmanager
 def lambda_process(environment: Mapping[str, str]) -> Iterator[EmulatedLambda]:
-    """Run `entry.sh` under the emulator as a process. Raises FaceError."""
+    """Run `entry.sh` under the emulator. Raise FaceError."""
     port = free_port()
     options = f"--runtime-interface-emulator-address 127.0.0.1:{port}"
     options += f" --runtime-api-address 127.0.0.1:{free_port()}"
@@ -194,7 +186,7 @@ def lambda_process(environment: Mapping[str, str]) -> Iterator[EmulatedLambda]:
 
 @contextmanager
 def lambda_container(image: str, options: Sequence[str] = ()) -> Iterator[EmulatedLambda]:
-    """Run `docker run IMAGE`, which is the handler under the emulator. Raises FaceError."""
+    """Run `docker run IMAGE`, the handler under the emulator. Raise FaceError."""
     port = free_port()
     settings = [f"--env={name}={value}" for name, value in lambda_settings().items()]
     command = [*DOCKER_RUN, "-p", f"127.0.0.1:{port}:8080", *settings, *options, image]
@@ -212,44 +204,38 @@ def lambda_settings() -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(subprocess.Popen[bytes]):
     """A child process that writes its output to a file."""
 
-    child: subprocess.Popen[bytes]
     log: Path
-
-    @property
-    def pid(self) -> int:
-        return self.child.pid
 
     @property
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
     def check(self) -> None:
-        """Raises FaceError if the process has ended."""
-        if (status := self.child.poll()) is not None:
+        """Raise FaceError if the process has ended."""
+        if (status := self.poll()) is not None:
             lines = self.output.strip().splitlines() or ["(no output)"]
             errors = [line for line in lines if '"ERROR"' in line]
             raise FaceError(f"ended with status {status}: {(errors or lines)[-1]}")
 
     def stop(self) -> int:
         """Send SIGTERM, as AWS does; return the exit status."""
-        self.child.terminate()
+        self.terminate()
         try:
-            return self.child.wait(STOP_SECONDS)
+            return self.wait(STOP_SECONDS)
         finally:
-            if self.child.poll() is None:
-                os.killpg(self.child.pid, signal.SIGKILL)
-                self.child.wait()
+            if self.poll() is None:
+                os.killpg(self.pid, signal.SIGKILL)
+                self.wait()
 
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Process]:
-    """Run a process in a session of its own, and stop it at the end whatever happens."""
+    """Run a process in its own session, and always stop it at the end."""
     with tempfile.NamedTemporaryFile() as log:
-        child = subprocess.Popen(
+        process = Process(
             command,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
@@ -257,7 +243,7 @@ def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        process = Process(child, Path(log.name))
+        process.log = Path(log.name)
         try:
             yield process
         finally:
@@ -265,20 +251,20 @@ def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
 
 
 def wait_until_healthy(face: HttpFace, process: Process) -> HttpFace:
-    """Poll /ping as SageMaker does; return the face. Raises FaceError."""
+    """Poll /ping as SageMaker does, and return the face. Raise FaceError."""
 
     def is_healthy() -> bool:
         try:
             return face.send("GET", "/ping", {}).status == 200
         except urllib3.exceptions.HTTPError:
-            return False  # nothing listens yet
+            return False  # the server does not listen yet
 
     wait_until(is_healthy, process, "not healthy")
     return face
 
 
 def wait_until_open(port: int, process: Process) -> None:
-    """Wait for the port. Raises FaceError. The emulator starts the function at its first event."""
+    """Wait for the port: the emulator starts the function at its first event. Raise FaceError."""
 
     def is_open() -> bool:
         with socket.socket() as probe:
@@ -290,7 +276,7 @@ def wait_until_open(port: int, process: Process) -> None:
 def wait_until(
     is_ready: Callable[[], bool], process: Process, failure: str, seconds: int = 0
 ) -> None:
-    """Raises FaceError when the process ends or takes longer, by default START_SECONDS."""
+    """Wait until `is_ready()`. Raise FaceError if the process ends or the time is over."""
     seconds = seconds or START_SECONDS
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

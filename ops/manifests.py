@@ -1,8 +1,8 @@
-"""Image manifests that the targets accept, and images in ECR.
+"""Image manifests and images in ECR.
 
 SageMaker's CreateModel refuses OCI manifests, and Lambda refuses image indexes. infra therefore
-builds with `--output type=docker,oci-mediatypes=false`, and without `--output` where
-DOCKER_BUILDKIT=0 chooses the legacy builder.
+builds with `--output type=docker,oci-mediatypes=false`, or without `--output` if
+DOCKER_BUILDKIT=0 selects the legacy builder.
 """
 
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ PUBLISH = "cdk publish-assets --unstable=publish-assets"
 
 
 def split_image(uri: str) -> tuple[str, dict[str, str]]:
-    """Return repository and identifier of `HOST/REPOSITORY:TAG`."""
+    """Split `HOST/REPOSITORY:TAG` into the repository and ECR's image identifier."""
     repository, _, tag = uri.partition("/")[2].partition(":")
     return repository, {"imageTag": tag}
 
 
 def ecr_image(aws: Aws, repository: str, identifier: Mapping[str, str]) -> Mapping[str, Any] | None:
-    """Return ECR's description of an image, None where it has none. Raises one of AWS_ERRORS."""
+    """Return ECR's description of an image, or None. Raise one of AWS_ERRORS."""
     try:
         reply = aws.client("ecr").batch_get_image(
             repositoryName=repository,

@@ -1,6 +1,6 @@
-"""Say where the move from Lambda to SageMaker stands, and print the command of its next step.
+"""Show where the move from Lambda to SageMaker stands, and print the command of its next step.
 
-The function's URL is the address of both targets. Nothing is changed.
+It changes nothing. During the move, the function's URL is the address of both targets.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from ops.commands.plan import deployed_keys
 from ops.cost import CostError, prices, targets
 from ops.cost.observe import ALIAS, metric_query, observe, read_metrics
 from ops.cost.one_url import OneUrl
-from ops.cost.prices import usd
 from ops.cost.traffic import Traffic
 from ops.findings import Check, Finding, State, as_json, exit_status, failure, ok, warning
 from ops.local_servers import ROOT
@@ -32,15 +31,14 @@ from ops.targets import ASYNC_OUTPUT
 
 EXAMPLES = """\
 examples:
-  python -m ops move                 where the move stands, and its next command
-  python -m ops move --back          the command of the step before
-  python -m ops move --watch 30      again every 30 s, during a shift
+  python -m ops move                 show where the move stands, and its next command
+  python -m ops move --back          print the command of the previous step
+  python -m ops move --watch 30      look again every 30 s, during a shift
 
-exit status: 0 go on; 1 go back; 2 wait, or something is not known
+exit status: 0 go on; 1 go back; 2 wait, or something is unknown
 """
 Keys = Mapping[str, str]
-_OF_THE_MOVE = ("mode", "sagemaker_percent", "keep_url")
-# The steps: each with the keys that a deployment of it has.
+_MOVE_KEYS = ("mode", "sagemaker_percent", "keep_url")
 STEPS: tuple[Keys, ...] = (
     {"mode": "lambda"},
     {"mode": "both"},
@@ -48,19 +46,17 @@ STEPS: tuple[Keys, ...] = (
     {"mode": "both", "sagemaker_percent": "100"},
     {"mode": "sagemaker", "keep_url": "true"},
 )
-_MOST_FAULTS = 0.01  # as the alarms of a shift have it
-_DEVIATIONS = 4.0  # of a share: chance makes more of it once in 16,000 looks
-_STRAYS = 0.01  # of the calls: pings, for example, are never forwarded
-_LATE = timedelta(minutes=5)  # what is logged becomes a metric later than what AWS counts
-_COST_DAYS = 1
-_HOUR = timedelta(hours=1)
+_MAX_FAULT_SHARE = 0.01  # as in the alarms of a shift
+_DEVIATIONS = 4.0  # a share deviates more than this by chance once in 16,000 looks
+_STRAY_SHARE = 0.01  # pings, for example, are never forwarded
+_DELAY = timedelta(minutes=5)  # metrics from logs arrive later than AWS's own metrics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_stack_arguments(parser)
     add = parser.add_argument
-    add("--back", action="store_true", help="print the command of the step before")
-    again = "look again after so long (default: 60), until Ctrl-C"
+    add("--back", action="store_true", help="print the command of the previous step")
+    again = "repeat after this time (default: 60) until Ctrl-C"
     add("--watch", nargs="?", const=60, type=cli.COUNT, metavar="SECONDS", help=again)
     cli.add_json_argument(parser)
 
@@ -74,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             cli.print_json(move.as_json())
         else:
-            _show(move)
+            move.show()
         if not options.watch:
             return move.status
         time.sleep(options.watch)
@@ -82,20 +78,13 @@ def run(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Move:
-    """Where the move of a stack stands, and what to do next."""
-
     stack: str
     keys: Keys
-    answered: Mapping[str, int]  # calls of the last hour, by X-Served-By
+    answered: Mapping[str, int]  # calls in the last hour by X-Served-By
     checks: Mapping[str, Finding]
     usd_per_million: Mapping[str, float]
-    priced: str  # the region and the date of the prices, or why there is none
+    priced: str  # region and date of the prices, or why there are none
     back: bool
-
-    @property
-    def percent(self) -> int:
-        """Return the share of the calls that is forwarded."""
-        return percent_of(self.keys)
 
     @property
     def status(self) -> int:
@@ -103,37 +92,37 @@ class Move:
 
     @property
     def following(self) -> Keys | None:
-        """Return the keys of the next step; None where there is none, or it is too early."""
+        """Return the keys of the step to take, or None if there is none or it is too early."""
         if self.back or self.status == 1:
             before = [step for step in STEPS if rank(step) < rank(self.keys)]
-            if self.status == 1 and self.percent:
-                # The step before the last one answers from the same endpoint.
-                before = [step for step in before if percent_of(step) < self.percent]
+            if self.status == 1 and (percent := percent_of(self.keys)):
+                # A failing endpoint must get fewer calls: the last two steps send it all calls.
+                before = [step for step in before if percent_of(step) < percent]
             return before[-1] if before else None
         after = [step for step in STEPS if rank(step) > rank(self.keys)]
         return after[0] if after and self.status == 0 else None
 
     @property
     def command(self) -> str | None:
-        """Return the command of the next step, with the keys that cdk.json lacks."""
+        """Return the command of the step to take, with the keys that cdk.json lacks."""
         if self.following is None:
             return None
         written = {name: _as_text(value) for name, value in cli.cdk_context(ROOT).items()}
         unset = {"sagemaker_percent": "0", "keep_url": "false"}
         given = {name: value for name, value in unset.items() if name in written}
         given |= self.following
-        given |= {name: value for name, value in self.keys.items() if name not in _OF_THE_MOVE}
+        given |= {name: value for name, value in self.keys.items() if name not in _MOVE_KEYS}
         options = [f"{name}={value}" for name, value in given.items() if written.get(name) != value]
         return " ".join(["cdk deploy", *(f"-c {shlex.quote(option)}" for option in options)])
 
     @property
     def says(self) -> str:
-        """Say in a line what the command does, or why there is none."""
-        if self.following:
-            forwards = "Back:" if self.back else "Next:"
-            return "Something is wrong: go back." if self.status == 1 else forwards
+        """Say what the command does, or why there is none."""
         if self.status == 1:
-            return "Something is wrong, and there is no step to go back to."
+            back = ": go back." if self.following else ", and there is no step to go back to."
+            return f"Something is wrong{back}"
+        if self.following:
+            return "Back:" if self.back else "Next:"
         if self.back:
             return "This is the first step."
         return "Wait: not everything is known." if self.status == 2 else "The move is complete."
@@ -141,8 +130,8 @@ class Move:
     def as_json(self) -> dict[str, Any]:
         return {
             "stack": self.stack,
-            **{name: self.keys.get(name, "") for name in _OF_THE_MOVE},
-            "percent": self.percent,
+            **{name: self.keys.get(name, "") for name in _MOVE_KEYS},
+            "percent": percent_of(self.keys),
             "answered": dict(self.answered),
             "checks": [as_json(name, finding) for name, finding in self.checks.items()],
             "usd_per_million": dict(self.usd_per_million),
@@ -152,32 +141,44 @@ class Move:
             "status": self.status,
         }
 
+    def show(self) -> None:
+        cli.print_plain(f"{self.stack}: {name_of(self.keys)}", "bold")
+        for name, finding in self.checks.items():
+            cli.print_plain(list_item(finding, name), finding.state.style)
+        for step, costs in self.usd_per_million.items():
+            mark = ">" if step == name_of(self.keys) else " "
+            cli.print_plain(f"{mark} {step:<32} {prices.usd(costs):>10}")
+        cli.print_plain(f"({self.priced})", "dim")
+        cli.print_plain(self.says, {0: "green", 1: "red", 2: "yellow"}[self.status])
+        if self.command:
+            cli.print_plain(f"  {self.command}")
+
 
 def _as_text(value: object) -> str:
-    """Return a value of cdk.json as `-c` takes it."""
+    """Return a value of cdk.json in the form of `-c`."""
     if isinstance(value, list):
         return ",".join(map(_as_text, value))
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def percent_of(keys: Keys) -> int:
-    """Return the share of the function's calls that the endpoint answers with these keys."""
+    """Return the percentage of calls that the endpoint answers."""
     if keys["mode"] == "both":
         return int(keys.get("sagemaker_percent", 0))
     return 100 if keys["mode"] == "sagemaker" else 0
 
 
 def rank(keys: Keys) -> tuple[int, int]:
-    """Return the place of a deployment in the order of the move."""
+    """Return a deployment's sort key in the order of the move."""
     return ("lambda", "both", "sagemaker").index(keys["mode"]), percent_of(keys)
 
 
 def look(aws: Aws, stack: str, *, back: bool = False) -> Move:
-    """Read where the move stands. Raises CannotAsk."""
+    """Read where the move stands. Raise CannotAsk."""
     outputs = stack_outputs(aws, stack)
     keys = deployed_keys(outputs)
     if ASYNC_OUTPUT in outputs:
-        why = "the stack's endpoint is asynchronous: a function cannot forward to it"
+        why = "the stack's endpoint is asynchronous, and a function cannot forward to it"
         raise CannotAsk(why, "deploy another sagemaker_type beside it")
     if "FunctionName" not in outputs:
         why = "the stack has no function, and so no URL that could be the address of its endpoint"
@@ -186,7 +187,7 @@ def look(aws: Aws, stack: str, *, back: bool = False) -> Move:
     answered = _who_answered(counted, percent_of(keys) / 100)
     checks = {"answers": _answers(answered, percent_of(keys)), "faults": _faults(counted)}
     if checks["answers"].state is State.UNKNOWN and checks["faults"].state is State.FAILS:
-        # Or what is gone back from would still count, and send it back again.
+        # The hour still has faults of the previous deployment, which must not cause a step back.
         checks["faults"] = replace(checks["faults"], state=State.UNKNOWN)
     if "EndpointName" in outputs:
         action = "lambda:GetFunction and sagemaker:DescribeEndpoint"
@@ -197,7 +198,7 @@ def look(aws: Aws, stack: str, *, back: bool = False) -> Move:
 
 
 def _last_hour(aws: Aws, stack: str, outputs: Keys) -> dict[str, float]:
-    """Return what the last hour's metrics add up to. Raises CannotAsk."""
+    """Return the sums of the last hour's metrics. Raise CannotAsk."""
     name = outputs["FunctionName"].removesuffix(f":{ALIAS}").rpartition(":")[2]
     alias = {"FunctionName": name, "Resource": f"{name}:{ALIAS}"}
     asked: dict[str, tuple[str, str, Keys]] = {
@@ -210,90 +211,75 @@ def _last_hour(aws: Aws, stack: str, outputs: Keys) -> dict[str, float]:
         "exams": (f"{stack}:Skew", "SampleCount", {}),
         "skews": (f"{stack}:Skew", "Sum", {}),
     }
-    queries = [
-        metric_query(each, metric, statistic, 60, dimensions)
-        for each, (metric, statistic, dimensions) in asked.items()
-    ]
-    end = datetime.now(UTC) - _LATE
-    found = read_metrics(aws, queries, end - _HOUR, end)
-    return {each: sum(found[each].values()) for each in asked}
+    queries = [metric_query(key, name, how, 60, of) for key, (name, how, of) in asked.items()]
+    end = datetime.now(UTC) - _DELAY
+    found = read_metrics(aws, queries, end - timedelta(hours=1), end)
+    return {key: sum(found[key].values()) for key in asked}
 
 
 def _who_answered(counted: Mapping[str, float], share: float) -> dict[str, int]:
-    """Return the callers' calls by who answered; those of the examiner are no calls of the alias.
+    """Count calls by the target that answered, excluding the examiner's.
 
-    It asks the endpoint as often itself as it asks a version, which forwards that share.
+    The examiner calls the endpoint once for each call of a version, which forwards that share.
     """
-    calls, spilled = counted["calls"], counted["spilled"]
+    calls = counted["calls"]
     examined = counted["examined"] * share / (1 + share)
     forwarded = min(max(0.0, counted["forwarded"] - examined), calls)
-    spilled = min(spilled, calls - forwarded)
-    own = calls - forwarded - spilled
-    found = {"lambda": own, "sagemaker": forwarded, "lambda-spill": spilled}
+    spilled = min(counted["spilled"], calls - forwarded)
+    found = {"lambda": calls - forwarded - spilled, "sagemaker": forwarded, "lambda-spill": spilled}
     return {who: round(number) for who, number in found.items()}
 
 
 def _answers(answered: Mapping[str, int], percent: int) -> Finding:
-    """Say who answered, and whether that is the share that was deployed."""
+    """Compare the endpoint's share of the calls with the deployed one."""
     calls = sum(answered.values())
     if not calls:
-        return warning("no call in the last hour: there is nothing to judge by")
+        return warning("no call in the last hour, so there is nothing to judge")
     names = {"lambda": "Lambda", "sagemaker": "SageMaker", "lambda-spill": "Lambda by spill"}
-    shares = [
-        f"{names[who]} {number:,} ({100 * number / calls:.1f} %)"
-        for who, number in answered.items()
-        if number
-    ]
+    shares = [f"{names[who]} {n:,} ({100 * n / calls:.1f} %)" for who, n in answered.items() if n]
     says = f"{calls:,} calls in the last hour: {', '.join(shares)}"
     share, given = percent / 100, (calls - answered["lambda"]) / calls
     chance = _DEVIATIONS * math.sqrt(share * (1 - share) / calls)
-    if abs(given - share) > max(_STRAYS, chance):
-        why = f"{says}, where {percent} % was deployed"
+    if abs(given - share) > max(_STRAY_SHARE, chance):
+        why = f"{says}, but {percent} % was deployed"
         return Finding(State.UNKNOWN, why, "this is expected within an hour of a step")
-    if answered["lambda-spill"]:
-        fix = "the endpoint refuses calls or answers too slowly: give it more instances"
-        return warning(says, fix)
-    return ok(says)
+    fix = "the endpoint refuses calls or answers too slowly: give it more instances"
+    return warning(says, fix) if answered["lambda-spill"] else ok(says)
 
 
 def _faults(counted: Mapping[str, float]) -> Finding:
-    # A crash behind the URL is in both. The URL's metric has the version's own 5xx.
+    # Both metrics count a crash behind the URL, but only the URL's counts 5xx replies.
     faults = counted["errors"] + counted["url_faults"]
     says = f"{faults:,.0f} calls failed in the last hour"
-    if faults > _MOST_FAULTS * counted["calls"]:
-        return failure(says, "the function's log group names them")
-    return ok(says)
+    failing = faults > _MAX_FAULT_SHARE * counted["calls"]
+    return failure(says, "see the function's log group") if failing else ok(says)
 
 
 def _parity(aws: Aws, outputs: Keys) -> Finding:
-    """Compare image and settings of both targets, without asking either."""
+    """Compare image and settings of both targets without calling them."""
     salt = os.urandom(16)
-    targets = [
-        deployment.function(aws, outputs["FunctionName"], salt),
-        deployment.endpoint(aws, outputs["EndpointName"], salt),
-    ]
-    for target in targets:
+    function = deployment.function(aws, outputs["FunctionName"], salt)
+    both = (function, deployment.endpoint(aws, outputs["EndpointName"], salt))
+    for target in both:
         if target.refused:
             raise target.refused
-    images, settings = compare_images(targets).finding, compare_settings(targets).finding
-    if images.state is not State.OK:
-        return images
-    return settings if settings.state is not State.OK else images
+    images, settings = compare_images(both).finding, compare_settings(both).finding
+    return settings if images.state is State.OK and settings.state is not State.OK else images
 
 
 def _skew(counted: Mapping[str, float]) -> Finding:
     if counted["skews"]:
-        return failure("an exam of the last hour found a skew", "the examiner's log group names it")
+        return failure("an exam of the last hour found a skew", "see the examiner's log group")
     if not counted["exams"]:
         return warning("no exam in the last hour", "`python -m ops parity` compares the answers")
     return ok("the last hour's exam found none")
 
 
 def _costs(aws: Aws, stack: str, keys: Keys) -> tuple[dict[str, float], str]:
-    """Return what a million calls cost at each step, by its name, at the last day's traffic."""
+    """Return the costs of a million calls by step, at the last day's traffic, and their source."""
     try:
         listed = prices.load(prices.SHIPPED, aws.region)
-        workload = observe(aws, stack, _COST_DAYS)
+        workload = observe(aws, stack, 1)
     except CostError as error:
         return {}, f"no cost: {error}"
     usage, kind, architecture = workload.usage, workload.instance_type, workload.architecture
@@ -303,8 +289,7 @@ def _costs(aws: Aws, stack: str, keys: Keys) -> tuple[dict[str, float], str]:
     if kind not in listed.usd_per_hour or not listed.of_lambda(architecture):
         return {}, f"no cost: there is no price of {kind} and Lambda in {aws.region}"
     least = int(keys.get("min_instances", 1))
-    endpoint = targets.real_time(usage, listed, kind, capacity, least)
-    one_url = OneUrl(usage, listed, endpoint)
+    one_url = OneUrl(usage, listed, targets.real_time(usage, listed, kind, capacity, least))
     traffic = workload.traffic or Traffic(1e6)
     found = {}
     for step in STEPS:
@@ -315,21 +300,8 @@ def _costs(aws: Aws, stack: str, keys: Keys) -> tuple[dict[str, float], str]:
             spill = keys.get("spill") == "true"
             month = one_url.forwarding(traffic, percent_of(step), spill=spill).usd_per_month
         found[name_of(step)] = round(month / traffic.requests_per_month * 1e6, 2)
-    return found, f"USD a million calls at the last day's traffic, {listed.title}"
+    return found, f"USD per million calls at the last day's traffic, {listed.title}"
 
 
 def name_of(keys: Keys) -> str:
-    return " ".join(f"{name}={keys[name]}" for name in _OF_THE_MOVE if name in keys)
-
-
-def _show(move: Move) -> None:
-    cli.print_plain(f"{move.stack}: {name_of(move.keys)}", "bold")
-    for name, finding in move.checks.items():
-        cli.print_plain(list_item(finding, name), finding.state.style)
-    for step, costs in move.usd_per_million.items():
-        mark = ">" if step == name_of(move.keys) else " "
-        cli.print_plain(f"{mark} {step:<32} {usd(costs):>10}")
-    cli.print_plain(f"({move.priced})", "dim")
-    cli.print_plain(move.says, {0: "green", 1: "red", 2: "yellow"}[move.status])
-    if move.command:
-        cli.print_plain(f"  {move.command}")
+    return " ".join(f"{name}={keys[name]}" for name in _MOVE_KEYS if name in keys)

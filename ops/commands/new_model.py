@@ -1,7 +1,7 @@
-"""`make new-model NAME=...`: copy the skeleton of another kind of model, which answers at once.
+"""`make new-model NAME=...`: copy a working skeleton for another kind of model.
 
-python -m ops.commands.new_model flowers              into examples/flowers
-python -m ops.commands.new_model ../models/flowers    into a folder elsewhere
+python -m ops.commands.new_model flowers              creates examples/flowers
+python -m ops.commands.new_model ../models/flowers    creates a folder elsewhere
 """
 
 import json
@@ -13,14 +13,14 @@ from shutil import copytree, ignore_patterns
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 SKELETON = EXAMPLES / "skeleton"
-# The same as infra's rule for model_folder: the image has a folder of this name.
+# infra has the same rule for model_folder, because the image has a folder of this name.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def make(name: str) -> Path:
-    """Copy the skeleton into examples/NAME, or into the folder that a name with a slash is.
+    """Copy the skeleton to examples/NAME; a name with a slash is a path.
 
-    Raises ValueError with one line, and OSError where the folder cannot be written.
+    Raise ValueError for a name that cannot be used, or OSError.
     """
     place = Path(name).expanduser() if "/" in name else EXAMPLES / name
     if not name or not _NAME.fullmatch(place.name):

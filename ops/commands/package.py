@@ -1,7 +1,7 @@
 """`python -m ops package DIR`: check an artifact as the image does, and pack it as `model.tar.gz`.
 
-The same folder makes the same bytes. --upload stores it under its model id, so that no other
-artifact replaces it and a deployed model stays what it is.
+The same folder always gives the same archive. --upload stores it under its model id, so that no
+upload replaces a deployed model.
 """
 
 import argparse
@@ -25,38 +25,35 @@ from ops.local_servers import DOCKER_RUN, ROOT, require_image
 from ops.model_data import store
 
 _CONTAINER = ROOT / "container"
-# Weights hardly shrink: a higher level takes 1.5 times as long and saves 0.4 %.
+# Weights hardly shrink: higher levels take 1.5 times as long and save 0.4 %.
 _COMPRESSION = 1
-# The default size of a function's /tmp, and the part of it that is left for others.
-_EPHEMERAL_MB, _SPARE_MB = 512, 64
-# As the key model_data accepts it.
+_EPHEMERAL_MB, _SPARE_MB = 512, 64  # Lambda's default for /tmp, and the room for other files
+# The context key `model_data` has the same rule.
 _PLACE = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_!.()'=+@:-]+)*/?"
-
-
 EXAMPLES = """\
 examples:
-  python -m ops package cats --upload s3://models/production  and stores it, with the key to deploy
-  python -m ops package cats --docker                         started in the image, not only read
-  python -m ops package examples/iris                         a model that has its inference.py
-  python -m ops package cats --expect 1b9fe18a1b0a...         refuses any other model
+  python -m ops package cats --upload s3://models/production  store it, and print its `cdk deploy`
+  python -m ops package cats --docker                         also start it in the image
+  python -m ops package examples/iris                         pack a model with its own inference.py
+  python -m ops package cats --expect 1b9fe18a1b0a...         refuse any other model
 
-exit status: 0 made, and stored if asked to; 1 refused; 2 it could not be checked or stored
+exit status: 0 packed, and stored if asked; 1 refused; 2 it could not be checked or stored
 """
 
 
 class Refused(Exception):
-    """The artifact is not made or not stored; the message is one line."""
+    """The artifact cannot be packed; the message is one line."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help="the artifact's folder, or a model folder")
-    add("--out", type=Path, metavar="FILE", help="default: DIR.tar.gz, beside it")
-    add("--force", action="store_true", help="overwrite FILE, whatever it is")
+    add("--out", type=Path, metavar="FILE", help="default: DIR.tar.gz, beside DIR")
+    add("--force", action="store_true", help="overwrite FILE if another program made it")
     add("--expect", metavar="ID", help="refuse any other model id")
     add("--upload", metavar="S3_URI", help="store it as S3_URI/MODEL_ID/model.tar.gz")
-    add("--region", help="of the bucket (default: AWS_REGION or the profile's)")
-    cli.add_docker_argument(parser, "check it in this image, which can start what it serves")
+    add("--region", help="the bucket's region (default: AWS_REGION or the profile's)")
+    cli.add_docker_argument(parser, "start it in this image for the check")
     cli.add_json_argument(parser)
 
 
@@ -67,24 +64,35 @@ def run(options: argparse.Namespace) -> int:
     except Refused as error:
         cli.print_error(str(error))
         return 1
-    (cli.print_json if options.json else show)(made)
+    if options.json:
+        cli.print_json(made)
+        return 0
+    for warning in made["warnings"]:
+        cli.print_plain(f"! {warning}", "yellow")
+    name = f" ({made['name']})" if made["name"] else ""
+    size = f"{made['archive_bytes']:,} bytes, {made['files']} files"
+    cli.print_plain(f"model id  {made['model_id']}{name}\narchive   {made['archive']}, {size}")
+    if place := made["model_data"]:
+        cli.print_plain(f"{'stored' if made['uploaded'] else 'there already':<9} {place}")
+    hint = "" if place else "\n(--upload s3://BUCKET/PREFIX stores it there first)"
+    cli.print_plain(f"\n{made['deploy']}{hint}")
     return 0
 
 
 def package(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what --json prints. Raises Refused, CannotAsk, FaceError, OSError, AWS_ERRORS."""
+    """Return what --json prints. Raise Refused, CannotAsk, FaceError, OSError or AWS_ERRORS."""
     folder = options.folder.resolve()
     out = (options.out or folder.parent / f"{folder.name}.tar.gz").resolve()
     model_folder = folder if (folder / "inference.py").is_file() else None
     folder = folder / "artifact" if model_folder else folder
     if out.is_relative_to(folder):
-        raise Refused(f"{out} would be a part of the artifact; name a file outside of {folder}")
+        raise Refused(f"{out} would be a part of the artifact; choose a file outside of {folder}")
     if out.exists() and not (options.force or _is_ours(out)):
-        fix = "name another file with --out, or add --force"
-        raise Refused(f"{out} is there and was not made by this command; {fix}")
+        fix = "choose another file with --out, or add --force"
+        raise Refused(f"{out} exists and was not made by this command; {fix}")
     place = options.upload or "s3://BUCKET/PREFIX"
     if options.upload and not re.fullmatch(_PLACE, place):
-        raise Refused(f"--upload {place} is no place in S3; name it s3://BUCKET/PREFIX")
+        raise Refused(f"--upload {place} is not a place in S3; use s3://BUCKET/PREFIX")
     with cli.Spinner(f"checking {folder.name}"):
         if model_folder and (model_folder / "golden.json").is_file():
             _run_python("build_artifact.exam", model_folder)
@@ -112,13 +120,12 @@ def package(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def check(folder: Path, image: str | None, inference: Path | None) -> dict[str, Any]:
-    """Return what `build_artifact.check` prints, in a process of this Python or in an image.
+    """Return the output of `build_artifact.check`. Raise Refused or FaceError.
 
-    `inference` is the file that starts the artifact here; an image has its own. Raises Refused or
-    FaceError.
+    It runs here with the file `inference`, or in an image, which has its own file.
     """
-    variables = {"INFERENCE": str(inference)} if inference else {}
     if not image:
+        variables = {"INFERENCE": str(inference)} if inference else {}
         printed = _run_python("build_artifact.check", folder, **variables)
     else:
         require_image(image)
@@ -132,7 +139,7 @@ def check(folder: Path, image: str | None, inference: Path | None) -> dict[str, 
 
 
 def _run_python(module: str, folder: Path, **variables: str) -> str:
-    """Return what a module of container/ prints about a folder. Raises Refused."""
+    """Return what a module of container/ prints about a folder. Raise Refused."""
     environment = {"PYTHONPATH": str(_CONTAINER), "PYTHONDONTWRITEBYTECODE": "1", **variables}
     return _output([sys.executable, "-m", module, str(folder)], folder, **environment)
 
@@ -147,7 +154,7 @@ def _output(command: Sequence[str], folder: Path, **variables: str) -> str:
 
 
 def _is_ours(path: Path) -> bool:
-    """Return whether a file looks as `pack` writes it: the first file has no time and no owner."""
+    """Check whether `pack` may have written a file, whose first member has no time or owner."""
     try:
         with tarfile.open(path, "r:gz") as archive:
             first = archive.next()
@@ -157,7 +164,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def pack(folder: Path, names: Sequence[str], out: Path) -> None:
-    """Write these files of a folder as .tar.gz, without times or owners."""
+    """Write these files of a folder to a .tar.gz without times or owners."""
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with (
@@ -176,21 +183,9 @@ def pack(folder: Path, names: Sequence[str], out: Path) -> None:
 
 
 def deploy_command(uri: str, model_id: str, unpacked_bytes: int, model_folder: Path | None) -> str:
-    """Return the `cdk deploy` of the artifact, with the /tmp that Lambda needs to unpack it."""
+    """Return the artifact's `cdk deploy` command, with room in /tmp to unpack it on Lambda."""
     needed = math.ceil(unpacked_bytes / 1024**2) + _SPARE_MB
     keys = [f"model_folder={model_folder}"] if model_folder else []
     keys += [f"model_data={uri}", f"model_id={model_id}"]
     keys += [f"lambda_ephemeral_mb={needed}"] if needed > _EPHEMERAL_MB else []
     return shlex.join(["cdk", "deploy", *(part for key in keys for part in ("-c", key))])
-
-
-def show(made: dict[str, Any]) -> None:
-    for warning in made["warnings"]:
-        cli.print_plain(f"! {warning}", "yellow")
-    name = f" ({made['name']})" if made["name"] else ""
-    size = f"{made['archive_bytes']:,} bytes, {made['files']} files"
-    cli.print_plain(f"model id  {made['model_id']}{name}\narchive   {made['archive']}, {size}")
-    if place := made["model_data"]:
-        cli.print_plain(f"{'stored' if made['uploaded'] else 'there already':<9} {place}")
-    hint = "" if place else "\n(--upload s3://BUCKET/PREFIX stores it there first)"
-    cli.print_plain(f"\n{made['deploy']}{hint}")

@@ -1,6 +1,6 @@
 """`python -m ops plan`: list what each mode would create, or what the next deployment changes.
 
-Both come from the synthesized templates.
+It reads the synthesized templates.
 """
 
 import argparse
@@ -19,67 +19,66 @@ from rich.table import Column, Table
 
 from ops import cli
 from ops.aws import Aws, CannotAsk, stack_outputs
-from ops.cli import Spinner, cdk_context, console, print_json, print_plain
 from ops.local_servers import ROOT, process_environment
 
 EXAMPLES = """\
 examples:
-  python -m ops plan --json                        for a script
-  python -m ops plan --deployed                    what a plain `cdk deploy` would remove or swap
+  python -m ops plan --json                        print JSON for a script
+  python -m ops plan --deployed                    list what a plain `cdk deploy` would change
   python -m ops plan --deployed -c mode=sagemaker
 """
-_FIX = "`pip install -r requirements.txt` installs what it needs; `cdk synth` says more"
-KEYS_OUTPUT = "ContextKeys"  # of the stack
+_FIX = "`pip install -r requirements.txt` installs its packages; `cdk synth` prints more"
+KEYS_OUTPUT = "ContextKeys"
 MODES = ("lambda", "sagemaker", "both")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_stack_arguments(parser)
     add = parser.add_argument
-    add("--deployed", action="store_true", help="compare the keys with those that were deployed")
+    add("--deployed", action="store_true", help="compare the keys with the deployed ones")
     add("-c", action="append", default=[], metavar="KEY=VALUE", dest="keys", help="as for cdk")
     cli.add_json_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the resources of each mode, or the changes; return 0. Raises CannotAsk."""
-    context = {**cdk_context(ROOT), **dict(key.partition("=")[::2] for key in options.keys)}
+    """Print the resources of each mode, or the changes; return 0. Raise CannotAsk."""
+    context = {**cli.cdk_context(ROOT), **dict(key.partition("=")[::2] for key in options.keys)}
     if options.deployed:
         outputs = stack_outputs(Aws(options.region), options.stack)
-        with Spinner("synthesizing the app"):
+        with cli.Spinner("synthesizing the app"):
             lines = list(changes(deployed_keys(outputs), context))
         if options.json:
-            print_json({"changes": lines})
+            cli.print_json({"changes": lines})
         else:
-            print_plain("\n".join(lines or ["the keys are those that were deployed"]))
+            cli.print_plain("\n".join(lines or ["the keys are those that were deployed"]))
         return 0
-    with Spinner("synthesizing every mode"), ThreadPoolExecutor() as pool:
+    with cli.Spinner("synthesizing every mode"), ThreadPoolExecutor() as pool:
         templates = pool.map(lambda mode: synthesize({**context, "mode": mode}), MODES)
         plans = dict(zip(MODES, map(resources, templates)))
     if options.json:
-        print_json(plans)
+        cli.print_json(plans)
         return 0
     columns = [Column("resource"), *(Column(mode, justify="right") for mode in MODES)]
     title = "What cdk deploy would create, by mode"
     table = Table(*columns, title=title, title_justify="left", title_style="bold")
     for kind in sorted(set().union(*plans.values())):
         table.add_row(kind, *(str(plans[mode].get(kind, "")) for mode in MODES))
-    console().print(table)
+    cli.console().print(table)
     return 0
 
 
 def deployed_keys(outputs: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the keys that a stack was deployed with, without defaults. Raises CannotAsk."""
+    """Return the keys of the deployed stack, without defaults. Raise CannotAsk."""
     if kept := outputs.get(KEYS_OUTPUT):
         return dict(json.loads(kept))
-    why = f"the stack has no output {KEYS_OUTPUT}: it was deployed by an older version of this app"
-    raise CannotAsk(why, "`cdk diff` compares it; the next deployment adds the output")
+    why = f"the stack has no output {KEYS_OUTPUT}: an older version of this app deployed it"
+    raise CannotAsk(why, "use `cdk diff`; the next deployment adds the output")
 
 
 def changes(deployed: Mapping[str, str], context: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each key that a deployment with `context` changes. Raises CannotAsk.
+    """Yield a line for each key that a deployment with `context` changes. Raise CannotAsk.
 
-    A mode that `context` leaves out stays, since the app does not deploy without one.
+    Without a mode in `context`, the mode stays: the app does not deploy without one.
     """
     template = synthesize({"mode": deployed["mode"], **context})
     planned = json.loads(template["Outputs"][KEYS_OUTPUT]["Value"])
@@ -91,7 +90,7 @@ def changes(deployed: Mapping[str, str], context: Mapping[str, Any]) -> Iterator
 
 
 def _effect(key: str, deployed: Mapping[str, str], planned: Mapping[str, str]) -> str:
-    """Return what the change of a key removes or swaps, if it does."""
+    """Say what the change of a key removes or replaces, if anything."""
     modes = {deployed["mode"], planned["mode"]}
     keeps_url = planned.get("keep_url") == "true"
     if key == "mode" and planned["mode"] == "lambda":
@@ -108,23 +107,15 @@ def _effect(key: str, deployed: Mapping[str, str], planned: Mapping[str, str]) -
 
 
 def resources(template: Mapping[str, Any]) -> dict[str, int]:
-    """Count the resources of each type in a template."""
     found = template["Resources"].values()
     return dict(sorted(Counter(resource["Type"] for resource in found).items()))
 
 
 def synthesize(context: Mapping[str, Any]) -> Any:
-    """Return the template that the app makes with `context`. Raises CannotAsk.
-
-    The app runs as the CDK CLI runs it; the CLI itself is not needed.
-    """
+    """Run the app as the CDK CLI does, and return its template. Raise CannotAsk."""
     with tempfile.TemporaryDirectory() as output:
-        environment = {
-            **os.environ,
-            "PATH": process_environment()["PATH"],
-            "CDK_CONTEXT_JSON": json.dumps(context),
-            "CDK_OUTDIR": output,
-        }
+        environment = {**os.environ, "PATH": process_environment()["PATH"]}
+        environment |= {"CDK_CONTEXT_JSON": json.dumps(context), "CDK_OUTDIR": output}
         app = [sys.executable, str(ROOT / "app.py")]
         done = subprocess.run(app, env=environment, check=False, capture_output=True, text=True)
         if done.returncode:

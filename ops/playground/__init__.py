@@ -1,1 +1,1 @@
-"""A page on this machine that asks both targets the same question and compares their answers."""
+"""A local page that sends a request to two targets and compares their answers."""

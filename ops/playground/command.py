@@ -1,8 +1,7 @@
-"""`python -m ops playground`: a page where both targets answer side by side.
+"""`python -m ops playground`: serve a page where both targets answer side by side.
 
-A picture or a JSON request goes to both. The page shows each answer with its latency and cost, and
-where they differ. It is for the user who starts it only: it listens on 127.0.0.1, and the address
-that it prints has a random token.
+It sends a picture or a JSON request to both, and shows each answer with its latency, its cost and
+the differences. Only you can open it: it listens on 127.0.0.1, and its address has a random token.
 """
 
 import argparse
@@ -23,14 +22,14 @@ from ops.targets import targets_of
 
 EXAMPLES = f"""\
 examples:
-  python -m ops playground --local                 both faces on this machine, without AWS
-  python -m ops playground                         the deployed stack: what it has of both targets
+  python -m ops playground --local                 show both faces on this machine, without AWS
+  python -m ops playground                         show the targets of the deployed stack
   python -m ops playground --left stack:Staging:lambda --right stack:Production:lambda
   MODEL_FOLDER=examples/iris python -m ops playground --local
 
 targets of --left and --right:
 {NAMES}
-exit status: 0 ended by Ctrl-C; 2 no target could be opened
+exit status: 0 stopped by Ctrl-C; 2 no target could be opened
 """
 
 
@@ -45,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve the page until Ctrl-C. Raises CannotAsk if no target can be opened."""
-    # Other commands do without Flask, which takes a moment to import.
+    """Serve the page until Ctrl-C. Raise CannotAsk if no target can be opened."""
+    # Flask is slow to import, and other commands do not need it.
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     from ops.playground.server import HOST, create_app
@@ -57,19 +56,21 @@ def run(options: argparse.Namespace) -> int:
 
     aws = Aws(options.region)
     with ExitStack() as stack:
-        listener = stack.enter_context(_listen(HOST, options.port))
+        try:
+            listener = stack.enter_context(socket.create_server((HOST, options.port)))
+        except OSError as error:
+            why = f"port {options.port}: {os.strerror(error.errno or 0)}"
+            raise CannotAsk(why, "--port names another one") from None
         opener = Opener(stack, aws, token_bytes(16))
         names = _names(options, aws)
         sides = [Side(name, partial(opener.open, name)) for name in names]
-        examples = _examples()
+        folder = os.environ.get("MODEL_FOLDER")
+        examples = [*default_requests(), *(golden_requests(Path(folder)) if folder else ())]
         _open(sides, examples[0])
         token = token_urlsafe()
         app = create_app(Playground(sides, aws.region), examples, options.port, token)
         with make_server(
-            *(HOST, options.port, app),
-            threaded=True,
-            request_handler=Quiet,
-            fd=listener.fileno(),
+            *(HOST, options.port, app), threaded=True, request_handler=Quiet, fd=listener.fileno()
         ) as server:
             asked = " and ".join(side.facts.label for side in sides)
             url = f"http://{HOST}:{options.port}/?token={token}"
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _names(options: argparse.Namespace, aws: Aws) -> list[str]:
-    """Return the names of the targets; of a stack, those that it has. Raises CannotAsk."""
+    """Return the names of the targets to show. Raise CannotAsk."""
     if names := [name for name in (options.left, options.right) if name]:
         return names
     if options.local:
@@ -87,35 +88,20 @@ def _names(options: argparse.Namespace, aws: Aws) -> list[str]:
     present = targets_of(stack_outputs(aws, options.stack))
     names = [f"stack:{options.stack}:{kind}" for kind in ("lambda", "sagemaker") if kind in present]
     if not names:
-        raise CannotAsk(f"stack {options.stack} has no target", "--stack names one of this app")
+        raise CannotAsk(f"stack {options.stack} has no target", "use --stack with one of this app")
     return names
 
 
 def _open(sides: Sequence[Side], first: Input) -> None:
-    """Open and ask all targets; report those that fail. Raises CannotAsk if none can be opened.
+    """Open and call all targets; report those that fail. Raise CannotAsk if all fail.
 
-    The first call may be a cold start, so the page does not show it. There is no spinner: boto3 may
-    ask for an MFA code.
+    The page does not show this first call, which may be a cold start. There is no spinner, because
+    boto3 may ask for an MFA code.
     """
     for side in sides:
         try:
-            side.target()
             side.post(first)
         except CannotAsk as problem:
             if side is sides[-1] and not any(side.opened for side in sides):
                 raise
             cli.print_error(f"{side.name}: {problem}")
-
-
-def _examples() -> list[Input]:
-    """Return what the page offers: photographs, or the requests of the folder MODEL_FOLDER."""
-    folder = os.environ.get("MODEL_FOLDER")
-    return [*default_requests(), *(golden_requests(Path(folder)) if folder else ())]
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port))
-    except OSError as error:
-        why = os.strerror(error.errno or 0)
-        raise CannotAsk(f"port {port}: {why}", "--port names another one") from None

@@ -1,4 +1,4 @@
-"""Ask the targets one question, and say of each answer what the page shows."""
+"""Send a request to the targets, and describe their answers for the page."""
 
 import json
 import shlex
@@ -25,29 +25,29 @@ from ops.playground.shown import about, answered_by, bars_of, cost_of
 from ops.playground.snippets import snippets
 from ops.targets import IDENTITY, SERVED_BY
 
-# The second target is asked when the first has answered, so that they do not take CPU time from
-# each other; it does not wait longer for a slow one.
+# Call the second target when the first has answered, so that they do not compete for the CPU, but
+# wait at most this long.
 HEAD_START_SECONDS = 2
-LAST = 50  # calls whose median is the latency in the cost
-_MOST_PLACES = 20
-_MOST_CHARACTERS = 20_000
+LAST_CALLS = 50  # the cost uses their median latency
+_MAX_PLACES = 20
+_MAX_CHARACTERS = 20_000
 
 
 @dataclass
 class Side:
-    """One target of the page. It is opened by its first call, and again after a failure."""
+    """One target of the page. Its first call opens it, and so does a call after a failure."""
 
     name: str
     open: Callable[[], OpenTarget]
     opened: OpenTarget | None = None
-    identity: str = ""  # of the last reply that had it; an error of SageMaker's has none
-    described: str = ""  # the identity of the deployment that `opened` describes
-    refused: CannotAsk | None = None  # why a newer one could not be described
-    milliseconds: deque[float] = field(default_factory=lambda: deque(maxlen=LAST))
+    identity: str = ""  # the last one in a reply; SageMaker's errors have none
+    described: str = ""  # the identity of the deployment in `opened`
+    refused: CannotAsk | None = None  # why a newer deployment could not be described
+    milliseconds: deque[float] = field(default_factory=lambda: deque(maxlen=LAST_CALLS))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def target(self) -> OpenTarget:
-        """Return the open target. Raises CannotAsk."""
+        """Return the open target. Raise CannotAsk."""
         with self.lock:
             if self.opened is None:
                 self.opened = self._open()
@@ -69,25 +69,25 @@ class Side:
         return facts.identified({self.identity})
 
     def post(self, item: Input) -> HttpReply:
-        """Raises CannotAsk."""
+        """Call the target. Raise CannotAsk."""
         target = self.target()
-        # The emulator takes one request at a time.
+        # The emulator serves one request at a time.
         with self.lock if isinstance(target.client, EmulatedLambda) else nullcontext():
             reply = target.post(item)
         self.identity = reply.headers.get(IDENTITY) or self.identity
         self.described = self.described or self.identity
         self.refused = None
-        if self.identity != self.described:  # deployed anew: its image is read again
+        if self.identity != self.described:  # after a new deployment, read its image again
             try:
                 self.opened, self.described = self._open(), self.identity
-            except CannotAsk as error:  # in the middle of a rollout
+            except CannotAsk as error:  # during a rollout
                 self.refused = error
         return reply
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one target replied, or why it could not be asked."""
+    """One target's reply, or why it could not be called."""
 
     index: int
     facts: Facts
@@ -95,7 +95,7 @@ class Outcome:
 
 
 class Playground:
-    """One or two targets, and the region whose prices count for local ones."""
+    """One or two targets. Local ones get the prices of `region`."""
 
     def __init__(self, sides: Sequence[Side], region: str) -> None:
         self._sides, self._region = sides, region
@@ -106,18 +106,17 @@ class Playground:
 
     @property
     def parity(self) -> str:
-        """Return the command that compares the targets on the exported history."""
+        """Return the command that compares the targets with the exported history."""
         names = zip(("--left", "--right"), [side.name for side in self._sides])
         options = " ".join(f"{option} {shlex.quote(name)}" for option, name in names)
         return f"python -m ops parity {options} --inputs inputs.jsonl"
 
     def ask(self, item: Input) -> Iterator[dict[str, Any]]:
-        """Yield each target's reply as it comes, then the comparison if there are two."""
+        """Yield each target's reply as it arrives, then the comparison of two targets."""
         queue: Queue[Outcome] = Queue()
         outcomes: list[Outcome] = []
         for index in range(len(self._sides)):
-            arguments = (index, item, queue)
-            threading.Thread(target=self._call, args=arguments, daemon=True).start()
+            threading.Thread(target=self._call, args=(index, item, queue), daemon=True).start()
             try:
                 outcomes.append(queue.get(timeout=HEAD_START_SECONDS))
             except Empty:
@@ -155,7 +154,7 @@ class Playground:
             "status": answer.status,
             "error": {} if answer.ok else {name: str(t) for name, t in answer.error.items()},
             "bars": bars_of(answer.value),
-            "text": text[:_MOST_CHARACTERS],
+            "text": text[:_MAX_CHARACTERS],
             "milliseconds": round(reply.seconds * 1000, 1),
             "bytes": len(reply.body),
             "answered_by": answered_by(reply),
@@ -163,7 +162,7 @@ class Playground:
         }
 
     def _cost(self, side: Side, data_bytes: int) -> str:
-        """Say what a million calls a month cost, as long as the last ones took on average."""
+        """Return the cost of a million calls a month at the median latency of the last calls."""
         if not side.milliseconds or not side.opened:
             return ""
         client = side.opened.client
@@ -176,7 +175,7 @@ class Playground:
 
 
 def _is_own(reply: HttpReply) -> bool:
-    """Return whether the target answered itself: a function may forward calls to an endpoint."""
+    """Check whether the target itself answered, instead of an endpoint behind a function."""
     return reply.headers.get(SERVED_BY, "lambda") == "lambda"
 
 
@@ -193,6 +192,6 @@ def _comparison(item: Input, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         "exact": difference.exact,
         "same": difference.same,
         "largest": difference.largest if difference.same else None,  # JSON has no NaN
-        "places": difference.places[:_MOST_PLACES],
+        "places": difference.places[:_MAX_PLACES],
         "checks": [as_json(name, finding) for name, finding in checks.items()],
     }

@@ -1,12 +1,12 @@
-"""The page's server. It answers on 127.0.0.1 only, and no page but its own can drive it.
+"""The page's server on 127.0.0.1. Only its own page can use it.
 
-A page of another origin that a name server leads here (DNS rebinding) sends its own name as Host,
-and every page's POST has its Origin: both have to be this server's. Another account of this machine
-can send any header: it lacks the token of the printed address, which the page keeps as a cookie.
+Host and Origin must be this server's: a page that reaches it by DNS rebinding sends its own name as
+Host, and a page of another origin sends its Origin with each POST. Other accounts on this machine
+can send any header, but they lack the printed address's token, which the page keeps as a cookie.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from secrets import compare_digest
 
 from flask import Flask, Response, abort, request
@@ -16,9 +16,9 @@ from ops.playground.exchange import Playground
 from ops.playground.shown import about
 
 HOST = "127.0.0.1"
-MAX_BODY_BYTES = 64 * 1024**2  # more than any target takes: each refuses what is too large for it
+MAX_BODY_BYTES = 64 * 1024**2  # more than any target accepts, so that the targets' limits apply
 HEADERS = {
-    # The page runs its own script only, and that cannot make markup of a text.
+    # The page runs only its own script, which cannot turn text into markup.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
@@ -31,7 +31,7 @@ HEADERS = {
 
 
 def create_app(playground: Playground, examples: Sequence[Input], port: int, token: str) -> Flask:
-    """Return the server of a page that asks these targets, on that port."""
+    """Return the app that serves the page on this port."""
     app = Flask(__name__, static_url_path="/static")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     hosts = {f"{name}:{port}".removesuffix(":80") for name in (HOST, "localhost")}
@@ -76,14 +76,11 @@ def create_app(playground: Playground, examples: Sequence[Input], port: int, tok
 
     @app.post("/ask")
     def ask() -> Response:
-        """Answer in JSON lines, one as soon as each target has replied."""
+        """Stream JSON lines, one for each reply as it arrives."""
         content_type = request.headers.get("Content-Type", "")
         item = Input(request.args.get("name", "input"), content_type, request.get_data())
 
-        def lines() -> Iterator[str]:
-            for told in playground.ask(item):
-                yield json.dumps(told) + "\n"
-
-        return Response(lines(), content_type="application/x-ndjson")
+        lines = (json.dumps(told) + "\n" for told in playground.ask(item))
+        return Response(lines, content_type="application/x-ndjson")
 
     return app

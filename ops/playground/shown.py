@@ -1,4 +1,4 @@
-"""What the page shows of a target and of its answer. No I/O here."""
+"""Describe a target and its answer for the page. Nothing here does I/O."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +16,6 @@ _ANSWERED_BY = {"lambda": "Lambda", "sagemaker": "SageMaker", "lambda-spill": "L
 
 
 def about(facts: Facts) -> dict[str, str]:
-    """Return what the page shows of a target besides its answers."""
     return {
         "label": facts.label,
         "name": facts.name,
@@ -26,26 +25,24 @@ def about(facts: Facts) -> dict[str, str]:
 
 
 def answered_by(reply: HttpReply) -> str:
-    """Return who answered for a function that may forward; empty for another target."""
+    """Name who answered a call of a function that may forward it, or return ""."""
     return _ANSWERED_BY.get(reply.headers.get(SERVED_BY, ""), "")
 
 
 def bars_of(value: object) -> Sequence[tuple[str, str]]:
-    """Return labels with probabilities: the classes, or the first object of numbers up to 1."""
+    """Return labels with probabilities: the classes, or the first object of numbers from 0 to 1."""
     if classes := classes_of(value):
         return classes
     for part in value.values() if isinstance(value, dict) else ():
-        if isinstance(part, dict) and part and all(map(_is_share, part.values())):
-            return [(str(label), str(share)) for label, share in part.items()]
+        if isinstance(part, dict) and part:
+            shares = part.items()
+            if all(type(share) in (int, float) and 0 <= share <= 1 for _, share in shares):
+                return [(str(label), str(share)) for label, share in shares]
     return []
 
 
-def _is_share(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= float(str(value)) <= 1
-
-
 def cost_of(target: OpenTarget, milliseconds: float, data_bytes: int, known: prices.Prices) -> str:
-    """Return the cost of a million calls in a month. Raises CostError without a price."""
+    """Return the cost of a million calls in a month. Raise CostError if there is no price."""
     facts = target.facts
     usage = RequestUsage(
         lambda_memory_mb=facts.memory_mb or LAMBDA_MB_PER_VCPU,

@@ -1,7 +1,6 @@
-"""The lines of curl and Python that ask a target what the page asked it. No I/O here.
+"""Write curl and Python programs that repeat the page's request. Nothing here does I/O.
 
-They name variables in the place of credentials. A name of a file or an address is a stranger's
-text: it is quoted.
+Credentials come from variables. File names and addresses are untrusted text, and so are quoted.
 """
 
 import json
@@ -13,24 +12,23 @@ from ops.local_servers import EMULATOR_PATH, EmulatedLambda, HttpFace, url_event
 from ops.parity.targets import Client
 from ops.targets import Endpoint, FunctionUrl
 
-_LONGEST_INLINE = 2000  # bytes of a request that the lines repeat; a longer one is in a file
+_MAX_INLINE_BYTES = 2000  # a longer request is read from a file
 _MARK = "BODY"
 
 
 def snippets(client: Client, item: Input) -> dict[str, str]:
-    """Return the lines by language."""
     return {"curl": _curl(client, item), "Python": _python(client, item)}
 
 
 def _is_inline(item: Input) -> bool:
-    return item.content_type == JSON and len(item.body) <= _LONGEST_INLINE
+    return item.content_type == JSON and len(item.body) <= _MAX_INLINE_BYTES
 
 
 def _curl(client: Client, item: Input) -> str:
     inline = _is_inline(item)
     content_type = shlex.quote(f"Content-Type: {item.content_type}")
     body = item.body.decode(errors="replace") if inline else f"@{item.name}"
-    # --data-raw does not read the file that a body beginning with @ would name.
+    # With --data-raw, a body that begins with @ does not name a file.
     data = f"-H {content_type} {'--data-raw' if inline else '--data-binary'} {shlex.quote(body)}"
     match client:
         case HttpFace():
@@ -40,7 +38,7 @@ def _curl(client: Client, item: Input) -> str:
         case Endpoint():
             url = f"{client.service_url}/endpoints/{quote(client.endpoint_name)}/invocations"
             return f"{_signed(url, 'sagemaker', client.region)}  {data}"
-    # The event carries the body as base64.
+    # The event holds the body as base64.
     parts = json.dumps(_event(item)).rpartition(_MARK)
     before, after = shlex.quote(parts[0]), shlex.quote(parts[2])
     source = f"printf %s {shlex.quote(body)}" if inline else f"cat -- {shlex.quote(item.name)}"
@@ -48,7 +46,7 @@ def _curl(client: Client, item: Input) -> str:
     data = "  --data-binary @-"
     if isinstance(client, EmulatedLambda):
         return f"{event}curl -sS {client.url}{EMULATOR_PATH} \\\n{data}"
-    # curl signs a path wrongly that has a colon: an alias goes into the query.
+    # curl wrongly signs a path with a colon, so the alias goes into the query.
     name, _, qualifier = client.function_name.rpartition(":function:")[2].partition(":")
     url = f"{client.service_url}/2015-03-31/functions/{quote(name)}/invocations"
     url += f"?Qualifier={quote(qualifier)}" if qualifier else ""

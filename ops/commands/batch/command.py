@@ -1,14 +1,14 @@
 """`python -m ops batch [s3://IN s3://OUT]`: run a transform job of the stack's model.
 
-Records are counted before the job and answers after it, so that none is lost unnoticed. The stack
-needs the keys batch_input and batch_output; IN and OUT are these by default, or folders below them.
+It counts the records before the job and the answers after it, to notice lost records. The stack
+needs the keys batch_input and batch_output, the defaults of IN and OUT, which may be folders below.
 """
 
 import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ops import cli
@@ -22,12 +22,12 @@ LOG_GROUP = "/aws/sagemaker/TransformJobs"
 
 EXAMPLES = """\
 examples:
-  python -m ops batch --dry-run                    the request, and nothing is started
+  python -m ops batch --dry-run                    print the request, and start nothing
   python -m ops batch s3://jobs/in/may s3://jobs/out --instances 4 --instance-type ml.c6i.xlarge
-  python -m ops batch --content-type application/x-image    an object is a picture
+  python -m ops batch --content-type application/x-image    send each object as a picture
 
-exit status: 0 every record has its answer, which may be an error; 1 the job failed, or one has
-none; 2 the stack or the job could not be asked
+exit status: 0 every record has an answer, which may be an error; 1 the job failed, or an answer is
+missing; 2 AWS could not be asked
 """
 
 
@@ -35,31 +35,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_stack_arguments(parser)
     add = parser.add_argument
     add("data_in", nargs="?", metavar="s3://IN", help="an object, or a folder")
-    add("data_out", nargs="?", metavar="s3://OUT", help="gets a folder of the job")
+    add("data_out", nargs="?", metavar="s3://OUT", help="where the job adds a folder")
     add("--instance-type", default="ml.m5.large", metavar="TYPE", help="default: %(default)s")
-    add("--instances", type=cli.COUNT, default=1, metavar="N", help="share the objects")
+    add("--instances", type=cli.COUNT, default=1, metavar="N", help="default: 1")
     add("--content-type", default="application/jsonlines", help="default: %(default)s")
-    add(
-        "--strategy",
-        choices=["SingleRecord", "MultiRecord"],
-        help="records a request (default: one; several for a model of microseconds)",
-    )
-    add("--max-payload-mb", type=cli.COUNT, metavar="MB", help="of a request; default: 4")
-    add("--concurrency", type=cli.COUNT, metavar="N", help="requests at once an instance")
-    add("--no-count", action="store_true", help="do not read the objects to count")
-    add("--dry-run", action="store_true", help="print the request, start nothing")
+    strategy = "records per request (default: one; use several for a model of microseconds)"
+    add("--strategy", choices=["SingleRecord", "MultiRecord"], help=strategy)
+    add("--max-payload-mb", type=cli.COUNT, metavar="MB", help="largest request; default: 4")
+    add("--concurrency", type=cli.COUNT, metavar="N", help="concurrent requests per instance")
+    add("--no-count", action="store_true", help="do not read the objects to count records")
+    add("--dry-run", action="store_true", help="print the request and start nothing")
     cli.add_json_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the job; return 0 if every record has its answer, 1 if not or if the job failed."""
+    """Run the job; return 0 if every record has an answer, or else 1."""
     aws = Aws(options.region)
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     request = request_of(options, stack_outputs(aws, options.stack), moment)
     if options.dry_run:
         cli.print_json(request)
         return 0
-    with cli.Spinner("looking at the input") as spinner:
+    with cli.Spinner("reading the input") as spinner:
         s3 = aws.client("s3")
         limit = (options.max_payload_mb or DEFAULT_PAYLOAD_MB) * 1024**2
         keys, records = read_input(s3, request, limit, spinner.tell, count=not options.no_count)
@@ -67,15 +64,15 @@ def run(options: argparse.Namespace) -> int:
         with explained("sagemaker:CreateTransformJob"):
             aws.client("sagemaker").create_transform_job(**request)
         stop = f"aws sagemaker stop-transform-job --region {aws.region} --transform-job-name"
-        print(f"started {name}; `{stop} {name}` ends it", file=sys.stderr)
-        job = wait(aws, name, spinner.tell)
+        print(f"started {name}; `{stop} {name}` stops it", file=sys.stderr)
+        job, output = wait(aws, name, spinner.tell), request["TransformOutput"]["S3OutputPath"]
         completed = job["TransformJobStatus"] == "Completed"
         result = {
             "job": name,
             "status": job["TransformJobStatus"],
             "reason": job.get("FailureReason", ""),
             "log": [] if completed else data_log(aws, name),
-            **read_output(s3, request, keys, records, spinner.tell),
+            **read_output(s3, output, keys, records, spinner.tell),
         }
     if options.json:
         cli.print_json({**result, "uneven": [*result["uneven"]]})
@@ -85,9 +82,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_input(
-    s3: Any, request: Mapping[str, Any], limit: int, tell: Callable[[str], None], *, count: bool
+    s3: Any, request: Mapping[str, Any], limit: int, tell: cli.Tell, *, count: bool
 ) -> tuple[Sequence[str], dict[str, Records]]:
-    """Return the input's keys and records. Raises CannotAsk for no key, or too long a record."""
+    """Return the input's keys and records. Raise CannotAsk, also for no key or a long record."""
     url = request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]
     bucket, _ = split_s3(url)
     keys = keys_below(s3, url)
@@ -102,16 +99,15 @@ def read_input(
         tell(f"counting the records of {key}")
         records[key] = found = count_records(s3, bucket, key)
         if found.longest_bytes > limit:
-            raise CannotAsk(
-                f"line {found.longest_line} of s3://{bucket}/{key} has {found.longest_bytes:,} "
-                f"bytes, and a record at most {limit:,}",
-                "shorten it (a uri instead of data:), or raise --max-payload-mb",
-            )
+            line = f"line {found.longest_line} of s3://{bucket}/{key}"
+            why = f"{line} has {found.longest_bytes:,} bytes, but a record may have {limit:,}"
+            fix = "shorten it (use another uri than data:), or raise --max-payload-mb"
+            raise CannotAsk(why, fix)
     return keys, records
 
 
-def wait(aws: Aws, name: str, tell: Callable[[str], None]) -> Mapping[str, Any]:
-    """Return SageMaker's description of the job once it has ended. Raises CannotAsk."""
+def wait(aws: Aws, name: str, tell: cli.Tell) -> Mapping[str, Any]:
+    """Return SageMaker's description of the job once it has ended. Raise CannotAsk."""
     client = aws.client("sagemaker")
     started = time.monotonic()
     while True:
@@ -125,14 +121,9 @@ def wait(aws: Aws, name: str, tell: Callable[[str], None]) -> Mapping[str, Any]:
 
 
 def read_output(
-    s3: Any,
-    request: Mapping[str, Any],
-    keys: Sequence[str],
-    records: Mapping[str, Records],
-    tell: Callable[[str], None],
+    s3: Any, output: str, keys: Sequence[str], records: Mapping[str, Records], tell: cli.Tell
 ) -> dict[str, Any]:
-    """Return which inputs have no output, or another number of answers. Raises CannotAsk."""
-    output = request["TransformOutput"]["S3OutputPath"]
+    """Count the answers, and find inputs with too few or too many. Raise CannotAsk."""
     bucket, folder = split_s3(output)
     outputs = paired(keys, keys_below(s3, f"{output}/"), folder)
     answers, uneven = {}, {}
@@ -153,7 +144,7 @@ def read_output(
 
 
 def data_log(aws: Aws, name: str) -> list[str]:
-    """Return the last lines about objects that failed; none if there are none to read."""
+    """Return the last log lines about objects that failed, if they can be read."""
     try:
         paginator = aws.client("logs").get_paginator("filter_log_events")
         pages = paginator.paginate(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/")
@@ -165,7 +156,6 @@ def data_log(aws: Aws, name: str) -> list[str]:
 
 
 def lines_of(result: Mapping[str, Any], *, counted: bool) -> Iterator[str]:
-    """Yield what happened, what is missing, and where the answers are."""
     name, status = result["job"], result["status"]
     yield f"{name}: {status}" + (f": {result['reason']}" if result["reason"] else "")
     yield from (f"  {line}" for line in result["log"])
@@ -177,8 +167,6 @@ def lines_of(result: Mapping[str, Any], *, counted: bool) -> Iterator[str]:
     if counted:
         errors = result["errors"]
         codes = ", ".join(f"{code} {count:,}" for code, count in sorted(errors.items()))
-        yield (
-            f"{result['records']:,} records, {result['answers']:,} answers, "
-            f"{sum(errors.values()):,} of them errors" + (f": {codes}" if codes else "")
-        )
+        counts = f"{result['records']:,} records, {result['answers']:,} answers, "
+        yield f"{counts}{sum(errors.values()):,} of them errors" + (f": {codes}" if codes else "")
     yield f"answers: {result['output']}"

@@ -1,9 +1,10 @@
-"""The input and output objects of a job in S3, and how many records each holds."""
+"""Find a job's input and output objects in S3, and count their records."""
 
 import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ _ERROR = b'{"error":'  # the start of the contract's error object
 
 @dataclass
 class Records:
-    """The lines of one object; a last line without an end counts, too. `errors` are by code."""
+    """The lines of one object, with or without a final newline. `errors` counts error codes."""
 
     lines: int = 0
     blank: int = 0
@@ -25,7 +26,7 @@ class Records:
 
 
 def keys_below(s3: Any, url: str) -> Sequence[str]:
-    """Return the keys that SageMaker finds below a prefix, without folders. Raises CannotAsk."""
+    """Return the keys that SageMaker finds below a prefix, without folders. Raise CannotAsk."""
     bucket, prefix = split_s3(url)
     with explained(f"s3:ListBucket on {bucket}"):
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
@@ -34,11 +35,11 @@ def keys_below(s3: Any, url: str) -> Sequence[str]:
 
 
 def count_records(s3: Any, bucket: str, key: str) -> Records:
-    """Count the lines of an object, which is read as a stream. Raises CannotAsk."""
+    """Stream an object and count its lines. Raise CannotAsk."""
     found = Records()
     with explained(f"s3:GetObject on s3://{bucket}/{key}"):
         body = s3.get_object(Bucket=bucket, Key=key)["Body"]
-        # Not iter_lines: it also splits at \r.
+        # The body's own iter_lines also splits at \r.
         for whole in io.BufferedReader(body, _CHUNK_BYTES):
             line = whole.removesuffix(b"\n")
             found.lines += 1
@@ -46,22 +47,25 @@ def count_records(s3: Any, bucket: str, key: str) -> Records:
             if len(line) > found.longest_bytes:
                 found.longest_bytes, found.longest_line = len(line), found.lines
             if line.startswith(_ERROR):
-                found.errors[_code(line)] += 1
+                code = "?"
+                with suppress(ValueError, KeyError, TypeError):
+                    code = str(json.loads(line)["error"]["code"])
+                found.errors[code] += 1
     return found
 
 
 def paired(inputs: Sequence[str], outputs: Sequence[str], folder: str) -> Mapping[str, str]:
-    """Return the output of each input that has one, by key; `folder` is the key above the outputs.
+    """Map each input that has an output to it; `folder` is the key above the outputs.
 
-    AWS's documents do not agree on how much of an input's path is kept: any end of it is accepted,
-    and an output belongs to one input.
+    AWS's documents disagree on how much of an input's path an output keeps, so any end of the path
+    is accepted. An output belongs to one input.
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformOutput.html
     """
     by_name = defaultdict(list)
     for key in sorted(inputs, key=len):
         by_name[f"{key.rpartition('/')[2]}.out"].append(key)
     found = {}
-    # The longest first: what is left for `part-0.out` is not the input of `retry/part-0.out`.
+    # Longest first, so that `retry/part-0.out` takes its input before `part-0.out` does.
     for output in sorted(outputs, key=len, reverse=True):
         end = f"/{output.removeprefix(folder).lstrip('/')}"
         for key in by_name[output.rpartition("/")[2]]:
@@ -69,10 +73,3 @@ def paired(inputs: Sequence[str], outputs: Sequence[str], folder: str) -> Mappin
                 found[key] = output
                 break
     return found
-
-
-def _code(line: bytes) -> str:
-    try:
-        return str(json.loads(line)["error"]["code"])
-    except (ValueError, KeyError, TypeError):
-        return "?"

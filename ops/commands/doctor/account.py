@@ -1,6 +1,6 @@
 """Checks of the account, its limits and the model artifact.
 
-A check raises one of AWS_ERRORS or CannotAsk where it could not ask.
+A check raises one of AWS_ERRORS or CannotAsk if AWS does not answer.
 """
 
 import json
@@ -14,11 +14,12 @@ from botocore.exceptions import ClientError
 from ops import model_data
 from ops.aws import Aws, code_of, explain
 from ops.cli import cdk_context
+from ops.commands.doctor.stack import StackChecks
 from ops.findings import Finding, State, failure, ok, warning
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/{}/version"
 DEFAULT_QUALIFIER = "hnb659fds"
-BOOTSTRAP_VERSION = 6  # the CDK's templates ask for it in their rule CheckBootstrapVersion
+BOOTSTRAP_VERSION = 6  # the CDK's templates require it in their rule CheckBootstrapVersion
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 _KEPT_UNRESERVED = 100
 _NEW_ACCOUNT_CONCURRENCY = 10
@@ -29,8 +30,6 @@ _RAISE_QUOTA = (
 
 
 class AccountChecks:
-    """Checks of one stack in one account and region."""
-
     def __init__(self, aws: Aws, stack_name: str, *, on_sagemaker: bool) -> None:
         self.aws, self.stack_name, self.on_sagemaker = aws, stack_name, on_sagemaker
 
@@ -45,15 +44,15 @@ class AccountChecks:
         region = self.aws.region
         if self.aws.chosen_region:
             return ok(region)
-        says = f"none is set; the CDK deploys to {region} then"
+        says = f"no region is set, so the CDK deploys to {region}"
         return warning(says, f"export AWS_REGION={region}, or another")
 
     def bootstrap(self, app: Path) -> Finding:
-        """Check the bootstrap stack that the app's folder asks for."""
+        """Check the bootstrap stack that the app needs."""
         region, parameter = self.aws.region, _bootstrap_parameter(app, self.stack_name)
         qualifier = parameter.split("/")[2]
         other = "" if qualifier == DEFAULT_QUALIFIER else f" --qualifier {qualifier}"
-        fix = f"AWS_REGION={region} cdk bootstrap{other} -c mode=lambda"  # of any mode
+        fix = f"AWS_REGION={region} cdk bootstrap{other} -c mode=lambda"  # any mode works
         try:
             reply = self.aws.client("ssm").get_parameter(Name=parameter)
         except ClientError as error:
@@ -65,69 +64,50 @@ class AccountChecks:
         enough = version.isdecimal() and int(version) >= BOOTSTRAP_VERSION
         return ok(says) if enough else failure(says, fix)
 
-    def concurrency(self, reserved: int, provisioned: int, own: int) -> Finding:
-        """Check that the account's quota has room for what is wanted, of the whole function.
+    def concurrency(self, reserved: int, provisioned: int, stack: StackChecks) -> Finding:
+        """Check the account's quota for the function's reserved and provisioned executions.
 
-        Without a reservation, an update provisions two versions at once. `own` is what the function
-        has reserved already, which AWS does not count as free.
+        Without a reservation, an update provisions two versions at once.
         """
         limit = self.aws.client("lambda").get_account_settings()["AccountLimit"]
         total, free = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
         says = f"{free:,} of {total:,} concurrent executions are unreserved"
         wanted = reserved or 2 * provisioned
+        # AWS does not count as free what the deployed function has reserved.
+        own = int(stack.deployed_keys.get("lambda_reserved_concurrency", 0))
         room = max(free + own - _KEPT_UNRESERVED, 0)
+        needed = max(total + wanted - room, 1000)
+        fix = _RAISE_QUOTA.format("lambda", "L-B99A9384", needed, self.aws.region)
         if wanted > room:
-            fix = _RAISE_QUOTA.format(
-                "lambda", "L-B99A9384", max(total + wanted - room, 1000), self.aws.region
-            )
             return failure(f"{says}: {room:,} can be reserved or provisioned, not {wanted:,}", fix)
         if total <= _NEW_ACCOUNT_CONCURRENCY:
-            # No API returns the memory limit; new accounts are known to have a lower one.
-            return warning(
-                f"{says}: none can be reserved; a new account may also be limited to 3,008 MB "
-                "of memory",
-                _RAISE_QUOTA.format("lambda", "L-B99A9384", 1000, self.aws.region),
-            )
+            # No API returns the memory limit, which is often lower in new accounts.
+            memory = "a new account may also be limited to 3,008 MB of memory"
+            return warning(f"{says}: none can be reserved; {memory}", fix)
         return ok(f"{says}; a function may reserve {room:,}")
 
-    def transform_quota(self, instance_type: str, instances: int) -> Finding:
-        """Check the quota of a batch job's instances."""
-        name = f"{instance_type} for transform job usage"
+    def instance_quota(self, user: str, instance_type: str, instances: int) -> Finding:
+        """Check the quota of a user, an `endpoint` or a `transform job`.
+
+        An update of an endpoint runs the new instances beside the old ones.
+        """
+        name, region = f"{instance_type} for {user} usage", self.aws.region
         if (quota := self._quota(name)) is None:
-            return self._no_quota(name)
-        value = int(quota["Value"])
+            says = f"Service Quotas has no {name!r} in {region}"
+            fix = "see https://aws.amazon.com/sagemaker/pricing for the region's instance types"
+            return Finding(State.UNKNOWN, says, fix)
+        value, wanted = int(quota["Value"]), instances * (2 if user == "endpoint" else 1)
         says = f"{value} x {instance_type}"
-        if value >= instances:
+        if value >= wanted:
             return ok(says)
-        region = self.aws.region
-        fix = _RAISE_QUOTA.format("sagemaker", quota["QuotaCode"], instances, region)
-        return failure(f"{says}, and a job asks for {instances}", fix)
-
-    def instance_quota(self, instance_type: str, instances: int) -> Finding:
-        """Check the quota: an update runs the new fleet beside the old one, `instances` each."""
-        name = f"{instance_type} for endpoint usage"
-        quota, region = self._quota(name), self.aws.region
-        if quota is None:
-            return self._no_quota(name)
-        value = int(quota["Value"])
-        says = f"{value} x {instance_type}"
-        if value >= 2 * instances:
-            return ok(says)
-        fix = _RAISE_QUOTA.format("sagemaker", quota["QuotaCode"], 2 * instances, region)
+        fix = _RAISE_QUOTA.format("sagemaker", quota["QuotaCode"], wanted, region)
         if value < instances:
-            return failure(f"{says}, and the endpoint may have {instances}", fix)
+            return failure(f"{says}, but the {user} may need {instances}", fix)
         return warning(f"{says}: an update needs {instances} beside the old {instances}", fix)
-
-    def _no_quota(self, name: str) -> Finding:
-        return Finding(
-            State.UNKNOWN,
-            f"Service Quotas has no {name!r} in {self.aws.region}",
-            "see https://aws.amazon.com/sagemaker/pricing for the region's instance types",
-        )
 
     def _quota(self, name: str) -> Mapping[str, Any] | None:
         client = self.aws.client("service-quotas")
-        # The first lists what applies to this account, but not every quota; the second the rest.
+        # The first operation returns this account's values but lacks some quotas.
         for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
             pages = client.get_paginator(operation).paginate(
                 ServiceCode="sagemaker", PaginationConfig={"PageSize": 100}
@@ -142,10 +122,7 @@ class AccountChecks:
         return model_data.check(self.aws, uri, account, on_sagemaker=self.on_sagemaker)
 
     def model_package(self, arn: str) -> Finding:
-        """Check the package of the Model Registry as it is today, then its artifact.
-
-        `cdk synth` keeps in cdk.context.json what it read once.
-        """
+        """Check a package, which `cdk synth` reads only once, and then its artifact."""
         region = (arn.split(":") + [""] * 4)[3]
         if self.on_sagemaker and region != self.aws.region:
             fix = f"deploy to {region}, or register it in {self.aws.region}"
@@ -155,25 +132,23 @@ class AccountChecks:
             found = client.describe_model_package(ModelPackageName=arn)
         except ClientError as error:
             if code_of(error) == "ValidationException":
-                fix = "`aws sagemaker list-model-packages` lists them"
-                return failure(f"there is no {arn}", fix)
+                return failure(f"there is no {arn}", "see `aws sagemaker list-model-packages`")
             raise explain(error, "sagemaker:DescribeModelPackage") from error
         if (status := found.get("ModelApprovalStatus")) != "Approved":
             fix = f"aws sagemaker update-model-package --model-package-arn {arn} "
             fix += "--model-approval-status Approved"
             return failure(f"{arn} is {status or 'without an approval'}, not Approved", fix)
+        fix = "register a package with one container, which names the artifact"
         if not (specification := found.get("InferenceSpecification")):
-            fix = "register a package whose container names its artifact"
             return failure(f"{arn} has no InferenceSpecification", fix)
         containers = specification.get("Containers", [])
         if len(containers) != 1:
-            fix = "register a package with the one container whose artifact is served"
             return failure(f"{arn} has {len(containers)} containers", fix)
         return self.model_data(containers[0].get("ModelDataUrl", ""))
 
 
 def _bootstrap_parameter(app: Path, stack_name: str) -> str:
-    """Return the name of the parameter that cdk.json asks for, or else the last synthesis."""
+    """Return the parameter's name from cdk.json, the last synthesis or the CDK's default."""
     if qualifier := cdk_context(app).get("@aws-cdk/core:bootstrapQualifier"):
         return BOOTSTRAP_PARAMETER.format(qualifier)
     assembly = app / "cdk.out" / "manifest.json"

@@ -1,10 +1,11 @@
-"""`python -m ops doctor`: check what a deployment needs, before it fails, and what is deployed.
+"""`python -m ops doctor`: check what a deployment needs and what is deployed.
 
-Nothing is changed. A check that cannot be made does not stop the others.
+It changes nothing.
 """
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 
 from ops import cli
 from ops.aws import Aws
@@ -17,14 +18,15 @@ from ops.local_servers import ROOT
 
 EXAMPLES = """\
 examples:
-  python -m ops doctor                             everything, for both targets
-  python -m ops doctor --mode lambda               not what only an endpoint needs
+  python -m ops doctor                             check everything for both targets
+  python -m ops doctor --mode lambda               leave out what only an endpoint needs
   python -m ops doctor --instance-type ml.c5.xlarge --model-data s3://bucket/model.tar.gz
-  cdk publish-assets --unstable=publish-assets     pushes the image and deploys nothing, so that
-                                                   its manifest is checked before the deployment
+  cdk publish-assets --unstable=publish-assets     push the image and deploy nothing, to check its
+                                                   manifest before the deployment
 
-exit status: 0 nothing would fail; 1 something would; 2 something could not be checked
+exit status: 0 all checks passed; 1 a check failed; 2 something could not be checked
 """
+_QUOTA_ACTIONS = "servicequotas:ListServiceQuotas and servicequotas:ListAWSDefaultServiceQuotas"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,12 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--provisioned-concurrency", type=cli.COUNT, default=0, metavar="N", help=wanted)
     add("--transform-instances", type=cli.COUNT, metavar="N", help="of --instance-type, for batch")
     add("--model-data", metavar="URI", help="the artifact: s3://BUCKET/KEY.tar.gz")
-    add("--model-package-arn", metavar="ARN", help="the registry's package with the artifact")
+    add("--model-package-arn", metavar="ARN", help="the artifact's package in the Model Registry")
     cli.add_json_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the findings; return 0 if nothing would fail, 1 if something would, 2 if unchecked."""
+    """Print the findings; return 0 if all passed, 1 if a check failed, 2 if one is unknown."""
     found: dict[str, Finding] = {}
     shown_fixes: set[str] = set()
     for check in checks(options):
@@ -64,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def checks(options: argparse.Namespace) -> Iterator[Check]:
+    instance_type = options.instance_type
     on_lambda, on_sagemaker = options.mode != "sagemaker", options.mode != "lambda"
     aws = Aws(options.region)
     aws.sign_in()
@@ -76,33 +79,23 @@ def checks(options: argparse.Namespace) -> Iterator[Check]:
     yield Check("image manifest", lambda: manifest(account, ROOT / "cdk.out"), "ecr:BatchGetImage")
     if on_lambda:
         reserved, provisioned = options.reserved_concurrency, options.provisioned_concurrency
-        yield Check(
-            "Lambda concurrency",
-            lambda: account.concurrency(reserved, provisioned, stack.reserved),
-            "lambda:GetAccountSettings",
-        )
+        concurrency = partial(account.concurrency, reserved, provisioned, stack)
+        yield Check("Lambda concurrency", concurrency, "lambda:GetAccountSettings")
         yield Check("function URL", lambda: stack.function_url(ROOT))
         yield Check("alias", stack.alias, "lambda:GetAlias")
     if on_sagemaker:
-        yield Check(
-            "endpoint instances",
-            lambda: account.instance_quota(options.instance_type, options.instances),
-            "servicequotas:ListServiceQuotas and servicequotas:ListAWSDefaultServiceQuotas",
-        )
+        quota = partial(account.instance_quota, "endpoint", instance_type, options.instances)
+        yield Check("endpoint instances", quota, _QUOTA_ACTIONS)
         yield Check("endpoint", stack.endpoint, StackChecks.ENDPOINT_ACTIONS)
         yield Check("endpoint logs", stack.log_groups, "logs:DescribeLogGroups")
     yield Check("next deployment", lambda: stack.keys(ROOT), "cloudformation:DescribeStacks")
     if options.transform_instances:
-        yield Check(
-            "transform instances",
-            lambda: account.transform_quota(options.instance_type, options.transform_instances),
-            "servicequotas:ListServiceQuotas and servicequotas:ListAWSDefaultServiceQuotas",
-        )
+        instances = options.transform_instances
+        quota = partial(account.instance_quota, "transform job", instance_type, instances)
+        yield Check("transform instances", quota, _QUOTA_ACTIONS)
     if options.model_data:
         yield Check("model data", lambda: account.model_data(options.model_data), "s3:GetObject")
     if options.model_package_arn:
-        yield Check(
-            "model package",
-            lambda: account.model_package(options.model_package_arn),
-            "sagemaker:DescribeModelPackage and s3:GetObject",
-        )
+        package = partial(account.model_package, options.model_package_arn)
+        action = "sagemaker:DescribeModelPackage and s3:GetObject"
+        yield Check("model package", package, action)

@@ -1,6 +1,6 @@
-"""Checks of the deployed stack: what it runs, what is left of it, what the next deployment changes.
+"""Checks of the deployed stack.
 
-A check raises one of AWS_ERRORS or CannotAsk where it could not ask.
+A check raises one of AWS_ERRORS or CannotAsk if AWS does not answer.
 """
 
 import re
@@ -39,93 +39,81 @@ class StackChecks:
 
     @property
     def deployed_keys(self) -> Mapping[str, str]:
-        """Return the context keys without defaults; none of a stack that did not keep them."""
+        """Return the deployed context keys without defaults, if the stack kept them."""
         return deployed_keys(self.outputs) if KEYS_OUTPUT in self.outputs else {}
-
-    @property
-    def reserved(self) -> int:
-        """Return the executions that the deployed function has reserved."""
-        return int(self.deployed_keys.get("lambda_reserved_concurrency", 0))
 
     def function_url(self, app: Path) -> Finding:
         """Check that the region offers function URLs, unless the stack has none."""
         region = self.aws.region
         if region not in _WITHOUT_URLS and not region.startswith(_PARTITIONS_WITHOUT_URLS):
-            return ok(f"{region} offers them")
+            return ok(f"{region} offers URLs")
         url_auth = cdk_context(app).get("url_auth") or self.deployed_keys.get("url_auth")
         if url_auth == "off":
-            return ok("url_auth=off: none is created")
-        return failure(f"Lambda offers none in {region}", "cdk deploy -c url_auth=off")
+            return ok("url_auth=off: no URL is created")
+        return failure(f"Lambda offers no URLs in {region}", "cdk deploy -c url_auth=off")
 
     def alias(self) -> Finding:
-        """Find an alias that still shares its calls out, which refuses other changes."""
+        """Find an alias that splits its calls, which blocks other changes."""
         if not (arn := self.outputs.get("FunctionName")):
-            return ok("none is deployed yet")
+            return ok("no function is deployed yet")
         name, _, alias = arn.rpartition(":")
         found = self.aws.client("lambda").get_alias(FunctionName=name, Name=alias)
         weights = (found.get("RoutingConfig") or {}).get("AdditionalVersionWeights")
         if not weights:
-            return ok(f"{alias} leads to version {found['FunctionVersion']} alone")
+            return ok(f"{alias} sends all calls to version {found['FunctionVersion']}")
         others = ", ".join(f"{share:.0%} to version {other}" for other, share in weights.items())
-        return warning(
-            f"{alias} leads to version {found['FunctionVersion']}, and {others}: a deployment goes "
-            "on, or has left it so",
-            "if none goes on: aws lambda update-alias --routing-config AdditionalVersionWeights={} "
-            f"--name {alias} --function-name {name}",
-        )
+        says = f"{alias} sends calls to version {found['FunctionVersion']}, and {others}"
+        reset = f"AdditionalVersionWeights={{}} --name {alias} --function-name {name}"
+        fix = f"if none is running: aws lambda update-alias --routing-config {reset}"
+        return warning(f"{says}: a deployment is running or was interrupted", fix)
 
     def keys(self, app: Path) -> Finding:
-        """Find what a plain `cdk deploy` would change: keys that only a `-c` had."""
+        """Find the deployed keys that are not in cdk.json, which a plain `cdk deploy` changes."""
         if not self.deployed_keys:
-            return ok("none are deployed yet, or by a version of this app that did not keep them")
+            return ok("no keys are deployed yet, or an older version of this app did not keep them")
         found = list(changes(self.deployed_keys, cdk_context(app)))
         if not found:
-            return ok("cdk.json has those that were deployed")
+            return ok("cdk.json has the deployed keys")
         given = (shlex.quote(f"{key}={value}") for key, value in self.deployed_keys.items())
         repeat = " ".join(f"-c {key}" for key in given)
         fix = f"write them to cdk.json, or repeat them: cdk deploy {repeat}"
         return warning(f"the next `cdk deploy` changes {'; '.join(found)}", fix)
 
     def endpoint(self) -> Finding:
-        """Find an update that SageMaker rolled back after CloudFormation had reported success."""
+        """Find an update that SageMaker rolled back after CloudFormation reported success."""
         if not (name := self.outputs.get("EndpointName")):
-            return ok("none is deployed yet")
+            return ok("no endpoint is deployed yet")
         found = self.aws.client("sagemaker").describe_endpoint(EndpointName=name)
         runs = found["EndpointConfigName"]
-        resources = self.aws.client("cloudformation").describe_stack_resources(
-            StackName=self.stack_name
-        )
+        cloudformation = self.aws.client("cloudformation")
+        described = cloudformation.describe_stack_resources(StackName=self.stack_name)
         deployed = ", ".join(
-            resource["PhysicalResourceId"].rpartition("/")[2]
-            for resource in resources["StackResources"]
+            resource.get("PhysicalResourceId", "").rpartition("/")[2]
+            for resource in described["StackResources"]
             if resource["ResourceType"] == "AWS::SageMaker::EndpointConfig"
-            and resource.get("PhysicalResourceId")
         )
         if not deployed:
-            says = f"{self.stack_name} has no endpoint config now; it is being changed"
+            says = f"{self.stack_name} has no endpoint config now; a deployment is changing it"
             return warning(says, "run this again when the deployment is done")
-        # CloudFormation may name it by its ARN, which SageMaker writes in lower case.
+        # CloudFormation may return the ARN, which SageMaker writes in lower case.
         if deployed.casefold() == runs.casefold():
             return ok(f"{name} runs what the stack deployed")
-        return failure(
-            f"{name} runs {runs}, and the stack deployed {deployed}: SageMaker rolled it back",
-            "find the reason in the endpoint's log group, correct it and deploy again",
-        )
+        says = f"{name} runs {runs}, and the stack deployed {deployed}: SageMaker rolled it back"
+        fix = "find the reason in the endpoint's log group, correct it and deploy again"
+        return failure(says, fix)
 
     def log_groups(self) -> Finding:
-        """Find groups that a late log line has made again after the stack had removed them."""
+        """Find log groups that a late line created again after the stack had removed them."""
         prefix = f"/aws/sagemaker/Endpoints/{self.stack_name.lower()[:54].rstrip('-')}-"
-        list_groups = self.aws.client("logs").get_paginator("describe_log_groups")
-        pages = list_groups.paginate(logGroupNamePrefix=prefix)
+        paginator = self.aws.client("logs").get_paginator("describe_log_groups")
+        pages = paginator.paginate(logGroupNamePrefix=prefix)
         names = [group["logGroupName"] for page in pages for group in page["logGroups"]]
-        # Not those of a stack whose longer name starts with this one.
+        # Another stack's name may start with this stack's name.
         own = re.compile(re.escape(prefix) + "[0-9a-f]{8}")
         kept = f"/aws/sagemaker/Endpoints/{self.outputs.get('EndpointName', '')}"
         orphans = [name for name in names if own.fullmatch(name) and name != kept]
         if not orphans:
-            return ok("none is left of a removed endpoint")
+            return ok("no removed endpoint left a log group")
         delete = f"aws logs delete-log-group --region {self.aws.region} --log-group-name "
-        return failure(
-            f"{', '.join(orphans)}: left of a removed endpoint; the next one could not be created",
-            " && ".join(delete + name for name in orphans),
-        )
+        says = f"a removed endpoint left {', '.join(orphans)}, so the next one cannot be created"
+        return failure(says, " && ".join(delete + name for name in orphans))

@@ -20,7 +20,7 @@ ROLE = "arn:aws:iam::123456789012:role/any"
 
 @dataclass
 class Deployed:
-    """What AWS tells of a stack, and the face behind its function."""
+    """AWS's descriptions of a stack, and the face behind its function."""
 
     account: Any
     script: Any
@@ -37,28 +37,18 @@ class Deployed:
         endpoint: Mapping[str, Any] | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> None:
-        """Script what Lambda (of the digest and environment) and SageMaker say."""
+        """Script the descriptions; `digest` and `environment` are the function's."""
         image = f"{REGISTRY}/{REPOSITORY}@"
         about = {"FunctionName": "the-function", "State": "Active", "Architectures": ["x86_64"]}
         about |= function or {}
-        self.script.json(
-            FUNCTION,
-            {
-                "Configuration": {**about, "Environment": {"Variables": dict(environment)}},
-                "Code": {"ResolvedImageUri": image + (digest or self.digest)},
-            },
-        )
+        about["Environment"] = {"Variables": dict(environment)}
+        code = {"ResolvedImageUri": image + (digest or self.digest)}
+        self.script.json(FUNCTION, {"Configuration": about, "Code": code})
         deployed = [{"ResolvedImage": image + self.digest}]
-        self.script.json(
-            "DescribeEndpoint",
-            {
-                "EndpointName": "the-endpoint",
-                "EndpointStatus": "InService",
-                "EndpointConfigName": self.config,
-                "ProductionVariants": [{"VariantName": "v", "DeployedImages": deployed}],
-                **(endpoint or {}),
-            },
-        )
+        found = {"EndpointName": "the-endpoint", "EndpointConfigName": self.config}
+        found["ProductionVariants"] = [{"VariantName": "v", "DeployedImages": deployed}]
+        found |= {"EndpointStatus": "InService", **(endpoint or {})}
+        self.script.json("DescribeEndpoint", found)
         variant = {"VariantName": "v", "ModelName": "the-model"}
         self.script.json("DescribeEndpointConfig", {"ProductionVariants": [variant]})
         container = {"Image": image, "Environment": SETTINGS}
@@ -74,28 +64,21 @@ class Deployed:
         assert event["version"] == "2.0"
         body = base64.b64decode(event["body"])
         reply = self.on_lambda.send("POST", event["rawPath"], event["headers"], body)
-        answer = {
-            "statusCode": reply.status,
-            "headers": dict(reply.headers),
-            "body": reply.body.decode(),
-        }
+        answer = {"statusCode": reply.status, "headers": dict(reply.headers)}
+        answer["body"] = reply.body.decode()
         return 200, {}, json.dumps(answer).encode()
 
 
 def deploy(account: Any, url: str) -> str:
-    """Create the stack, and return the name that CloudFormation gave its endpoint config."""
+    """Create the stack and return the generated name of its endpoint config."""
     image = f"{REGISTRY}/{REPOSITORY}:deployed"
     client = account.client("sagemaker")
     client.create_model(ModelName="m", PrimaryContainer={"Image": image}, ExecutionRoleArn=ROLE)
     variant = {"VariantName": "v", "ModelName": "m", "InitialVariantWeight": 1}
     size = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     config = {"ProductionVariants": [{**variant, **size}]}
-    outputs = {
-        "ImageUri": image,
-        "FunctionUrl": f"{url}/",
-        "FunctionName": "the-function:live",
-        "EndpointName": "the-endpoint",
-    }
+    outputs = {"ImageUri": image, "FunctionUrl": f"{url}/"}
+    outputs |= {"FunctionName": "the-function:live", "EndpointName": "the-endpoint"}
     resources = {"Config": {"Type": "AWS::SageMaker::EndpointConfig", "Properties": config}}
     account.deploy(outputs, resources)
     [made] = client.list_endpoint_configs()["EndpointConfigs"]
@@ -106,9 +89,9 @@ def deploy(account: Any, url: str) -> str:
 def deployed(
     account: Any, script: Any, face: HttpFace, monkeypatch: pytest.MonkeyPatch
 ) -> Deployed:
-    """Deploy a stack of both targets, which are the same."""
+    """Deploy a stack of two equal targets."""
     digest, config = account.push("deployed"), deploy(account, script.url)
-    # From here on: moto's own endpoints have no instances, and so no images.
+    # moto's own endpoints have no instances and so no images.
     monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", script.url)
     found = Deployed(account, script, digest, config, face)
     found.describe()

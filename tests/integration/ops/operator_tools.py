@@ -1,7 +1,7 @@
-"""Fixtures for the operator tools: AWS's stand-ins, and the commands in this process.
+"""Fixtures for the operator tools: stand-ins for AWS, and the commands in this process.
 
-moto's server is a process of its own, so that no other test shares its state. A scripted server
-stands for the services that moto lacks.
+moto runs as a separate process, so that other tests do not share its state. A scripted server
+replaces the services that moto lacks.
 """
 
 import json
@@ -26,13 +26,13 @@ REPOSITORY = f"cdk-hnb659fds-container-assets-123456789012-{REGION}"
 REGISTRY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
 IDENTITY = "X-Amzn-SageMaker-Custom-Attributes"
 SCRIPTED = ("SAGEMAKER_RUNTIME", "SERVICE_QUOTAS", "LAMBDA")
-ANY = {"Any": {"Type": "AWS::SNS::Topic"}}  # a stack has to have one
+ANY = {"Any": {"Type": "AWS::SNS::Topic"}}  # a stack needs a resource
 ScriptedReply = tuple[int, Mapping[str, str], bytes]
 
 
 @dataclass
 class Script:
-    """Answers by operation (the end of X-Amz-Target) or path; the requests in order."""
+    """Replies by operation (the end of X-Amz-Target) or path, and the requests in order."""
 
     url: str = ""
     replies: dict[str, ScriptedReply | Callable[[Asked], ScriptedReply]] = field(
@@ -81,7 +81,7 @@ def face() -> Iterator[HttpFace]:
 
 @dataclass(frozen=True)
 class Account:
-    """The account that the environment's credentials belong to."""
+    """The account of the environment's credentials."""
 
     stack_name: str
     number: str = "123456789012"  # moto's
@@ -90,22 +90,16 @@ class Account:
         return boto3.Session(region_name=region).client(service)
 
     def deploy(
-        self,
-        outputs: Mapping[str, str],
-        resources: Mapping[str, Any] = ANY,
-        region: str = REGION,
+        self, outputs: Mapping[str, str], resources: Mapping[str, Any] = ANY, region: str = REGION
     ) -> None:
-        """Create a stack of this name with these outputs."""
-        template = {
-            "Resources": resources,
-            "Outputs": {name: {"Value": value} for name, value in outputs.items()},
-        }
-        self.client("cloudformation", region).create_stack(
-            StackName=self.stack_name, TemplateBody=json.dumps(template)
-        )
+        """Create the stack with these outputs."""
+        values = {name: {"Value": value} for name, value in outputs.items()}
+        body = json.dumps({"Resources": resources, "Outputs": values})
+        client = self.client("cloudformation", region)
+        client.create_stack(StackName=self.stack_name, TemplateBody=body)
 
     def push(self, tag: str, media_type: str = MANIFEST) -> str:
-        """Push an image to the repository of the CDK's bootstrap; return its digest."""
+        """Push an image to the CDK's repository and return its digest."""
         ecr = self.client("ecr")
         ecr.create_repository(repositoryName=REPOSITORY)
         layer = {"mediaType": "a-layer", "size": 1, "digest": f"sha256:{'1' * 64}", "platform": {}}
@@ -119,14 +113,14 @@ class Account:
         return str(pushed["image"]["imageId"]["imageDigest"])
 
     def bucket(self, name: str, region: str = REGION) -> Any:
-        """Make a bucket; return a client of S3."""
+        """Create a bucket and return a client of S3."""
         s3 = self.client("s3", region)
         s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
         return s3
 
 
 def by_url(face: HttpFace, request: Asked) -> ScriptedReply:
-    """Answer a request to a function's URL, by the face in the function's place."""
+    """Answer a request to a function's URL from a face."""
     passed = ("content-type", "accept")
     headers = {name: value for name, value in request.headers.items() if name in passed}
     reply = face.send("POST", "/invocations", headers, request.body)
@@ -134,7 +128,7 @@ def by_url(face: HttpFace, request: Asked) -> ScriptedReply:
 
 
 def by_endpoint(face: HttpFace, request: Asked) -> ScriptedReply:
-    """Answer InvokeEndpoint: SageMaker wraps an error of its container."""
+    """Answer InvokeEndpoint from a face; SageMaker wraps the container's errors."""
     status, headers, body = by_url(face, request)
     if status == 200:
         return status, headers, body
@@ -144,7 +138,7 @@ def by_endpoint(face: HttpFace, request: Asked) -> ScriptedReply:
 
 @pytest.fixture
 def account(moto: str, script: Script, monkeypatch: pytest.MonkeyPatch) -> Account:
-    """Return an empty account, to which the environment variables lead."""
+    """Return an empty account, and set the environment variables for it."""
     urllib3.request("POST", f"{moto}/moto-api/reset", retries=False)
     for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "CDK_DOCKER", "DOCKER_BUILDKIT"):
         monkeypatch.delenv(name, raising=False)

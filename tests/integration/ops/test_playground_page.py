@@ -1,4 +1,4 @@
-"""The playground in a real browser: on both local faces, and on the stand-in for AWS."""
+"""The playground in a real browser, with both local faces and with the stand-in for AWS."""
 
 import json
 import subprocess
@@ -39,14 +39,14 @@ def playground(*arguments: str, **environment: str) -> Iterator[str]:
 
 @contextmanager
 def opened(browser: Page, url: str) -> Iterator[Page]:
-    """Open the page; it must have nothing to complain about in the end."""
+    """Open the page, and check at the end that the browser reported no problem."""
     browser.go(url)
     browser.look(1200, 800)
     browser.wait_for("document.documentElement?.dataset.ready")
     yield browser
     assert browser.complaints == []
     assert browser.evaluate("document.title").startswith("Playground: ")
-    assert browser.evaluate("location.search") == ""  # it has the token
+    assert browser.evaluate("location.search") == ""  # the address no longer shows the token
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def page(browser: Page, local: str) -> Iterator[Page]:
 
 
 def answered(page: Page, times: int) -> str:
-    """Wait until the page has answered so often; return its verdict."""
+    """Wait for this number of answers, and return the page's verdict."""
     page.wait_for(f"page.finished === {times}")
     return str(page.evaluate("find('verdict-text').textContent"))
 
@@ -78,7 +78,7 @@ def texts(page: Page, selector: str) -> list[str]:
 
 
 def focus(page: Page, text: str) -> None:
-    """Press Tab until what has that text or label has the focus."""
+    """Press Tab until the element with this text or label has the focus."""
     name = "((e) => [e.ariaLabel, e.textContent.trim(), e.labels?.[0]?.textContent, "
     name += "e.querySelector('img')?.alt])(document.activeElement)"
     for _ in range(60):
@@ -96,7 +96,7 @@ def paste(page: Page, filled: str) -> None:
 
 
 def run_the_lines(page: Page) -> None:
-    """Run the lines of curl and Python of each target: they print the answer that is shown."""
+    """Run each target's lines of curl and Python, which must print the page's answer."""
     answer = json.loads(texts(page, ".side1 pre")[0])
     shown = texts(page, ".snippet pre")
     assert len(shown) == 4
@@ -108,12 +108,11 @@ def run_the_lines(page: Page) -> None:
 
 
 def check_signatures(deployed: Deployed) -> None:
-    """Of the playground's own calls, and of those that the printed lines made."""
-    asked = [
-        one for one in deployed.script.asked if one.path.partition("?")[0].endswith("/invocations")
-    ]
-    assert len(asked) >= 8
-    for request in asked:
+    """Check the calls of the playground and of the printed lines."""
+    asked = deployed.script.asked
+    calls = [call for call in asked if call.path.partition("?")[0].endswith("/invocations")]
+    assert len(calls) >= 8
+    for request in calls:
         verify(request, deployed.script.url, "sagemaker" if request.path == ENDPOINT else "lambda")
 
 
@@ -129,14 +128,13 @@ def test_a_dropped_picture_gets_the_same_answer_twice(page: Page) -> None:
     assert (len(model), million[0]) == (64, "$")
     assert "Lambda, 1,769 MB" in million
     assert [text.split(" ")[1] for text in texts(page, "#checks li")] == [
-        *("image:", "model:", "settings:", "answers:"),
+        *("image:", "model:", "settings:", "answers:")
     ]
     run_the_lines(page)
-    # A screen reader has a name for all that can be used.
+    # A screen reader has a name for every control.
     nodes = page.send("Accessibility.getFullAXTree")["nodes"]
-    used = [
-        node for node in nodes if "focusable" in {p["name"] for p in node.get("properties", ())}
-    ]
+    properties = [(node, {p["name"] for p in node.get("properties", ())}) for node in nodes]
+    used = [node for node, names in properties if "focusable" in names]
     assert len(used) > 20
     assert [node["role"] for node in used if not node["name"]["value"]] == []
 
@@ -182,14 +180,14 @@ def test_the_history_is_an_input_of_parity(
     requests = ['{\n"uri":\n"ftp://x"}', '{"uri": 10000000000000000001}', "{"]
     page.drop(PHOTOS / "cat.jpg", "#drop")
     answered(page, 1)
-    for request in requests:  # each is awaited
+    for request in requests:
         page.evaluate(f"find('editor').value = {json.dumps(request)}; askJson('request.json')")
     click(page, "#export")
     page.wait_for("find('note').textContent.startsWith('Exported')")
     note = "Exported 3 inputs; left out, as they are no JSON: 1."
     assert page.evaluate("find('note').textContent") == note
     exported = downloads / "inputs.jsonl"
-    for _ in range(100):  # the browser gives the file its name at the end
+    for _ in range(100):  # the browser renames the file at the end of the download
         if exported.exists():
             break
         page.evaluate("new Promise((done) => setTimeout(done, 50))")
@@ -239,7 +237,7 @@ def test_the_picture_in_the_readme_shows_this_page(page: Page) -> None:
     assert now is not None
     assert SHOWN.stat().st_size < 200_000
     assert shown.shape == now.shape
-    # Blurred: latencies and fonts differ.
+    # Compare blurred pictures, because latencies and fonts differ.
     coarse = [cv2.resize(shot, (32, 18), interpolation=cv2.INTER_AREA) for shot in (shown, now)]
     assert np.abs(coarse[0].astype(int) - coarse[1]).mean() < 4
 
@@ -268,10 +266,10 @@ def test_what_is_too_large_or_refused_is_said(page: Page, tmp_path: Path) -> Non
     path.write_bytes(bytes(65 * 1024**2))
     page.drop(path, "#drop")
     page.wait_for("find('note').textContent.includes('larger than 64 MB')")
-    page.send("Network.clearBrowserCookies")  # as if the playground was started again
+    page.send("Network.clearBrowserCookies")  # as after a restart of the playground
     page.drop(PHOTOS / "cat.jpg", "#drop")
     page.wait_for("find('note').textContent.includes('Open the address that it printed.')")
-    page.complaints.clear()  # the browser logs the status
+    page.complaints.clear()  # the browser reported the status
 
 
 def test_json_has_an_editor_with_the_examples_of_its_folder(browser: Page) -> None:
@@ -286,7 +284,7 @@ def test_json_has_an_editor_with_the_examples_of_its_folder(browser: Page) -> No
 
 
 def test_a_strangers_text_is_no_markup(script: Any, browser: Page, tmp_path: Path) -> None:
-    """Of a label, an error and a file's name; and a page of another origin is refused."""
+    """Labels, errors and file names are shown as text, and another origin's page is refused."""
     results = {"uri": HOSTILE, "results": [{"label": HOSTILE, "prob": HOSTILE}]}
     script.json("/invocations", results)
     script.replies["/"] = (200, {"Content-Type": "text/html"}, b"<title>Playground: no</title>")
@@ -305,7 +303,7 @@ def test_a_strangers_text_is_no_markup(script: Any, browser: Page, tmp_path: Pat
             assert shown.count("document.title='taken'") > 4
             assert page.evaluate("document.querySelectorAll('[src=x], body script').length") == 0
 
-            request = f"@{named}"  # to curl, a body that begins with @ is a file's name
+            request = f"@{named}"  # curl may take a body that begins with @ as a file's name
             page.evaluate(f"find('editor').value = {json.dumps(request)}; askJson('a.json')")
             answered(page, 3)
             subprocess.run(["bash", "-c", texts(page, ".side0 .snippet pre")[0]], check=True)
@@ -314,9 +312,8 @@ def test_a_strangers_text_is_no_markup(script: Any, browser: Page, tmp_path: Pat
         asked = len(script.asked)
         page.send("Page.navigate", url=f"{script.url}/")
         page.wait_for("document.title === 'Playground: no'")
-        send = (
-            f"fetch('{url.partition('?')[0]}ask', {{method: 'POST', mode: 'no-cors', body: 'x'}})"
-        )
+        options = "{method: 'POST', mode: 'no-cors', body: 'x'}"
+        send = f"fetch('{url.partition('?')[0]}ask', {options})"
         page.evaluate(f"{send}.then(() => true, () => true)")
         assert "/invocations" not in {request.path for request in script.asked[asked:]}
 
@@ -327,7 +324,7 @@ def test_a_slow_target_is_waited_for_until_that_is_cancelled(
     asked, end = threading.Event(), threading.Event()
 
     def slow(request: Any) -> ScriptedReply:
-        if asked.is_set():  # the first call is the command's
+        if asked.is_set():  # the command itself makes the first call
             end.wait(60)
         asked.set()
         return 200, {}, b"{}"
@@ -391,7 +388,7 @@ def test_a_skew_and_a_denial_on_the_stand_in_for_aws(deployed: Deployed, browser
         assert texts(page, ".error") == ["these credentials may not sagemaker:InvokeEndpoint"]
         assert texts(page, ".side0 .bars span")[0] == "house cat"
         assert texts(page, "#verdict-detail") == ["no answer of SageMaker"]
-        for path in ("about", "ask"):  # what the page gets has no credential
+        for path in ("about", "ask"):  # the page must not get a credential
             asked = "{method: 'POST', body: 'x'}" if path == "ask" else "{}"
             got = page.evaluate(f"fetch('/{path}', {asked}).then((reply) => reply.text())")
             assert "SageMaker" in got

@@ -1,4 +1,4 @@
-"""The app's own templates: what `ops plan` counts, and what the tools expect of the app."""
+"""`ops plan` on the app's own templates, and names that the tools and the app share."""
 
 import json
 import os
@@ -17,24 +17,18 @@ from support.templates import MODEL_DATA, MODEL_ID
 
 
 def test_what_each_mode_would_create(ops: Callable[..., Any]) -> None:
-    """The examiner is a function, too, and of every mode: only the target has a URL."""
+    """Every mode has the examiner's function, but only the target has a URL."""
     done = ops("plan", "--json")
     assert done.status == 0, done.err
     plans = json.loads(done.out)
-    found = {
-        kind: [mode for mode, plan in plans.items() if f"AWS::{kind}" in plan]
-        for kind in ("Lambda::Url", "SageMaker::Endpoint")
-    }
-    assert found == {
-        "Lambda::Url": ["lambda", "both"],
-        "SageMaker::Endpoint": ["sagemaker", "both"],
-    }
+    for kind, mode in (("Lambda::Url", "lambda"), ("SageMaker::Endpoint", "sagemaker")):
+        assert [name for name, plan in plans.items() if f"AWS::{kind}" in plan] == [mode, "both"]
 
 
 def test_what_the_next_deployment_would_remove_or_swap(
     account: Any, ops: Callable[..., Any]
 ) -> None:
-    """A plain `cdk deploy` forgets what was given by -c."""
+    """A plain `cdk deploy` does not know the keys of an earlier -c."""
     model = {"model_data": MODEL_DATA, "model_id": MODEL_ID}
     deployed = {"mode": "both", "lambda_memory_mb": "3008", **model}
     account.deploy({"ContextKeys": json.dumps(deployed)})
@@ -77,18 +71,11 @@ def test_a_stack_of_an_older_version_kept_no_keys(account: Any, ops: Callable[..
 
 
 def test_the_tools_and_the_app_agree(tmp_path: Path) -> None:
-    """They import nothing of each other, so the names that both have are compared here."""
-    subprocess.run(
-        [sys.executable, ROOT / "app.py"],
-        env={
-            **os.environ,
-            "PATH": process_environment()["PATH"],
-            "CDK_CONTEXT_JSON": json.dumps({"mode": "both", "sagemaker_type": "async"}),
-            "CDK_OUTDIR": str(tmp_path),
-        },
-        check=True,
-        capture_output=True,
-    )
+    """They do not import each other, so compare their common names here."""
+    variables = {"PATH": process_environment()["PATH"], "CDK_OUTDIR": str(tmp_path)}
+    variables["CDK_CONTEXT_JSON"] = json.dumps({"mode": "both", "sagemaker_type": "async"})
+    app, env = [sys.executable, ROOT / "app.py"], {**os.environ, **variables}
+    subprocess.run(app, env=env, check=True, capture_output=True)
     template = json.loads((tmp_path / f"{STACK_NAME}.template.json").read_text())
     read = {*sum(targets.OUTPUTS.values(), ()), targets.ASYNC_OUTPUT, plan.KEYS_OUTPUT, "ImageUri"}
     assert read <= template["Outputs"].keys()

@@ -13,7 +13,7 @@ __all__ = ["account", "face", "moto", "ops", "script"]
 
 @pytest.fixture(scope="session", autouse=True)
 def services_are_parsed_once() -> Iterator[None]:
-    """Botocore parses the megabytes that describe a service anew for every session."""
+    """Cache botocore's service descriptions, megabytes that each session would parse again."""
     parse = functools.cache(JSONFileLoader().load_file)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JSONFileLoader, "load_file", staticmethod(parse))

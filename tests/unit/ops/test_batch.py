@@ -1,7 +1,7 @@
-"""`python -m ops batch` with the real client: moto holds S3 and the stack.
+"""`python -m ops batch` with the real client. moto holds S3 and the stack.
 
-In the place of SageMaker's machines, a stand-in answers each record with the record itself.
-tests/integration/batch sends a job's requests to the real server.
+A stand-in for SageMaker answers each record with the record itself. tests/integration/batch sends a
+job's requests to the real server.
 """
 
 import json
@@ -23,24 +23,19 @@ from ops.commands.batch import command
 from ops.commands.batch.objects import count_records, paired
 from ops.commands.batch.request import job_name
 
-OUTPUTS = {
-    "BatchModelName": "the-model",
-    "BatchInput": "s3://jobs/in/",
-    "BatchOutput": "s3://jobs/out/",
-}
-
-
+OUTPUTS = {"BatchInput": "s3://jobs/in/", "BatchOutput": "s3://jobs/out/"}
+OUTPUTS["BatchModelName"] = "the-model"
 REFUSED = b'{"error":{"code":"uri_not_allowed","message":"the bucket is not in URI_ALLOWLIST"}}\n'
 BROKEN = b'{"error":{"code":"malformed_request","message":"no uri"}}\n' * 2 + REFUSED
 
 
 @dataclass
 class SageMaker:
-    """It does at once what a job asks, and describes it as it is told."""
+    """Run each job at once, and describe it as `ends` says."""
 
     s3: Any
+    # What to add to each description of the job, in order.
     ends: list[dict[str, str]] = field(default_factory=lambda: [{}])
-    """What is added to each description of the job, in order."""
     asked: list[Any] = field(default_factory=list)
 
     def create(self, request: Any) -> Any:
@@ -66,7 +61,7 @@ class SageMaker:
 
 @pytest.fixture
 def sagemaker(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> SageMaker:
-    """A stack whose keys name the folders, and nothing in them."""
+    """Deploy a stack whose keys name empty folders."""
     account.deploy(OUTPUTS)
     s3 = account.bucket("jobs")
     monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", script.url)
@@ -79,7 +74,7 @@ def sagemaker(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> Sag
 
 @pytest.fixture
 def batch(account: Any, ops: Callable[..., Any]) -> Callable[..., Any]:
-    """`python -m ops batch ...` of that stack."""
+    """Run `python -m ops batch` on that stack."""
     return lambda *arguments: ops("batch", *arguments, "--stack", account.stack_name)
 
 
@@ -163,9 +158,7 @@ def test_a_failure_is_told_with_what_sagemaker_logged(
     assert done.status == 1
     assert "the-job: Failed: AlgorithmError: see\n" in done.out
     assert "no output of in/wrong.jsonl" in done.out
-    assert (
-        "aws logs tail /aws/sagemaker/TransformJobs --log-stream-name-prefix the-job/" in done.out
-    )
+    assert "logs tail /aws/sagemaker/TransformJobs --log-stream-name-prefix the-job/" in done.out
     assert "no output of in/good.jsonl" not in done.out
 
 

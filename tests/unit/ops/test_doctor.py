@@ -1,4 +1,4 @@
-"""`python -m ops doctor`, check by check, in accounts where each is well and where it is not."""
+"""`python -m ops doctor`: each check passes and fails."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ ALL += ("endpoint logs", "next deployment")
 
 
 def install(folder: Path, program: str, *works: str) -> None:
-    """A `program` on the PATH whose subcommands fail, but for those of `works`."""
+    """Install a program of which only the subcommands in `works` succeed."""
     cases = "".join(f'[ "$1" = {name} ] && exit 0\n' for name in works)
     path = folder / program
     path.write_text(f"#!/bin/sh\n{cases}exit 1\n")
@@ -38,14 +38,14 @@ def install(folder: Path, program: str, *works: str) -> None:
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The one folder of the PATH."""
+    """Return the only folder on the PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
 
 @pytest.fixture
 def healthy(account: Any, script: Any, programs: Path) -> Any:
-    """Nothing stands in the way of a deployment, and one was done."""
+    """Return an account with a deployed stack, in which all checks pass."""
     account.client("ssm").put_parameter(Name=BOOTSTRAPPED, Value="30", Type="String")
     install(programs, "docker", "info", "buildx")
     account.push(TAG)
@@ -58,7 +58,7 @@ def healthy(account: Any, script: Any, programs: Path) -> Any:
 
 @pytest.fixture
 def report(account: Any, ops: Callable[..., Any]) -> Callable[..., Any]:
-    """The exit status, and each check's mark and text with its fix."""
+    """Return the exit status, and each check's state and text with its fix."""
 
     def run(*arguments: str) -> tuple[int, Mapping[str, tuple[str, str]]]:
         done = ops("doctor", "--json", "--stack", account.stack_name, *arguments)
@@ -75,7 +75,7 @@ STATUSES = {"ok": 0, "warning": 0, "fails": 1, "unknown": 2}
 
 @pytest.fixture
 def finds(healthy: Any, report: Callable[..., Any]) -> Callable[..., None]:
-    """Assert the state of the one check that is not well, and what it says with its fix."""
+    """Assert the state of the only check that does not pass, and parts of its text and fix."""
 
     def check(name: str, state: str, *parts: str, options: Sequence[str] = ()) -> None:
         status, found = report(*options)
@@ -103,7 +103,7 @@ def test_without_credentials_the_rest_is_still_checked(
     marks = {line[2:20].rstrip(): line[0] for line in done.out.splitlines() if line[0] != " "}
     assert "".join(marks.values()) == "✗!?✓??✓?????"
     assert done.out.count("fix: run `aws configure`") == 1
-    assert "the CDK deploys to us-east-1 then" in done.out
+    assert "so the CDK deploys to us-east-1" in done.out
 
 
 LEGACY, FORMAT = {"DOCKER_BUILDKIT": "0"}, {"BUILDAH_FORMAT": "docker"}
@@ -144,7 +144,7 @@ def test_the_builder(
 def test_expired_credentials_are_a_failure_and_a_refusal_is_none(
     healthy: Any, script: Any, report: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A check that may not ask names the action, and hides no other."""
+    """A denied check names its action, and the other checks still run."""
     for service in ("STS", "SSM", "ECR"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", script.url)
     script.deny(
@@ -165,7 +165,7 @@ def test_expired_credentials_are_a_failure_and_a_refusal_is_none(
         ("endpoint instances", "may not servicequotas:ListServiceQuotas and "),
     ):
         assert says in found[name][1]
-    # No network is no failure, nor is a proxy that answers everything with a page.
+    # Without a network, or behind a proxy that answers with a page, the state is unknown.
     script.replies["/"] = (502, {}, b"<!doctype html><title>Log in</title>")
     for nowhere in ("http://127.0.0.1:9", script.url):
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", nowhere)
@@ -177,7 +177,7 @@ def test_expired_credentials_are_a_failure_and_a_refusal_is_none(
 def test_the_bootstrap_stack_is_the_one_that_the_app_asks_for(
     healthy: Any, finds: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """By cdk.json's qualifier, else by the last synthesis, which `-c` may have changed."""
+    """cdk.json's qualifier comes first, then the last synthesis, which `-c` may have changed."""
     ssm, fix = healthy.client("ssm"), "-> AWS_REGION=eu-central-1 cdk bootstrap"
     for value, state in (("5", "fails"), ("6", "ok")):
         ssm.put_parameter(Name=BOOTSTRAPPED, Value=value, Overwrite=True)
@@ -204,8 +204,8 @@ def test_the_stack_is_the_one_that_cdk_json_names(
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     for text, said in (
         ('{"context": {"stack_name": "cats"}}', "there is no stack cats in eu-central-1"),
-        ("{", "cdk.json is no JSON object: "),
-        ("[]", "cdk.json is no JSON object: "),
+        ("{", "cdk.json is not a JSON object: "),
+        ("[]", "cdk.json is not a JSON object: "),
     ):
         (tmp_path / "cdk.json").write_text(text)
         done = ops("invoke", "s3://bucket/cat.jpg")
@@ -236,7 +236,7 @@ def test_a_manifest_that_a_target_refuses(
 def test_the_manifest_is_found_before_the_first_deployment(
     account: Any, report: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Once the image is published: its name is in the CDK's cloud assembly."""
+    """The cloud assembly names the published image."""
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     names = "cdk-hnb659fds-container-assets-${AWS::AccountId}-${AWS::Region}"
     image = {"destinations": {"any": {"repositoryName": names, "imageTag": TAG}}}
@@ -251,7 +251,7 @@ def test_the_manifest_is_found_before_the_first_deployment(
 
 
 def test_the_instances_of_an_endpoint(script: Any, finds: Callable[..., None]) -> None:
-    """The quota may be on a later page, or only among the defaults."""
+    """The quota may be on a later page or only among the defaults."""
 
     def pages(request: Any) -> tuple[int, dict[str, str], bytes]:
         if "NextToken" in json.loads(request.body):
@@ -261,7 +261,7 @@ def test_the_instances_of_an_endpoint(script: Any, finds: Callable[..., None]) -
 
     check = "endpoint instances"
     script.replies["ListServiceQuotas"] = pages
-    finds(check, "fails", "the endpoint may have 2")
+    finds(check, "fails", "the endpoint may need 2")
     one = ("--instances", "1")
     finds(check, "warning", "an update needs 1 beside the old 1", options=one)
     script.json("ListServiceQuotas", {"Quotas": []})
@@ -274,7 +274,7 @@ def test_the_instances_of_a_batch_job(script: Any, finds: Callable[..., None]) -
     quota = {**ENDPOINT_USAGE, "QuotaName": "ml.m5.large for transform job usage", "Value": 1.0}
     script.json("ListServiceQuotas", {"Quotas": [ENDPOINT_USAGE, quota]})
     finds("transform instances", "ok", options=("--transform-instances", "1"))
-    fix = ("a job asks for 2", "--quota-code L-1 --desired-value 2")
+    fix = ("the transform job may need 2", "--quota-code L-1 --desired-value 2")
     finds("transform instances", "fails", *fix, options=("--transform-instances", "2"))
 
 
@@ -302,13 +302,13 @@ def test_an_alias_that_was_left_between_two_versions(
         script.json(place, {"FunctionVersion": "7", "RoutingConfig": routing})
         found, text = report("--mode", "lambda")[1]["alias"]
         assert found == state, text
-    assert "live leads to version 7, and 10% to version 8" in text
+    assert "live sends calls to version 7, and 10% to version 8" in text
     reset = "aws lambda update-alias --routing-config AdditionalVersionWeights={} --name live"
     assert f"{reset} --function-name {name}" in text
 
 
 def test_log_groups_that_a_removed_endpoint_left(account: Any, report: Callable[..., Any]) -> None:
-    """The next endpoint of that name cannot be created beside them."""
+    """They prevent the next endpoint of that name."""
     account.deploy({"EndpointName": "traffic-00000001"})
     logs, place = account.client("logs"), "/aws/sagemaker/Endpoints/"
     for name in ("traffic-00000001", "traffic-jam-00000002", "another-00000003"):
@@ -354,7 +354,7 @@ def upload(account: Any, region: str = "eu-central-1", **settings: str) -> str:
 def test_model_data(
     healthy: Any, script: Any, finds: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S3 answers a stranger's bucket that may be read, and one that may not, with one 403."""
+    """S3 answers 403 for another account's bucket, whether it may be read or not."""
 
     def strangers(request: Any) -> tuple[int, dict[str, str], bytes]:
         owner = request.headers.get("x-amz-expected-bucket-owner")
@@ -385,7 +385,6 @@ def test_model_data(
 
 
 def test_a_package_of_the_registry(healthy: Any, finds: Callable[..., None]) -> None:
-    """Its approval as it is today, and then its artifact."""
     sagemaker, artifact = healthy.client("sagemaker"), upload(healthy)
     group = {"ModelPackageGroupName": "cats"}
     sagemaker.create_model_package_group(**group, ModelPackageGroupDescription="cats")
@@ -416,7 +415,7 @@ def test_a_package_of_the_registry(healthy: Any, finds: Callable[..., None]) -> 
 
 
 def test_the_tools_and_the_app_agree(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They import nothing of each other, so the defaults that both have are compared here."""
+    """They do not import each other, so compare their common defaults here."""
     monkeypatch.delenv("CDK_DOCKER", raising=False)
     install(programs, "docker", "info", "buildx")
     defaults = {key.name: key.default for key in fields(Config)}

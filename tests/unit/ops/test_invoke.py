@@ -1,4 +1,4 @@
-"""`python -m ops invoke` against stand-ins for AWS that pass requests on to the real server."""
+"""`python -m ops invoke` with stand-ins for AWS in front of the real server."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ ENDPOINT = "/endpoints/the-endpoint/invocations"
 
 @pytest.fixture
 def both(account: Any, script: Any, face: HttpFace) -> Any:
-    """A stack of both targets, whose container is the real server."""
+    """Deploy a stack of both targets, whose container is the real server."""
 
     def signed(request: Any) -> Any:
         assert "content-type" in verify(request, script.url, "lambda")
@@ -35,7 +35,7 @@ def both(account: Any, script: Any, face: HttpFace) -> Any:
 
 @pytest.fixture
 def invoke(both: Any, ops: Callable[..., Any]) -> Callable[..., Any]:
-    """`python -m ops invoke ...` of that stack."""
+    """Run `python -m ops invoke` on that stack."""
     return lambda *arguments: ops("invoke", *arguments, "--stack", both.stack_name)
 
 
@@ -44,7 +44,6 @@ def test_a_command_survives_the_move_between_the_targets(
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes((PHOTOS / "cat.jpg").read_bytes()[:1000])
-    # The bytes say what it is.
     misnamed = tmp_path / "a-png.jpg"
     misnamed.write_bytes((PHOTOS / "coffee.png").read_bytes())
     refused = "http://169.254.169.254/"  # a 403 of the container, not of the function URL
@@ -82,7 +81,7 @@ def test_an_answer_is_a_table_and_an_error_has_its_status(
 def test_a_function_without_a_url_is_invoked(
     account: Any, script: Any, ops: Callable[..., Any]
 ) -> None:
-    """url_auth=off: Lambda offers URLs not everywhere."""
+    """With url_auth=off, a function has no URL."""
     account.deploy({"FunctionName": "the-function"})
     answer = {"statusCode": 200, "headers": {}, "body": '{"results":[]}'}
     script.json("/2015-03-31/functions/the-function/invocations", answer)
@@ -101,7 +100,7 @@ def test_a_function_that_was_idle_for_weeks_is_asked_again(
     monkeypatch: pytest.MonkeyPatch,
     outputs: str,
 ) -> None:
-    """Its first call fails, and wakes it up."""
+    """Its first call fails and wakes it up."""
     naps: list[float] = []
     monkeypatch.setattr(targets.time, "sleep", naps.append)
     by_url = outputs == "FunctionUrl"
@@ -138,7 +137,7 @@ def test_another_models_answer_is_shown_as_it_is(
 def test_a_request_in_a_file_is_sent_as_its_ending_says(
     invoke: Callable[..., Any], script: Any, tmp_path: Path
 ) -> None:
-    """Its bytes come first: a picture stays one."""
+    """A picture is sent as a picture with any ending."""
     request = '{"uri": "data:image/png,"}'
     files = {
         "request.json": request,
@@ -181,7 +180,7 @@ def test_what_an_endpoint_says_is_one_too(
 
 
 def check_not_asked(done: Any, *says: str) -> None:
-    """One line that has all of `says`, and no answer."""
+    """Check that the command printed one error line, with all of `says`, and no answer."""
     assert (done.status, done.out) == (2, "")
     (line,) = done.err.splitlines()
     assert line.startswith("error: ")
@@ -190,17 +189,11 @@ def check_not_asked(done: Any, *says: str) -> None:
 
 def test_a_stack_that_cannot_be_asked(account: Any, script: Any, ops: Callable[..., Any]) -> None:
     stack = ("--stack", account.stack_name)
-    check_not_asked(
-        ops("invoke", CAT, *stack),
-        f"no stack {account.stack_name} in eu-central-1",
-        "`cdk deploy` makes it",
-    )
+    missing = f"no stack {account.stack_name} in eu-central-1"
+    check_not_asked(ops("invoke", CAT, *stack), missing, "`cdk deploy` makes it")
     account.deploy({"FunctionUrl": f"{script.url}/"})
-    check_not_asked(
-        ops("invoke", CAT, *stack, "--target", "sagemaker"),
-        "no sagemaker target, but lambda",
-        "cdk deploy -c mode=sagemaker",
-    )
+    done = ops("invoke", CAT, *stack, "--target", "sagemaker")
+    check_not_asked(done, "no sagemaker target, but lambda", "cdk deploy -c mode=sagemaker")
     check_not_asked(ops("invoke", CAT, *stack, "--region", "us-west-2"), "in us-west-2")
     check_not_asked(ops("invoke", CAT, "no/such.jpg", *stack), "no/such.jpg: No such file")
     assert script.asked == []
@@ -212,7 +205,7 @@ def test_a_stack_that_cannot_be_asked(account: Any, script: Any, ops: Callable[.
 def test_the_region_is_the_one_that_the_cdk_deploys_to(
     account: Any, ops: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AWS_REGION, which boto3 alone does not read; without any, us-east-1."""
+    """AWS_REGION comes first, which boto3 does not read; the default is us-east-1."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     check_not_asked(ops("invoke", CAT), "in eu-central-1")
     monkeypatch.delenv("AWS_REGION")
@@ -231,7 +224,7 @@ def test_credentials_that_lead_nowhere(
     with monkeypatch.context() as changed:
         changed.setenv("AWS_PROFILE", "typo")
         check_not_asked(ops("invoke", CAT), "typo", "aws configure list-profiles")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", script.url)  # whatever CloudFormation is asked
+    monkeypatch.setenv("AWS_ENDPOINT_URL", script.url)  # for CloudFormation
     for code, says in (
         ("ExpiredToken", "expired"),
         ("InvalidClientTokenId", "does not accept"),
@@ -248,11 +241,8 @@ def test_a_target_that_does_not_let_in(account: Any, script: Any, ops: Callable[
     account.deploy({"FunctionUrl": f"{script.url}/", "EndpointName": "the-endpoint"})
     command = ("invoke", CAT, "--stack", account.stack_name)
     script.json("/invocations", {"Message": "Forbidden. For troubleshooting ..."}, 403)
-    check_not_asked(
-        ops(*command, "--target", "lambda"),
-        "Forbidden",
-        "lambda:InvokeFunctionUrl and lambda:InvokeFunction",
-    )
+    actions = "lambda:InvokeFunctionUrl and lambda:InvokeFunction"
+    check_not_asked(ops(*command, "--target", "lambda"), "Forbidden", actions)
     script.deny(ENDPOINT)
     check_not_asked(ops(*command), "may not sagemaker:InvokeEndpoint")
     said = {"Message": "Endpoint the-endpoint of account 1 not found."}
@@ -264,23 +254,15 @@ def test_a_target_that_does_not_let_in(account: Any, script: Any, ops: Callable[
 def queue(
     account: Any, script: Any, ops: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
-    """Ask an asynchronous endpoint; its answer, an object, is there after the third poll."""
+    """Call an asynchronous endpoint, whose answer is in S3 after the third poll."""
     bucket = "a-queue"
     s3 = account.bucket(bucket)
     account.deploy({"EndpointName": "the-endpoint", "AsyncInput": f"s3://{bucket}/input/"})
-    places = {
-        f"X-Amzn-SageMaker-{kind.title()}Location": f"s3://{bucket}/{kind}/1.out"
-        for kind in ("output", "failure")
-    }
+    place, kinds = "X-Amzn-SageMaker-{}Location", ("output", "failure")
+    places = {place.format(kind.title()): f"s3://{bucket}/{kind}/1.out" for kind in kinds}
     script.replies["/endpoints/the-endpoint/async-invocations"] = (202, places, b"{}")
 
-    def invoke(
-        key: str,
-        body: str,
-        *options: str,
-        error: type[BaseException] | None = None,
-        photo: str = CAT,
-    ) -> Any:
+    def invoke(key: str, body: str, *options: str, error: Any = None, photo: str = CAT) -> Any:
         naps: list[float] = []
 
         def sleep(seconds: float) -> None:
@@ -297,7 +279,7 @@ def queue(
 
 
 def test_an_asynchronous_endpoint(account: Any, script: Any, queue: Callable[..., Any]) -> None:
-    """A small request is in the call; a larger one is uploaded first."""
+    """The call holds a small request; a larger one is uploaded first."""
     large = str(PHOTOS / "coffee.png")
     for photo in (CAT, large):
         done = queue("output/1.out", '{"uri":"sha256:1","results":[]}', photo=photo)
@@ -321,7 +303,7 @@ def test_an_asynchronous_endpoint(account: Any, script: Any, queue: Callable[...
 def test_a_request_may_take_as_long_as_its_answer_is_waited_for(
     script: Any, queue: Callable[..., Any], waits: tuple[str, ...], asks: str
 ) -> None:
-    """At least AWS's own limit, at most its largest."""
+    """AWS's default is the lower limit, and AWS's maximum the upper one."""
     queue("output/1.out", "{}", *waits)
     (asked,) = script.asked
     assert asked.headers["x-amzn-sagemaker-invocationtimeoutseconds"] == asks

@@ -1,4 +1,4 @@
-"""`python -m ops package`: what it makes, what it refuses, and what it stores where."""
+"""`python -m ops package`: archives, refusals and uploads."""
 
 import json
 import os
@@ -27,13 +27,13 @@ QUESTION = {"name": "a row", "content_type": "application/json", "body": '{"a": 
 
 @pytest.fixture
 def folder(tmp_path: Path, artifact_folder: Path) -> Path:
-    """A copy of the default model's artifact, to be changed."""
+    """Return a copy of the default model's artifact."""
     return Path(shutil.copytree(artifact_folder, tmp_path / "cats"))
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
-    """A model folder with an artifact of a few bytes."""
+    """Return a model folder with an artifact of a few bytes."""
     model = tmp_path / "rows"
     (model / "artifact").mkdir(parents=True)
     (model / "artifact" / "weights.txt").write_text("1 2 3")
@@ -48,7 +48,7 @@ def rows(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def package(ops: Callable[..., Any]) -> Callable[..., Any]:
-    """What `python -m ops package FOLDER ...` makes, as its --json says."""
+    """Run `python -m ops package FOLDER --json` and return its output."""
 
     def package(folder: Path, *options: str) -> Any:
         done = ops("package", str(folder), "--json", *options)
@@ -59,14 +59,14 @@ def package(ops: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def rewritten(folder: Path, **facts: Any) -> None:
-    """The manifest with other facts, and the digests of what is there now."""
+    """Write the manifest with new facts and with the digests of the present files."""
     manifest.write(folder, {**manifest.read(folder), **facts})
 
 
 def test_the_same_folder_makes_the_same_archive(
     package: Callable[..., Any], rows: Path, tmp_path: Path
 ) -> None:
-    """Whenever, by whomever and in whatever order its files were written."""
+    """The files' times, modes and order do not matter."""
     again = tmp_path / "elsewhere" / "rows"
     for path in sorted(rows.rglob("*.*"), reverse=True):
         copy = again / path.relative_to(rows)
@@ -116,7 +116,7 @@ def test_a_large_artifact_gets_the_room_that_lambda_needs() -> None:
 
 @pytest.fixture
 def refused(ops: Callable[..., Any], folder: Path) -> Callable[..., str]:
-    """Package the folder, which must fail, say one line and leave nothing."""
+    """Package the folder, which must fail with one line and leave no file."""
 
     def refused(*options: str) -> str:
         done = ops("package", str(folder), *options)
@@ -131,10 +131,10 @@ def refused(ops: Callable[..., Any], folder: Path) -> Callable[..., str]:
 def test_options_that_are_refused(refused: Callable[..., str], folder: Path) -> None:
     has = f"DIR has model id {artifact.check(folder).model_id}, and --expect asks for 12"
     assert refused("--expect", "12") == f"error: {has}"
-    part = "DIR/model.tar.gz would be a part of the artifact; name a file outside of DIR"
+    part = "DIR/model.tar.gz would be a part of the artifact; choose a file outside of DIR"
     assert refused("--out", f"{folder}/model.tar.gz") == f"error: {part}"
     for place in ("models/cats", "s3://models/a b", "s3://models//", "s3://M"):
-        none = f"--upload {place} is no place in S3; name it s3://BUCKET/PREFIX"
+        none = f"--upload {place} is not a place in S3; use s3://BUCKET/PREFIX"
         assert refused("--upload", place) == f"error: {none}"
 
 
@@ -151,7 +151,7 @@ def test_artifacts_that_are_refused(refused: Callable[..., str], folder: Path) -
     rewritten(folder, preprocessing=smaller)
     makes = "but its preprocessing makes pictures of [1, 3, 160, 160]"
     assert refused() == f"error: DIR/manifest.json has input [1, 3, 224, 224], {makes}"
-    rewritten(folder, input={})  # which the graph is not silent about
+    rewritten(folder, input={})  # the graph has an input shape of its own
     takes = "the model does not take [1, 3, 160, 160], the shape that its preprocessing makes"
     assert refused().startswith(f"error: {takes}: ")
 
@@ -164,7 +164,7 @@ def test_somebodys_file_beside_the_folder_is_not_overwritten(
     for content in (theirs.stdout, b"no archive", b""):
         out.write_bytes(content)
         done = ops("package", str(rows))
-        assert (done.status, "is there and was not made by this command" in done.err) == (1, True)
+        assert (done.status, "exists and was not made by this command" in done.err) == (1, True)
         assert out.read_bytes() == content
     first = package(rows, "--force")["model_id"]
     manifest.write(rows / "artifact", {"name": "another model now"})
@@ -261,7 +261,7 @@ def test_a_model_without_an_exam_is_warned_of(package: Callable[..., Any], rows:
 
 
 def test_where_only_the_tools_are_installed_what_can_be_read_is_checked(folder: Path) -> None:
-    """An environment of requirements.txt has none of the image's packages."""
+    """An environment with only requirements.txt lacks the image's packages."""
     check = [sys.executable, "-S", "-m", "build_artifact.check", str(folder)]
     environment = {"PYTHONPATH": str(ROOT / "container")}
     done = subprocess.run(check, env=environment, check=True, capture_output=True)
@@ -277,7 +277,7 @@ def test_where_only_the_tools_are_installed_what_can_be_read_is_checked(folder: 
 
 @pytest.fixture
 def bucket(account: Any) -> Any:
-    """S3 with an empty bucket, `models`."""
+    """Return a client of S3, which has an empty bucket `models`."""
     return account.bucket("models")
 
 
@@ -309,10 +309,10 @@ def test_what_is_there_already_is_not_overwritten(
 ) -> None:
     key = f"{artifact.check(rows / 'artifact').model_id}/model.tar.gz"
     bucket.put_object(Bucket="models", Key=key, Body=b"somebody's")
-    there = f"s3://models/{key} is there and was not stored by this command; "
+    there = f"s3://models/{key} exists and was not stored by this command; "
     make = "aws s3 mb s3://no-such-bucket --region eu-central-1"
     for place, said in (
-        ("s3://models", f"{there}delete it, or name another prefix"),
+        ("s3://models", f"{there}delete it, or choose another prefix"),
         ("s3://no-such-bucket/cats", f"there is no bucket no-such-bucket; {make}"),
     ):
         done = ops("package", str(rows), "--upload", place)
@@ -324,7 +324,7 @@ def test_what_is_there_already_is_not_overwritten(
 def test_a_bucket_of_another_account(
     ops: Callable[..., Any], rows: Path, script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which the stack's roles could not read."""
+    """The stack's roles could not read it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", script.url)
     path = f"/theirs/{artifact.check(rows / 'artifact').model_id}/model.tar.gz"
 

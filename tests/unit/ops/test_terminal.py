@@ -1,4 +1,4 @@
-"""No command of `python -m ops` shows a traceback or hangs, whatever it is given and wherever."""
+"""No command of `python -m ops` shows a traceback or hangs, with any input on any terminal."""
 
 import os
 import pty
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ source_profile = me
 role_arn = arn:aws:iam::123456789012:role/operator
 mfa_serial = {DEVICE}
 """
+TOOL = [sys.executable, "-m", "ops"]
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 COMMANDS = [
     ("doctor", "--mode", "lambda"),
@@ -40,9 +41,14 @@ COMMANDS = [
 Words = Callable[[str], list[str]]
 
 
+def run(words: Sequence[str], env: dict[str, str], **options: Any) -> Any:
+    command = [*TOOL, *words]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=False, **options)
+
+
 @pytest.fixture
 def environment(account: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """Return the variables of such a profile in moto's account, which has no stack."""
+    """Return the variables of a profile with MFA in moto's account, which has no stack."""
     config = tmp_path / "config"
     config.write_text(CONFIG)
     variables = {name: value for name, value in os.environ.items() if name not in KEYS}
@@ -53,11 +59,11 @@ def environment(account: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_the_code_is_asked_for_once_and_no_spinner_hides_the_question(
     environment: dict[str, str], command: tuple[str, ...]
 ) -> None:
-    """A spinner stood over an invisible prompt."""
+    """A spinner used to hide the prompt."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
-        os.execve(sys.executable, [sys.executable, "-m", "ops", *command], environment)  # noqa: S606
+        os.execve(sys.executable, [*TOOL, *command], environment)  # noqa: S606
     shown = b""
     while DEVICE.encode() + b": " not in shown:
         shown += os.read(terminal, 1000)
@@ -67,7 +73,7 @@ def test_the_code_is_asked_for_once_and_no_spinner_hides_the_question(
     try:
         while chunk := os.read(terminal, 1000):
             shown += chunk
-    except OSError:  # Linux says so at the end of a terminal's output
+    except OSError:  # Linux raises this at the end of a terminal's output
         pass
     _, status = os.waitpid(pid, 0)
     assert shown.count(b"Enter MFA code") == 1
@@ -80,36 +86,22 @@ def test_the_code_is_asked_for_once_and_no_spinner_hides_the_question(
 def test_without_a_terminal_it_is_one_line(
     environment: dict[str, str], command: tuple[str, ...]
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "ops", *command],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
+    done = run(command, environment, stdin=subprocess.DEVNULL, start_new_session=True)
+    assert (done.returncode, done.stdout) == (2, b"")
     line = f"error: the profile asks for the code of {DEVICE}, and there is no terminal; run it in"
-    assert done.stderr.startswith(line)
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(line.encode())
+    assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_parity_started_is_stopped_with_it(number: signal.Signals, tmp_path: Path) -> None:
-    """The server and the emulator lived on after SIGTERM and SIGHUP."""
+    """The server and the emulator used to survive SIGTERM and SIGHUP."""
     mark = f"PARITY_OF={tmp_path}".encode()
-    parity = [sys.executable, "-m", "ops", "parity", "--local", "--repeats", "1000"]
-    # A background job of a script ignores SIGQUIT, by which the server stops nginx.
+    parity = [*TOOL, "parity", "--local", "--repeats", "1000"]
+    # A script's background jobs ignore SIGQUIT, with which the server stops nginx.
     command = ["sh", "-c", 'trap "" QUIT; exec "$@"', "sh", *parity]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "PARITY_OF": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as tool:
+    env, pipe = {**os.environ, "PARITY_OF": str(tmp_path)}, subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=pipe, stderr=pipe) as tool:
         deadline = time.monotonic() + 60
         while len(found := marked(mark)) < 4 and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -121,12 +113,12 @@ def test_what_parity_started_is_stopped_with_it(number: signal.Signals, tmp_path
 
 
 def marked(variable: bytes) -> list[str]:
-    """Return the processes that have a variable in their environment."""
+    """Return the processes with this variable in their environment."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             environment = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:  # it has ended, or is another user's
+        except OSError:  # the process has ended or is another user's
             continue
         if variable in environment:
             found.append(folder.name)
@@ -135,7 +127,7 @@ def marked(variable: bytes) -> list[str]:
 
 @pytest.fixture
 def words(face: Any, tmp_path: Path) -> Words:
-    """Return the words of a line, with the places of this test in it."""
+    """Split a line into words and fill in the test's places."""
     places = {
         "cat": PHOTOS / "cat.jpg",
         "face": face.url,
@@ -148,7 +140,7 @@ def words(face: Any, tmp_path: Path) -> Words:
 
 @pytest.fixture
 def stack(account: Any, script: Any) -> None:
-    """Deploy a function that answers, and the names that batch needs."""
+    """Deploy a function that answers, and the outputs that batch needs."""
     batch = {"BatchModelName": "m", "BatchInput": "s3://jobs/in/", "BatchOutput": "s3://jobs/out/"}
     account.deploy({"FunctionUrl": f"{script.url}/", **batch})
     script.replies["/invocations"] = (200, {}, b'{"n": 1}')
@@ -171,7 +163,7 @@ def stack(account: Any, script: Any) -> None:
 def test_a_reader_that_has_enough_is_no_error(
     line: str, ops: Any, words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`plan --json | head` ended with a message about a broken pipe."""
+    """`plan --json | head` used to report a broken pipe."""
     template = {"Resources": {"Function": {"Type": "AWS::Lambda::Function"}}}
     monkeypatch.setattr(plan, "synthesize", lambda _: template)
     reader, writer = os.pipe()
@@ -269,7 +261,7 @@ def test_a_place_that_is_none_is_refused_in_one_line(line: str, ops: Any, words:
 def test_no_credentials_is_one_line(
     line: str, variable: str, ops: Any, words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There are none, or no such profile, or the file of profiles is broken."""
+    """There are no credentials, the profile is unknown, or the file of profiles is broken."""
     for name in KEYS:
         monkeypatch.delenv(name)
     if variable:
@@ -312,7 +304,7 @@ def test_an_option_with_an_unknown_value_shows_the_usage(
 def test_a_plan_that_cannot_be_made_is_one_line(
     ops: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The CDK's CLI need not be on the PATH; the app's packages have to be there."""
+    """The CDK CLI is not needed, but the app's packages are."""
     (tmp_path / "app.py").write_text("import no_such_package\n")
     monkeypatch.setattr(plan, "ROOT", tmp_path)
     done = ops("plan")
@@ -339,21 +331,15 @@ def test_brackets_and_colons_in_a_name_are_no_markup(ops: Any, face: Any, tmp_pa
 
 
 def test_a_terminal_without_unicode(words: Words) -> None:
-    """Marks and arrows of the output, and names, may be in no character set of a terminal."""
+    """A terminal's character set may lack the output's marks and a name's characters."""
     line = "parity --left {face} --right {face} --repeats 1 --inputs {cat} data:,\u20ac\udce4"
-    done = subprocess.run(
-        [sys.executable, "-m", "ops", *words(line)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        check=False,
-    )
+    done = run(words(line), {**os.environ, "PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u2713 answers: 2 inputs" in done.stdout
 
 
 def test_only_one_module_prints_by_rich() -> None:
-    """Its console takes text as it is; another's would read `[red]` as markup."""
+    """Its console prints `[red]` as it is; another console would read it as markup."""
     makers = [
         path.name
         for path in (ROOT / "ops").rglob("*.py")
