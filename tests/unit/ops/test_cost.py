@@ -198,8 +198,8 @@ def test_an_account_that_asks_too_much_of_an_endpoint(report: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "say what a request takes, in one way: --duration-ms MS, --measure (the model here)"),
-        (("--duration-ms", "5", "--measure"), "say what a request takes, in one way"),
+        ((), "choose one source of the request's usage: --duration-ms MS, --measure ("),
+        (("--duration-ms", "5", "--measure"), "choose one source of the request"),
         (("--duration-ms", "5", "--requests", "many"), "--requests many: it must be a number"),
         (("--duration-ms", "5", "--requests", "1e99"), "--requests 1e99: it must be a number"),
         (("--duration-ms", "5", "--requests", "2.500"), "from 1 to 1e+13 without a fraction"),
@@ -210,19 +210,19 @@ def test_an_account_that_asks_too_much_of_an_endpoint(report: Run) -> None:
         (("--duration-ms", "5", "--requests", "2,500M"), "it may be 2.500M or 2500M; write one"),
         (("--duration-ms", "5", "--profile", ",".join(["4"] * 25)), "it has 25 numbers"),
         (("--duration-ms", "5", "--profile", "0.04," * 23 + "0.08"), "add up to 1, as shares do"),
-        (("--duration-ms", "5", "--days", "3"), "--days goes with --stack"),
-        (("--measure", "--memory-mb", "3008"), "--memory-mb goes with --duration-ms"),
+        (("--duration-ms", "5", "--days", "3"), "--days needs --stack"),
+        (("--measure", "--memory-mb", "3008"), "--memory-mb needs --duration-ms"),
         (("--duration-ms", "5", "--profile", "1,2,3"), "it has 3 numbers; it must have 24"),
         (("--duration-ms", "5", "--profile", "no.csv"), "no.csv: No such file or directory"),
         (("--duration-ms", "5", "--profile", "0," * 23 + "0"), "its numbers must be 0 or more"),
         (("--duration-ms", "5", "--region", "mars-1"), "no prices for mars-1 in prices.json"),
         (("--duration-ms", "5", "--region", "the moon"), "cost --refresh --region 'the moon'`"),
-        (("--duration-ms", "5", "--profile", "10.5," * 166 + "x"), "it has 'x', which is no numb"),
+        (("--duration-ms", "5", "--profile", "10.5," * 166 + "x"), "it has 'x', which is not a n"),
         (("--duration-ms", "5", "--prices", "no.json"), "no.json: No such file or directory"),
         (("--duration-ms", "5", "--plot", "cost.gif"), "the name must end with .svg or .png"),
         (("--duration-ms", "5", "--plot", "/no/such/cost.svg"), "No such file or directory"),
-        (("--duration-ms", "5", "--docker"), "--docker goes with --measure"),
-        ((*BY_HAND, *("--instance", "ml.m5.large=1") * 2), "--instance ml.m5.large is there twice"),
+        (("--duration-ms", "5", "--docker"), "--docker needs --measure"),
+        ((*BY_HAND, *("--instance", "ml.m5.large=1") * 2), "--instance ml.m5.large is given twice"),
         (("--measure", "--image", "no.jpg"), "no.jpg: No such file or directory"),
     ],
 )
@@ -339,7 +339,7 @@ def test_shares_with_three_decimals_are_a_shape(cost: Run) -> None:
     [
         ("9000", {"lambda", "serverless", "realtime"}, "", "lambda_memory_mb=1769"),
         ("40000", {"lambda", "serverless", "realtime"}, "", "lambda_timeout_seconds=120"),
-        ("80000", {"lambda"}, "80 s there, and 60 s is the most", "lambda_timeout_seconds=240"),
+        ("80000", {"lambda"}, "80 s there; the limit is 60 s", "lambda_timeout_seconds=240"),
         ("700000", {"lambda"}, "sagemaker_type=async allows more", "lambda_timeout_seconds=900"),
         ("950000", set(), "Lambda is left out: a request would take 950 s", None),
     ],
@@ -412,7 +412,7 @@ def test_a_picture_of_ones_own_is_measured_in_a_line(cost: Run, quick: None) -> 
     done = cost("--measure", "--brief", "--image", photo, "--region", "us-east-1")
     assert done.status == 0, done.err
     said = " ".join(done.out.split())
-    assert "SageMaker takes $0.7" in said
+    assert "SageMaker charges $0.7" in said
     assert "(list prices of us-east-1, 2026-09-27)" in said
 
 

@@ -160,7 +160,7 @@ def test_a_function_that_only_forwards_is_priced_with_its_model(
     assert found["requests_per_second"] == pytest.approx(910 / 3600)
     assert found["request"]["lambda_memory_mb"] == 1769
     assert found["request"]["lambda_ms"] == pytest.approx(40.0)
-    assert "Lambda answers few calls: taken for as fast as the endpoint, 40.0 ms." in found["notes"]
+    assert "Lambda answers few calls: assumed as fast as the endpoint, 40.0 ms." in found["notes"]
     assert "ml.m5.xlarge, where the stack is now" in found["advice"]
 
 
@@ -194,7 +194,7 @@ def test_an_endpoint_that_is_paid_for_too_dearly(stack: Any, cost: Run) -> None:
     found = cost()
     assert "Endpoint: 500.0 ms of model latency a call." in found["notes"]
     assert "Instances: 2.00 x ml.m5.xlarge on average." in found["notes"]
-    assert "Lambda has not run: taken for as fast as the endpoint, 500.0 ms." in found["notes"]
+    assert "Lambda has not run: assumed as fast as the endpoint, 500.0 ms." in found["notes"]
     assert found["requests_per_second"] == pytest.approx(0.01)
     assert "the cheapest" in found["advice"]
     assert "less than SageMaker ml.m5.xlarge, where the stack is now." in found["advice"]
@@ -207,7 +207,7 @@ def test_a_stack_that_is_in_the_right_place_is_told_so(stack: Any, cost: Run) ->
     run_endpoint(stack)
     record(stack, lambda _: calls(36.0))
     found = cost()
-    assert found["advice"].endswith(", and the stack is there.")
+    assert found["advice"].endswith(", and the stack already uses it.")
     assert found["command"] is None
 
 
