@@ -247,8 +247,12 @@ def estimate(
     missing += hints
     left_out += [*data_left_out, *LEFT_OUT]
     forwarding = ""
-    endpoints = [target for target in compared if target.instance_type]
-    if forwarded_percent and endpoints and prices.of_lambda(own):
+    endpoints = [
+        target
+        for target in compared
+        if (kind := target.instance_type) and prices.of_lambda(targets.architecture_of(kind))
+    ]
+    if forwarded_percent and endpoints:
         endpoint = cheapest(endpoints, workload.traffic or Traffic(1e6))
         one_url = OneUrl(usage, prices, endpoint)
         compared += one_url.targets(forwarded_percent)

@@ -154,7 +154,7 @@ def test_two_architectures_are_one_image_each_and_may_round_differently(
 def test_an_image_that_is_not_told_is_of_a_named_target() -> None:
     known = target("Lambda", image_id="local")
     found = checks.compare_images([known, target("SageMaker", digests=frozenset(), image_id="1")])
-    assert found.finding.says == "not told which image it is: SageMaker"
+    assert found.finding.says == "unknown image: SageMaker"
 
 
 def test_against_a_recording_only_answers_are_skew() -> None:
@@ -174,7 +174,7 @@ def test_a_target_that_answers_by_turns_is_told() -> None:
     restless = row(TimedAnswer.of(replies), TimedAnswer.of(replies))
     found = checks.compare_targets([LEFT, target("SageMaker")], [restless], 1e-5)
     assert found["answers"].state is State.FAILS
-    with pytest.raises(CannotAsk, match="from 2 deployments by turns"):
+    with pytest.raises(CannotAsk, match="from 2 deployments"):
         LEFT.identified({"image=a;model=b", "image=a;model=c"})
 
 
@@ -242,7 +242,7 @@ def test_an_upgrade_is_held_against_what_was_kept(
     assert (done.status, "no answer about cat.jpg on its side" in done.err) == (2, True)
     Path(kept).write_text("{}")
     done = ops("parity", "--against", kept, "--left", face.url)
-    assert (done.status, "is no recording of format 1" in done.err) == (2, True)
+    assert (done.status, "is not a recording of format 1" in done.err) == (2, True)
 
 
 def test_a_recording_holds_no_secret(tmp_path: Path) -> None:
@@ -279,8 +279,8 @@ def test_inputs_of_ones_own(ops: Callable[..., Any], face: HttpFace, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--left", "nonsense", "--right", "local:http"), "'nonsense' names no target; it is one"),
-        (("--left", "local:http"), "local:http has nothing to be compared with"),
+        (("--left", "nonsense", "--right", "local:http"), "'nonsense' is not a target; targets are"),
+        (("--left", "local:http"), "local:http needs a second target"),
         (("--left", "http://127.0.0.1:9", "--right", "http://127.0.0.1:9"), "does not answer"),
         (("--left", "image:no-such-image:http", "--right", "x"), "docker"),
     ],
