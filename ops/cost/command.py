@@ -31,6 +31,7 @@ _POSITIVE = number(float, math.ulp(0.0), _LARGEST, "a number above 0")
 _DURATION_MS = number(float, 1, _LARGEST, "a number of 1 or more")
 _NOT_NEGATIVE = number(float, 0, _LARGEST, "a number of 0 or more")
 _LAMBDA_MB = number(int, 128, 10240, "a whole number from 128 to 10240")
+_SHARE = number(float, 0, 1, "a share from 0 to 1")
 _PERCENT = number(int, 1, 100, "a whole number from 1 to 100")
 # CloudWatch keeps 5-minute values for 63 days.
 _DAYS = number(int, 1, 63, "a whole number from 1 to 63")
@@ -76,18 +77,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     profile += "file with the counts in its last column; with --requests, only their shape counts"
     add("--profile", metavar="FILE", help=profile)
     add = parser.add_argument_group("more about the request").add_argument
-    memory = f"Lambda's memory, with --duration-ms (default: {LAMBDA_MB_PER_VCPU})"
-    add("--memory-mb", type=_LAMBDA_MB, metavar="MB", help=memory)
-    cpu = "the CPU on which --duration-ms was measured: x86_64 or arm64 (default: x86_64)"
-    add("--architecture", choices=(X86, ARM), help=cpu)
+    add("--memory-mb", type=_LAMBDA_MB, metavar="MB", help="Lambda's memory (default: 1769)")
+    add("--architecture", choices=(X86, ARM), help="the CPU of --duration-ms (default: x86_64)")
     memory, sizes = "a serverless endpoint's memory (default: %(default)s)", range(1024, 6145, 1024)
     add("--serverless-mb", type=int, choices=sizes, default=3072, metavar="MB", help=memory)
-    data = "request and response together: SageMaker charges for data"
-    add("--data-kb", type=_NOT_NEGATIVE, metavar="KB", help=data)
+    add("--data-kb", type=_NOT_NEGATIVE, metavar="KB", help="size of request and response")
     add("--cold-ms", type=_POSITIVE, metavar="MS", help="a cold start, with --duration-ms")
-    share = number(float, 0, 1, "a share from 0 to 1")
     cold = "the share of Lambda's calls with a cold start, 0 to 1 (default: %(default)s)"
-    add("--cold-share", type=share, default=COLD_SHARE, metavar="SHARE", help=cold)
+    add("--cold-share", type=_SHARE, default=COLD_SHARE, metavar="SHARE", help=cold)
     docker = "--measure this image at several memory sizes (default: one-image)"
     add("--docker", nargs="?", const="one-image", metavar="IMAGE", help=docker)
     add("--image", action="append", metavar="PATH", help="--measure with your own picture")
@@ -97,8 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     instance = "a real-time instance type, and how many requests a second it serves; may be "
     instance += "repeated (default: the stack's type, and the cheapest)"
     add("--instance", action="append", type=_instance, metavar="TYPE[=RATE]", help=instance)
-    least = "the fewest instances of an endpoint (default: %(default)s)"
-    add("--least", type=cli.COUNT, default=1, metavar="N", help=least)
+    add("--least", type=cli.COUNT, default=1, metavar="N", help="an endpoint's fewest instances")
     kept = "Lambda's executions kept warm (default: as many as the traffic needs)"
     add("--provisioned", type=cli.COUNT, metavar="N", help=kept)
     behind = "also compare endpoints behind the function's URL: with this percentage of its calls "

@@ -10,7 +10,7 @@ from ops.cost import targets
 from ops.cost.one_url import OneUrl
 from ops.cost.prices import Prices, usd
 from ops.cost.targets import Target
-from ops.cost.traffic import SECONDS_PER_MONTH, Traffic, count, rounded
+from ops.cost.traffic import SECONDS_PER_MONTH, Traffic, average
 from ops.cost.workload import ARM, DEFAULT_INSTANCES, X86, RequestUsage, Workload
 
 LEFT_OUT = (
@@ -38,8 +38,7 @@ class BreakEven:
 
     @property
     def rate(self) -> str:
-        per_second = rounded(self.requests_per_month / SECONDS_PER_MONTH)
-        return f"{per_second} requests/s on average ({count(self.requests_per_month)} a month)"
+        return average(self.requests_per_month)
 
     @property
     def sentence(self) -> str:
@@ -219,10 +218,8 @@ def estimate(
             break  # `missing` has the reason
         most, has_price = targets.MOST_LAMBDA_SECONDS, bool(prices.of_lambda(cpu))
         if can_run(f"Lambda{' arm64' * (cpu == ARM)}", usage.lambda_ms, most, has_price=has_price):
-            found += [
-                targets.on_demand(usage, prices, free_tier=free_tier, architecture=cpu),
-                targets.provisioned_concurrency(usage, prices, kept, cpu),
-            ]
+            found.append(targets.on_demand(usage, prices, free_tier=free_tier, architecture=cpu))
+            found.append(targets.provisioned_concurrency(usage, prices, kept, cpu))
     most, has_price = targets.MOST_ENDPOINT_SECONDS, "serverless" in prices.groups
     if can_run("SageMaker serverless", usage.serverless_ms, most, has_price=has_price):
         by_cpu[X86].append(targets.serverless(usage, prices))
@@ -232,8 +229,9 @@ def estimate(
         vcpu_ms = 0.0 if rate else usage.vcpu_ms  # an instance with a rate may be faster
         advice = "; sagemaker_type=async allows more"
         if kind in per_hour and not capacity:
-            option = f"--instance {kind}=REQUESTS_PER_SECOND"
-            missing.append(f"the capacity of {kind} is unknown: give it by {option}")
+            missing.append(
+                f"--instance {kind}=REQUESTS_PER_SECOND is needed: its capacity is unknown"
+            )
         elif can_run(kind, vcpu_ms, most, has_price=kind in per_hour, advice=advice):
             cpu = own if rate else targets.architecture_of(kind)
             by_cpu[cpu].append(targets.real_time(usage, prices, kind, capacity, least_instances))
@@ -247,21 +245,17 @@ def estimate(
     missing += hints
     left_out += [*data_left_out, *LEFT_OUT]
     forwarding = ""
-    endpoints = [
-        target
-        for target in compared
-        if (kind := target.instance_type) and prices.of_lambda(targets.architecture_of(kind))
-    ]
+    endpoints = [target for target in compared if target.instance_type]
     if forwarded_percent and endpoints:
-        endpoint = cheapest(endpoints, workload.traffic or Traffic(1e6))
-        one_url = OneUrl(usage, prices, endpoint)
-        compared += one_url.targets(forwarded_percent)
-        forwarding = one_url.advice
+        one_url = OneUrl(usage, prices, cheapest(endpoints, workload.traffic or Traffic(1e6)))
+        if prices.of_lambda(one_url.architecture):
+            compared += one_url.targets(forwarded_percent)
+            forwarding = one_url.advice
     return Estimate(workload, prices, compared, missing, left_out, forwarding, not_measured)
 
 
 def _unknown_data(usage: RequestUsage, prices: Prices) -> tuple[list[str], list[str]]:
-    """Return which charges for data are left out, and how to count them."""
+    """Return the charges for data that are left out, and how to count them."""
     if "data" not in prices.groups:
         return [f"data in and out of SageMaker (no price in {prices.region})"], []
     if usage.data_bytes is not None:

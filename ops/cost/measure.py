@@ -96,8 +96,8 @@ def _time_containers(image: str, pictures: Sequence[Input]) -> tuple[dict[int, T
         cpus = memory_mb / LAMBDA_MB_PER_VCPU
         if cpus > (os.cpu_count() or 1) + 0.01:
             continue
-        variable = f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory_mb}"
-        options = [f"--cpus={cpus:.3f}", f"--memory={memory_mb}m", "--env", variable]
+        options = [f"--cpus={cpus:.3f}", f"--memory={memory_mb}m"]
+        options += ["--env", f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory_mb}"]
         with local_servers.lambda_container(image, options) as face:
             # The emulator starts the function at the first event.
             timings[memory_mb] = _time(face, pictures, time.perf_counter(), time.perf_counter)
@@ -154,7 +154,7 @@ def _time(
 def _usage(session: int) -> tuple[float, float]:
     """Return the CPU seconds of a session's processes, and the largest peak memory in MB of 2^20.
 
-    This works on Linux only, as the face itself. Raise FaceError if no process runs.
+    This works on Linux only. Raise FaceError if no process runs.
     """
     cpu_seconds, resident_mb = 0.0, 0.0
     for folder in Path("/proc").glob("[0-9]*"):

@@ -118,8 +118,7 @@ def _total(means: Hourly, counts: Hourly) -> float:
 def _traffic(calls: Hourly, end: datetime) -> tuple[Traffic, float]:
     """Return a month at the rate since the first call, and the hours since then.
 
-    The shape has the hours of a week, after less than a week those of a day, after less than a day
-    none.
+    Its shape is by the hours of the week, or of the day if the stack is younger than a week.
     """
     hours = max(1.0, (end - min(calls)).total_seconds() / 3600)
     per_month = calls.total() / hours * HOURS_PER_MONTH
@@ -169,7 +168,6 @@ def _variant(aws: Aws, endpoint: str) -> Mapping[str, Any]:
 def _queries(
     stack_name: str, function: str, endpoint: str, *, is_async: bool
 ) -> list[dict[str, Any]]:
-    """Return hourly queries for the metrics of the stack's dashboard."""
     queries = []
 
     def query(name: str, metric: str, statistic: str, **dimensions: str) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from ops.cost import targets
 from ops.cost.prices import Prices, usd
 from ops.cost.targets import Quote, Target
-from ops.cost.traffic import HOURS_PER_MONTH, SECONDS_PER_MONTH, Traffic, count, rounded
+from ops.cost.traffic import HOURS_PER_MONTH, Traffic, average
 from ops.cost.workload import RequestUsage
 
 DOORMAN_MEMORY_MB = 512  # the memory of a function that forwards everything and loads no model
@@ -46,12 +46,10 @@ class OneUrl:
         """Say what forwarding costs, and when callers should call the endpoint directly."""
         each = self.forwarding_usd(1e6, DOORMAN_MEMORY_MB)
         instance = self.prices.usd_per_hour[self.endpoint.instance_type] * HOURS_PER_MONTH
-        requests = instance / each * 1e6
         return (
             f"Forwarding a million calls by the URL costs {usd(each)}. Above "
-            f"{rounded(requests / SECONDS_PER_MONTH)} requests/s on average ({count(requests)} a "
-            f"month), that costs as much as another {self.endpoint.instance_type}: callers should "
-            "call the endpoint directly."
+            f"{average(instance / each * 1e6)}, that costs as much as another "
+            f"{self.endpoint.instance_type}: callers should call the endpoint directly."
         )
 
     def forwarding_usd(self, requests: float, memory_mb: int) -> float:
@@ -79,8 +77,8 @@ class OneUrl:
         quote = self.forwarding(traffic, percent)
         share = f"mode=both -c sagemaker_percent={percent}"
         command = quote.command.replace("mode=sagemaker", share).removesuffix(" -c keep_url=true")
-        command += f" -c lambda_memory_mb={self.usage.lambda_memory_mb}"
-        return quote._replace(command=command)
+        memory = f" -c lambda_memory_mb={self.usage.lambda_memory_mb}"
+        return quote._replace(command=command + memory)
 
     def _spill(self, traffic: Traffic) -> Quote:
         """Quote instances for the base load, with the rest of each hour's calls on Lambda.
@@ -92,8 +90,7 @@ class OneUrl:
         costs = {n: self._with_instances(n, traffic.hours) for n in range(1, enough + 1)}
         instances = min(costs, key=costs.__getitem__)
         command = f"cdk deploy -c mode=sagemaker{targets.architecture_option(self.architecture)} "
-        command += "-c keep_url=true -c spill=true "
-        command += f"-c instance_type={self.endpoint.instance_type} "
+        command += f"-c keep_url=true -c spill=true -c instance_type={self.endpoint.instance_type} "
         command += f"-c min_instances={instances} -c max_instances={instances} "
         command += f"-c lambda_memory_mb={self.usage.lambda_memory_mb}"
         return Quote(costs[instances], f"{instances} of {enough} instances", command)

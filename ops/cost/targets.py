@@ -1,7 +1,6 @@
 """Price each target of the stack for any traffic, and name the command that deploys it.
 
-Costs grow continuously with traffic, except for steps at whole instances and executions. A GB of
-memory is 1,024 of Lambda's MB, a GB of data 2^30 bytes.
+A GB of memory is 1,024 of Lambda's MB, a GB of data 2^30 bytes.
 """
 
 import math
@@ -60,7 +59,6 @@ def architecture_of(instance_type: str) -> str:
 
 
 def lambda_name(memory_mb: int, architecture: str) -> str:
-    """Return the name of the target of `on_demand`."""
     return f"Lambda{' arm64' * (architecture == ARM)}, {memory_mb:,} MB"
 
 
@@ -81,10 +79,7 @@ def on_demand(
 def provisioned_concurrency(
     usage: RequestUsage, prices: Prices, executions: int | None = None, architecture: str = X86
 ) -> Target:
-    """Return Lambda with executions kept warm all month; further calls run on demand.
-
-    By default, `executions` is the number that the busiest hour needs.
-    """
+    """Return Lambda with `executions` kept warm, by default as many as the busiest hour needs."""
     price, memory_mb = prices.of_lambda(architecture), usage.lambda_memory_mb
 
     def quote(traffic: Traffic) -> Quote:
@@ -92,7 +87,7 @@ def provisioned_concurrency(
         kept_seconds = HOURS_PER_MONTH * 3600 * kept * memory_mb / 1024
         total = kept_seconds * price["kept_usd_per_million_gb_seconds"] / 1e6
         for hours, per_second in traffic.hours:
-            # The hour's mean concurrency: variation within the hour is ignored.
+            # The share that warm executions serve; variation within the hour is ignored.
             share = min(1.0, kept / max(per_second * usage.lambda_ms / 1000, kept))
             requests = per_second * hours * 3600
             used = _gb_seconds(requests * share, memory_mb, usage.lambda_ms)
@@ -131,16 +126,12 @@ def serverless(usage: RequestUsage, prices: Prices) -> Target:
 def real_time(
     usage: RequestUsage, prices: Prices, instance_type: str, capacity: float, least: int = 1
 ) -> Target:
-    """Return a real-time endpoint, scaled each hour to the instances that its traffic needs.
-
-    `capacity` is the number of requests/s that one instance serves.
-    """
+    """Return a real-time endpoint, scaled each hour to the instances that its traffic needs."""
     usd_per_hour = prices.usd_per_hour[instance_type]
 
     def quote(traffic: Traffic) -> Quote:
         hours = traffic.hours
-        # AWS does not scale ml.t2: the busiest hour's instances run all month.
-        if instance_type.startswith("ml.t2."):
+        if instance_type.startswith("ml.t2."):  # AWS does not scale these types
             hours = [(HOURS_PER_MONTH, traffic.peak_per_second)]
         instances = [max(least, _whole(rate / capacity)) for _, rate in hours]
         total = usd_per_hour * sum(each * n for (each, _), n in zip(hours, instances))
@@ -149,9 +140,12 @@ def real_time(
         runs = f"{low} to {high} instances" if low < high else f"{high} instance{'s' * (high > 1)}"
         if high > MOST_INSTANCES:
             total, runs = math.inf, f"needs {high:,} instances; the most is {MOST_INSTANCES}"
-        option = architecture_option(architecture_of(instance_type))
-        command = f"cdk deploy -c mode=sagemaker{option} -c instance_type={instance_type} "
-        command += f"-c min_instances={low} -c max_instances={high}"
+        command = "cdk deploy -c mode=sagemaker" + architecture_option(
+            architecture_of(instance_type)
+        )
+        command += (
+            f" -c instance_type={instance_type} -c min_instances={low} -c max_instances={high}"
+        )
         return Quote(total, runs, command)
 
     name, kind = f"SageMaker {instance_type}", "SageMaker's real-time endpoint"

@@ -76,6 +76,12 @@ def count(requests: float) -> str:
     return f"{requests:,.0f}"
 
 
+def average(requests: float) -> str:
+    """Format a month's requests as a mean rate."""
+    rate = rounded(requests / SECONDS_PER_MONTH)
+    return f"{rate} requests/s on average ({count(requests)} a month)"
+
+
 def rounded(number: float) -> str:
     """Format a number with two digits, or as an integer if it is longer."""
     return f"{number:,.0f}" if number >= 9.95 else f"{number:#.2g}"

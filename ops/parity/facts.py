@@ -8,16 +8,9 @@ from typing import Any
 from ops.aws import CannotAsk
 
 # The image's variables that change an answer or a limit, with their defaults.
-SETTINGS = {
-    "MODEL_NAME": "",
-    "MODEL_DATA_URL": "",
-    "MODEL_ID": "",
-    "INFERENCE": "",
-    "MAX_BODY_BYTES": "4194304",
-    "FETCH_TIMEOUT_SECONDS": "10",
-    "FETCH_PRIVATE_ADDRESSES": "0",
-    "URI_ALLOWLIST": "*",
-}
+SETTINGS = dict.fromkeys(("MODEL_NAME", "MODEL_DATA_URL", "MODEL_ID", "INFERENCE"), "")
+SETTINGS |= {"MAX_BODY_BYTES": "4194304", "FETCH_TIMEOUT_SECONDS": "10"}
+SETTINGS |= {"FETCH_PRIVATE_ADDRESSES": "0", "URI_ALLOWLIST": "*"}
 # Variables not compared here: they set who answers, capacity and logs, or have their own check.
 OTHERS = (
     *("FORWARD_ENDPOINT", "FORWARD_PERCENT", "FORWARD_SPILL"),
