@@ -37,14 +37,11 @@ class BreakEven:
     is_a_limit: bool  # `before` would still be cheaper, but cannot serve more
 
     @property
-    def rate(self) -> str:
-        return average(self.requests_per_month)
-
-    @property
     def sentence(self) -> str:
+        rate = average(self.requests_per_month)
         if self.is_a_limit:
-            return f"Above {self.rate}, {self.before.name} exceeds the stack's limits."
-        return f"{self.before.name} is cheaper below {self.rate}, {self.after.name} above."
+            return f"Above {rate}, {self.before.name} exceeds the stack's limits."
+        return f"{self.before.name} is cheaper below {rate}, {self.after.name} above."
 
 
 def cheapest(targets: Sequence[Target], traffic: Traffic) -> Target:
@@ -114,10 +111,10 @@ class Estimate:
         best = cheapest(self.not_measured, traffic)
         month = "a month" if self.traffic else "for a million requests"
         where = "Graviton" if self.workload.architecture == X86 else "x86-64"
-        said = f"* Not measured on {where}. If a request takes as long there, {best.name} costs "
-        said += f"{usd(best.usd_per_month(traffic))} {month}"
         date = self.prices.dates.get("lambda_arm64")
-        return said + (f" (Lambda arm64: list prices of {date})." if date else ".")
+        source = f" (Lambda arm64: list prices of {date})" if date else ""
+        costs = f"{best.name} costs {usd(best.usd_per_month(traffic))} {month}{source}"
+        return f"* Not measured on {where}. If a request takes as long there, {costs}."
 
     @cached_property
     def break_evens(self) -> Sequence[BreakEven]:
@@ -146,7 +143,8 @@ class Estimate:
         first, last = self.break_evens[0], self.break_evens[-1]
         if first is last or last.is_a_limit:
             return first.sentence
-        return f"{first.sentence} From {last.rate} on it stays {last.after.name}."
+        rate = average(last.requests_per_month)
+        return f"{first.sentence} Above {rate}, {last.after.name} stays the cheapest."
 
     @property
     def advice(self) -> str:
@@ -269,11 +267,9 @@ def _cheapest_instance(
     workload: Workload, prices: Prices, architecture: str, least_instances: int
 ) -> Target | None:
     """Return the cheapest of the instance types whose price and vCPUs are known."""
-    usage = workload.usage
-    known = [
-        targets.real_time(usage, prices, kind, capacity, least_instances)
-        for kind in reversed(prices.usd_per_hour)  # among equals prefer the later, newer type
-        if targets.architecture_of(kind) == architecture
-        and (capacity := targets.capacity_of(kind, usage.vcpu_ms))
-    ]
+    usage, known = workload.usage, []
+    for kind in reversed(prices.usd_per_hour):  # among equals prefer the later, newer type
+        capacity = targets.capacity_of(kind, usage.vcpu_ms)
+        if capacity and targets.architecture_of(kind) == architecture:
+            known.append(targets.real_time(usage, prices, kind, capacity, least_instances))
     return cheapest(known, workload.traffic or Traffic(1.0)) if known else None

@@ -44,11 +44,9 @@ def endpoint(aws: Aws, name: str, salt: bytes) -> Facts:
         fix = "its log group says why; then deploy again" if status == "Failed" else _LATER
         raise CannotAsk(why, fix)
     variants = found.get("ProductionVariants", [])
-    deployed = [image for variant in variants for image in variant.get("DeployedImages", [])]
-    images = {image["ResolvedImage"] for image in deployed if "ResolvedImage" in image}
-    if len(images) > 1:
-        raise CannotAsk(f"endpoint {name} runs {len(images)} images at once", _LATER)
-    facts = replace(facts, digests=_digests("".join(images)))
+    images = [image for variant in variants for image in variant.get("DeployedImages", [])]
+    image = images[0].get("ResolvedImage", "") if images else ""
+    facts = replace(facts, digests=_digests(image))
     action = "sagemaker:DescribeEndpointConfig and sagemaker:DescribeModel"
     try:
         config = client.describe_endpoint_config(EndpointConfigName=found["EndpointConfigName"])

@@ -32,17 +32,13 @@ class Report:
         return exit_status(self.checks.values())
 
     @property
-    def skews(self) -> list[str]:
-        return self._in(State.FAILS)
-
-    @property
     def title(self) -> str:
         return f"Parity of {' and '.join(target.name for target in self.targets)}"
 
     @property
     def verdict(self) -> str:
         if self.status == 1:
-            return f"Skew: {', '.join(self.skews)}."
+            return f"Skew: {', '.join(self._in(State.FAILS))}."
         if self.status == 2:
             return f"Inconclusive: {', '.join(self._in(State.UNKNOWN))}."
         inputs = f"{len(self.rows)} input{'' if len(self.rows) == 1 else 's'}"
@@ -51,7 +47,7 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         return {
             "same": {0: True, 1: False, 2: None}[self.status],
-            "skews": self.skews,
+            "skews": self._in(State.FAILS),
             "tolerance": self.tolerance,
             "targets": [target.as_json() for target in self.targets],
             "checks": [as_json(name, finding) for name, finding in self.checks.items()],
