@@ -63,8 +63,8 @@ def _instance(text: str) -> tuple[str, float | None]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("usage of a request: one of").add_argument
-    add("--duration-ms", type=_DURATION_MS, metavar="MS", help="this duration, billed on Lambda")
+    add = parser.add_argument_group("what a request uses (choose one)").add_argument
+    add("--duration-ms", type=_DURATION_MS, metavar="MS", help="the duration billed on Lambda")
     add("--measure", action="store_true", help="measure the model here, as a process")
     name = str(cli.cdk_context(ROOT).get("stack_name", STACK_NAME))
     parser.set_defaults(stack_of_cdk_deploy=name)
@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     instance = "a real-time instance type, and how many requests a second it serves; may be "
     instance += "repeated (default: the stack's type, and the cheapest)"
     add("--instance", action="append", type=_instance, metavar="TYPE[=RATE]", help=instance)
-    add("--least", type=cli.COUNT, default=1, metavar="N", help="an endpoint's fewest instances")
+    add("--least", type=cli.COUNT, default=1, metavar="N", help="fewest instances (default: 1)")
     kept = "Lambda's executions kept warm (default: as many as the traffic needs)"
     add("--provisioned", type=cli.COUNT, metavar="N", help=kept)
     behind = "also compare endpoints behind the function's URL: with this percentage of its calls "

@@ -111,7 +111,7 @@ def compare_answers(
         return failure(f"{says}. Cause: {_cause(alike, different)}")
     if unstable := [row for row in rows if any(answer.others for answer in row.answers)]:
         says = f"{unstable[0].item.name}: one target gives several answers to the same input"
-        return failure(says, "look for what its instances do not share")
+        return failure(says, "find what differs between its instances")
     if all(any(answer.forwarded for answer in row.answers) for row in rows):
         says = f"{total}: the function forwarded them, so the endpoint was compared with itself"
         return Finding(State.UNKNOWN, says, "compare at a smaller sagemaker_percent")

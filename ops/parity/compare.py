@@ -82,11 +82,8 @@ def compare(left: TimedAnswer, right: TimedAnswer, tolerance: float = TOLERANCE)
     places = [text for text, size in found if size is None or not size <= tolerance]
     if left.status != right.status:
         places.insert(0, f"status {left.status} ≠ {right.status}")
-    is_small = (
-        left.status == right.status
-        and all(size <= NUMERICS for size in sizes)
-        and sorted(_words(left.value)) == sorted(_words(right.value))
-    )
+    is_small = left.status == right.status and all(size <= NUMERICS for size in sizes)
+    is_small = is_small and sorted(_words(left.value)) == sorted(_words(right.value))
     return Difference(False, max([0.0, *sizes]), tuple(places), is_small)
 
 
@@ -104,10 +101,8 @@ def differences(left: Any, right: Any, path: str = "") -> Iterator[tuple[str, fl
     elif left != right and not path.endswith("error.message"):
         one, other = _number(left), _number(right)
         text = f"{path} {_short(left)} ≠ {_short(right)}".strip()
-        if one is None or other is None:
-            yield text, None
-        else:
-            yield f"{text} ({abs(one - other):.1e})", abs(one - other)
+        size = None if one is None or other is None else abs(one - other)
+        yield (text if size is None else f"{text} ({size:.1e})"), size
 
 
 def _without_queries(value: Any) -> Any:
