@@ -1,10 +1,10 @@
-"""`python -m ops cost`: find the target that serves this traffic for the least money.
+"""`python -m ops cost`: find the cheapest target for this traffic.
 
-In reading order: `prices`, `traffic` and `workload` hold what is known, `targets` price it,
-`estimate` compares and advises, `report` and `plot` show. `measure` and `observe` find out what a
-request uses.
+`prices`, `traffic` and `workload` describe the inputs, `targets` and `one_url` price them,
+`estimate` compares and advises, `report` and `plot` present. `measure` and `observe` find out what
+a request uses.
 """
 
 
 class CostError(Exception):
-    """End the command with one line that says what is wrong and what to do."""
+    """End the command with this message, one line that says what to do."""

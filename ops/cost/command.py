@@ -1,7 +1,7 @@
-"""Estimate where this model costs least this month, and at which traffic that changes.
+"""Find the target that costs least this month, and the traffic at which that changes.
 
-Compares Lambda (by the call, and with executions kept warm), SageMaker Serverless Inference and
-real-time endpoints by list prices. Nothing in the account is changed.
+The command compares the list prices of Lambda (on demand and with executions kept warm), SageMaker
+Serverless Inference and real-time endpoints. It changes nothing in the account.
 """
 
 import argparse
@@ -21,100 +21,86 @@ from ops.cost.measure import measure
 from ops.cost.observe import observe
 from ops.cost.report import as_json, show
 from ops.cost.targets import INSTANCE_TYPE
-from ops.cost.workload import (
-    ARM,
-    LAMBDA_MB_PER_VCPU,
-    X86,
-    RequestUsage,
-    Workload,
-    vcpu_share,
-)
+from ops.cost.workload import ARM, LAMBDA_MB_PER_VCPU, X86, RequestUsage, Workload, vcpu_share
 from ops.inputs import default_requests, read_input
 from ops.local_servers import ROOT
 
 _LARGEST = sys.float_info.max
 _POSITIVE = number(float, math.ulp(0.0), _LARGEST, "a number above 0")
-# Lambda bills no less than a millisecond: a smaller number is one of seconds.
+# Lambda bills at least a millisecond: a smaller number must be in seconds.
 _DURATION_MS = number(float, 1, _LARGEST, "a number of 1 or more")
 _NOT_NEGATIVE = number(float, 0, _LARGEST, "a number of 0 or more")
 _LAMBDA_MB = number(int, 128, 10240, "a whole number from 128 to 10240")
+_SHARE = number(float, 0, 1, "a share from 0 to 1")
 _PERCENT = number(int, 1, 100, "a whole number from 1 to 100")
-# CloudWatch keeps values of a minute for 15 days, of 5 for 63.
+# CloudWatch keeps 5-minute values for 63 days.
 _DAYS = number(int, 1, 63, "a whole number from 1 to 63")
-# From AWS's own count: under 1 % of invocations.
+# AWS counts cold starts in less than 1 % of invocations.
 # https://aws.amazon.com/blogs/compute/operating-lambda-performance-optimization-part-1/
 COLD_SHARE = 0.01
 EXAMPLES = """\
 examples:
   python -m ops cost --requests 5M --duration-ms 40 --memory-mb 1769
   python -m ops cost --measure                     the model of this checkout, at any traffic
-  python -m ops cost --measure --docker --p95-ms 80   the image; the cheapest memory that is so fast
-  python -m ops cost --stack --days 14             what the deployed stack did, from CloudWatch
+  python -m ops cost --measure --docker --p95-ms 80   the image, with memory for this latency
+  python -m ops cost --stack --days 14             metrics of the deployed stack, from CloudWatch
   python -m ops cost --measure --profile hours.csv --plot cost.svg
   python -m ops cost --measure --requests 50M --one-url   an endpoint behind the function's URL
-  python -m ops cost --refresh --region eu-central-1   prices of today, from AWS
+  python -m ops cost --refresh --region eu-central-1   update the prices from AWS
 
 exit status: 0 estimated; 2 something is missing for an estimate
 """
-# Options that say more of one way to find out what a request takes.
-_GOES_WITH = {"docker": "measure", "image": "measure", "p95_ms": "measure"}
-_GOES_WITH |= {"memory_mb": "duration_ms", "cold_ms": "duration_ms", "days": "stack"}
-_GOES_WITH |= {"architecture": "duration_ms"}
+# Options that apply to only one source of the request's usage.
+_NEEDS = {"docker": "measure", "image": "measure", "p95_ms": "measure", "days": "stack"}
+_NEEDS |= dict.fromkeys(("memory_mb", "cold_ms", "architecture"), "duration_ms")
 
 
 def _instance(text: str) -> tuple[str, float | None]:
     kind, equals, rate = text.partition("=")
     if not re.fullmatch(INSTANCE_TYPE, kind):
-        must_be = "an instance type, such as ml.m5.large"
-        raise argparse.ArgumentTypeError(f"{kind} is not {must_be}")
+        raise argparse.ArgumentTypeError(f"{kind} is not an instance type, such as ml.m5.large")
     return kind, _POSITIVE(rate) if equals else None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("what a request takes: one of").add_argument
-    add("--duration-ms", type=_DURATION_MS, metavar="MS", help="this, billed on Lambda")
-    add("--measure", action="store_true", help="what the model here takes, as a process")
+    add = parser.add_argument_group("what a request uses (choose one)").add_argument
+    add("--duration-ms", type=_DURATION_MS, metavar="MS", help="the duration billed on Lambda")
+    add("--measure", action="store_true", help="measure the model here, as a process")
     name = str(cli.cdk_context(ROOT).get("stack_name", STACK_NAME))
     parser.set_defaults(stack_of_cdk_deploy=name)
-    stack = f"what a stack's requests took (default: {name}), and its traffic"
+    stack = f"read the usage and the traffic of a deployed stack (default: {name})"
     add("--stack", nargs="?", const=name, metavar="NAME", help=stack)
-    add("--refresh", action="store_true", help="only read the region's prices into the price file")
+    add("--refresh", action="store_true", help="only update the region's prices in the price file")
     add = parser.add_argument_group("traffic").add_argument
-    add("--requests", metavar="N", help="a month: 2500000, 2.5e6 or 2.5M")
-    profile = "requests by the hour of a day (24) or a week (168): numbers with commas, or a CSV "
+    add("--requests", metavar="N", help="requests a month: 2500000, 2.5e6 or 2.5M")
+    profile = "requests in each hour of a day (24) or a week (168): numbers with commas, or a CSV "
     profile += "file with the counts in its last column; with --requests, only their shape counts"
     add("--profile", metavar="FILE", help=profile)
-    add = parser.add_argument_group("more of the request").add_argument
-    memory = f"Lambda's, with --duration-ms (default: {LAMBDA_MB_PER_VCPU})"
-    add("--memory-mb", type=_LAMBDA_MB, metavar="MB", help=memory)
-    cpu = "the CPU that --duration-ms is of: x86_64 or arm64 (default: x86_64)"
-    add("--architecture", choices=(X86, ARM), help=cpu)
-    memory = "a serverless endpoint's (default: %(default)s)"
-    sizes = range(1024, 6145, 1024)
+    add = parser.add_argument_group("more about the request").add_argument
+    add("--memory-mb", type=_LAMBDA_MB, metavar="MB", help="Lambda's memory (default: 1769)")
+    add("--architecture", choices=(X86, ARM), help="the CPU of --duration-ms (default: x86_64)")
+    memory, sizes = "a serverless endpoint's memory (default: %(default)s)", range(1024, 6145, 1024)
     add("--serverless-mb", type=int, choices=sizes, default=3072, metavar="MB", help=memory)
-    data = "sent and answered: SageMaker charges for it"
-    add("--data-kb", type=_NOT_NEGATIVE, metavar="KB", help=data)
+    add("--data-kb", type=_NOT_NEGATIVE, metavar="KB", help="size of request and response")
     add("--cold-ms", type=_POSITIVE, metavar="MS", help="a cold start, with --duration-ms")
-    share = number(float, 0, 1, "a share from 0 to 1")
     cold = "the share of Lambda's calls with a cold start, 0 to 1 (default: %(default)s)"
-    add("--cold-share", type=share, default=COLD_SHARE, metavar="SHARE", help=cold)
+    add("--cold-share", type=_SHARE, default=COLD_SHARE, metavar="SHARE", help=cold)
     docker = "--measure this image at several memory sizes (default: one-image)"
     add("--docker", nargs="?", const="one-image", metavar="IMAGE", help=docker)
-    add("--image", action="append", metavar="PATH", help="--measure with a picture of yours")
-    add("--p95-ms", type=_POSITIVE, metavar="MS", help="--measure: how fast 95 of 100 must be")
-    add("--days", type=_DAYS, metavar="N", help="--stack: how far back, 1 to 63 (default: 14)")
-    add = parser.add_argument_group("what is compared, and how it is shown").add_argument
-    instance = "a real-time instance type, with the requests a second that one takes; may be "
+    add("--image", action="append", metavar="PATH", help="--measure with your own picture")
+    add("--p95-ms", type=_POSITIVE, metavar="MS", help="--measure: the highest p95 latency allowed")
+    add("--days", type=_DAYS, metavar="N", help="--stack: days to read, 1 to 63 (default: 14)")
+    add = parser.add_argument_group("comparison and output").add_argument
+    instance = "a real-time instance type, and how many requests a second it serves; may be "
     instance += "repeated (default: the stack's type, and the cheapest)"
     add("--instance", action="append", type=_instance, metavar="TYPE[=RATE]", help=instance)
-    least = "the fewest instances of an endpoint (default: %(default)s)"
-    add("--least", type=cli.COUNT, default=1, metavar="N", help=least)
+    add("--least", type=cli.COUNT, default=1, metavar="N", help="fewest instances (default: 1)")
     kept = "Lambda's executions kept warm (default: as many as the traffic needs)"
     add("--provisioned", type=cli.COUNT, metavar="N", help=kept)
-    behind = "endpoints behind the function's URL, too: with this percentage of its calls "
-    behind += "(default: 10), all of them, and the peaks on Lambda"
+    behind = "also compare endpoints behind the function's URL: with this percentage of its calls "
+    behind += "(default: 10), with all of them, and with the peaks on Lambda"
     add("--one-url", nargs="?", const=10, type=_PERCENT, metavar="PERCENT", help=behind)
-    add("--free-tier", action="store_true", help="subtract Lambda's")
+    add("--free-tier", action="store_true", help="subtract Lambda's free tier")
     add("--region", help="default: AWS_REGION, the profile's, or us-east-1")
     add("--prices", type=Path, default=prices.SHIPPED, metavar="FILE", help="another price file")
     add("--plot", type=Path, metavar="FILE", help="draw an .svg or .png file; needs matplotlib")
@@ -134,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
         plot.check(options.plot)
     region_prices = prices.load(options.prices, aws.region)
     given = traffic.parse(options.requests, options.profile)
-    with cli.Spinner("finding out what a request takes"):
+    with cli.Spinner("finding out what a request uses"):
         workload = _workload(aws, options)
     usage = workload.usage
     serverless_mb = usage.serverless_memory_mb or options.serverless_mb
@@ -163,22 +149,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _workload(aws: Aws, options: argparse.Namespace) -> Workload:
-    """Find out what a request takes, in the one way that is asked for."""
     if sum(map(bool, (options.duration_ms, options.measure, options.stack))) != 1:
         raise CostError(
-            "say what a request takes, in one way: --duration-ms MS, --measure (the model here) "
-            "or --stack (the deployed one)"
+            "choose one source of the request's usage: --duration-ms MS, --measure (the model "
+            "here) or --stack (the deployed one)"
         )
-    for name, way in _GOES_WITH.items():
-        if vars(options)[name] is not None and not vars(options)[way]:
-            raise CostError(f"--{name} goes with --{way}".replace("_", "-"))
+    for name, source in _NEEDS.items():
+        if vars(options)[name] is not None and not vars(options)[source]:
+            raise CostError(f"--{name} needs --{source}".replace("_", "-"))
     asked = [kind for kind, _ in options.instance or ()]
     if twice := [kind for kind in asked if asked.count(kind) > 1]:
-        raise CostError(f"--instance {twice[0]} is there twice; keep one of them")
+        raise CostError(f"--instance {twice[0]} is given twice; remove one")
     if options.measure:
         pictures = [read_input(place) for place in options.image or ()] or default_requests()
-        p95_ms, cold_share = options.p95_ms, options.cold_share
-        return measure(pictures, options.docker, p95_ms=p95_ms, cold_share=cold_share)
+        return measure(pictures, options.docker, options.p95_ms, options.cold_share)
     if options.stack:
         found = observe(aws, options.stack, options.days or 14)
         if options.stack != options.stack_of_cdk_deploy:

@@ -1,4 +1,4 @@
-"""Compare the targets that the prices cover, find where the cheapest changes, and advise."""
+"""Compare the targets that have prices, find the break-evens, and advise."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +10,8 @@ from ops.cost import targets
 from ops.cost.one_url import OneUrl
 from ops.cost.prices import Prices, usd
 from ops.cost.targets import Target
-from ops.cost.traffic import SECONDS_PER_MONTH, Traffic, count, rounded
-from ops.cost.workload import ARM, DEFAULT_INSTANCES, X86, RequestUsage, Workload, other
+from ops.cost.traffic import SECONDS_PER_MONTH, Traffic, average
+from ops.cost.workload import ARM, DEFAULT_INSTANCES, X86, RequestUsage, Workload
 
 LEFT_OUT = (
     "data transfer out of AWS",
@@ -19,48 +19,44 @@ LEFT_OUT = (
     "the examiner, about $1 with mode=both",
     "the image's storage in ECR",
     "Savings Plans, and Lambda's tiers above the first",
-    "instances that scaling starts too late or stops too late",
+    "instances that scaling starts or stops late",
 )
 LOWEST, HIGHEST = 1e3, 1e10  # requests a month
-_STEPS = 400  # two break-evens closer than 4 % are taken for none
+_STEPS = 400  # the search misses two break-evens less than 4 % apart
 _EXACT = 1 + 1e-9
-_EQUAL = 1 + 1e-6  # a difference that only rounding makes
+_EQUAL = 1 + 1e-6  # smaller differences come from rounding
 
 
 @dataclass(frozen=True)
 class BreakEven:
-    """Hold a point: `before` is the cheapest below `requests_per_month`, `after` from there on."""
+    """`before` is the cheapest target below `requests_per_month`, `after` from there on."""
 
     requests_per_month: float
     before: Target
     after: Target
-    is_a_limit: bool  # `before` would still be cheaper, but cannot take more
-
-    @property
-    def rate(self) -> str:
-        per_second = rounded(self.requests_per_month / SECONDS_PER_MONTH)
-        return f"{per_second} requests/s on average ({count(self.requests_per_month)} a month)"
+    is_a_limit: bool  # `before` would still be cheaper, but cannot serve more
 
     @property
     def sentence(self) -> str:
+        rate = average(self.requests_per_month)
         if self.is_a_limit:
-            return f"Above {self.rate}, {self.before.name} is at the limit of the stack's keys."
-        return f"{self.before.name} is cheaper below {self.rate}, {self.after.name} above."
+            return f"Above {rate}, {self.before.name} exceeds the stack's limits."
+        return f"{self.before.name} is cheaper below {rate}, {self.after.name} above."
 
 
 def cheapest(targets: Sequence[Target], traffic: Traffic) -> Target:
-    """Return the first of those that cost least."""
+    """Return the first target with the lowest cost."""
     return min(targets, key=lambda target: target.usd_per_month(traffic))
 
 
 def break_evens(targets: Sequence[Target], traffic: Traffic) -> Iterator[BreakEven]:
-    """Yield the points from LOWEST to HIGHEST for traffic of that shape.
+    """Yield the break-evens from LOWEST to HIGHEST for traffic of that shape.
 
     A change within a kind (another instance type, executions kept warm) is not a break-even.
     """
 
     def best(requests: float, kind: str) -> Target:
-        """Return the cheapest target; one of `kind` if it costs as little."""
+        """Return the cheapest target, preferring `kind` among equals."""
         asked = traffic.scaled_to(requests)
         most = cheapest(targets, asked).usd_per_month(asked) * _EQUAL
         equal = [target for target in targets if target.usd_per_month(asked) <= most]
@@ -85,15 +81,15 @@ def break_evens(targets: Sequence[Target], traffic: Traffic) -> Iterator[BreakEv
 
 @dataclass(frozen=True)
 class Estimate:
-    """Hold the targets that are compared, and sentences about what is not."""
+    """Hold the compared targets, and sentences about what is missing."""
 
     workload: Workload
     prices: Prices
     targets: Sequence[Target]
     missing: Sequence[str]
     left_out: Sequence[str]  # of the bill
-    forwarding: Sequence[str] = ()  # what the function's URL takes in front of an endpoint
-    not_measured: Sequence[Target] = ()  # of the other architecture
+    forwarding: str = ""  # what forwarding by the function's URL costs
+    not_measured: Sequence[Target] = ()  # targets of the other architecture
 
     @property
     def traffic(self) -> Traffic | None:
@@ -101,24 +97,24 @@ class Estimate:
 
     @property
     def ranked(self) -> Sequence[Target]:
-        """Return the targets, the cheapest first if the traffic is known."""
+        """Return the targets, cheapest first if the traffic is known."""
         if (traffic := self.traffic) is None:
             return self.targets
         return sorted(self.targets, key=lambda target: target.usd_per_month(traffic))
 
     @property
     def assumption(self) -> str:
-        """Say what the costs of the other architecture take for granted; nothing without them."""
+        """Say what the costs of the other architecture assume; empty without any."""
         if not self.not_measured:
             return ""
         traffic = self.traffic or Traffic(1e6)
         best = cheapest(self.not_measured, traffic)
         month = "a month" if self.traffic else "for a million requests"
         where = "Graviton" if self.workload.architecture == X86 else "x86-64"
-        said = f"* Not measured on {where}. If a request takes as long there, {best.name} costs "
-        said += f"{usd(best.usd_per_month(traffic))} {month}"
         date = self.prices.dates.get("lambda_arm64")
-        return said + (f" (Lambda arm64: list prices of {date})." if date else ".")
+        source = f" (Lambda arm64: list prices of {date})" if date else ""
+        costs = f"{best.name} costs {usd(best.usd_per_month(traffic))} {month}{source}"
+        return f"* Not measured on {where}. If a request takes as long there, {costs}."
 
     @cached_property
     def break_evens(self) -> Sequence[BreakEven]:
@@ -127,7 +123,7 @@ class Estimate:
 
     @property
     def best(self) -> Target | None:
-        """Return the cheapest target for the traffic; None if unknown or if none can take it."""
+        """Return the cheapest target; None if the traffic is unknown or too much for all."""
         if not self.traffic or not self.targets:
             return None
         found = self.ranked[0]
@@ -135,7 +131,7 @@ class Estimate:
 
     @property
     def turning_point(self) -> str:
-        """Say at which traffic the cheapest target changes."""
+        """Say at which traffic the cheapest kind changes."""
         if not self.targets:
             return "There is nothing to compare."
         if not self.break_evens:
@@ -147,32 +143,33 @@ class Estimate:
         first, last = self.break_evens[0], self.break_evens[-1]
         if first is last or last.is_a_limit:
             return first.sentence
-        return f"{first.sentence} From {last.rate} on it stays {last.after.name}."
+        rate = average(last.requests_per_month)
+        return f"{first.sentence} Above {rate}, {last.after.name} stays the cheapest."
 
     @property
     def advice(self) -> str:
-        """Name the cheapest target for the traffic; without traffic, say where it changes."""
+        """Name the cheapest target; without traffic, return the turning point."""
         traffic, best, current = self.traffic, self.best, self.workload.current_target
         if traffic is None or not self.targets:
             return self.turning_point
         if best is None:
-            return "No target takes that much traffic within the limits of the stack's keys."
+            return "No target can serve that much traffic within the stack's limits."
         costs = best.usd_per_month(traffic)
         said = f"At {traffic.mean_per_second:,.3g} requests/s on average, {best.name}"
         now = [target for target in self.targets if target.name == current]
         others = now or [target for target in self.targets if target.kind != best.kind]
         if not others:
-            return f"{said} takes {usd(costs)} a month. {self.turning_point}"
+            return f"{said} costs {usd(costs)} a month. {self.turning_point}"
         said += f" is the cheapest: {usd(costs)} a month"
         if best.name == current:
-            return f"{said}, and the stack is there."
+            return f"{said}, and the stack already uses it."
         other = cheapest(others, traffic)
         saved = usd(other.usd_per_month(traffic) - costs)
         return f"{said}, {saved} less than {other.name}{', where the stack is now' if now else ''}."
 
     @property
     def command(self) -> str | None:
-        """Return the command that follows the advice; None if there is nothing to do."""
+        """Return the command that deploys the cheapest target; None if nothing has to change."""
         best = self.best
         if best is None or self.traffic is None or best.name == self.workload.current_target:
             return None
@@ -189,105 +186,90 @@ def estimate(
     free_tier: bool = False,
     forwarded_percent: int | None = None,
 ) -> Estimate:
-    """Compare Lambda, serverless, and `instances` with the requests a second that each takes.
+    """Compare Lambda, serverless endpoints and `instances` (type: requests/s that one serves).
 
-    The default is the workload's own instance type, and the cheapest. `executions` are kept warm,
-    by default today's number, or as many as the traffic needs. With `forwarded_percent`, the
-    cheapest endpoint is compared behind the function's URL, too: with that share of its calls, with
-    all of them, and for the base load alone.
+    Without `instances`, compare the workload's own type and the cheapest. `executions` is the
+    provisioned concurrency: by default the present one, or as much as the traffic needs. With
+    `forwarded_percent`, also compare the cheapest endpoint behind the function's URL.
     """
-    usage, per_hour = workload.usage, prices.usd_per_hour
-    own, unlike = workload.architecture, other(workload.architecture)
-    compared: list[Target] = []
-    not_measured: list[Target] = []
+    usage, per_hour, own = workload.usage, prices.usd_per_hour, workload.architecture
+    by_cpu: dict[str, list[Target]] = {own: [], X86 if own == ARM else ARM: []}
+    compared, not_measured = by_cpu.values()
     missing: list[str] = []
-    left_out = [] if free_tier else ["Lambda's free tier (--free-tier)"]
 
     def can_run(
         what: str, milliseconds: float, most_seconds: int, *, has_price: bool, advice: str = ""
     ) -> bool:
-        """Return whether it has a price and a request ends in time; say so if not."""
+        """Return whether the target has a price and answers in time; add to `missing` if not."""
         ends_in_time = milliseconds <= most_seconds * 1000
         if not has_price:
             refresh = "--refresh reads it from AWS, --prices names another file"
             missing.append(f"no price for {what} in {prices.region} in this file: {refresh}")
         elif not ends_in_time:
-            seconds = f"{milliseconds / 1000:,.0f} s there, and {most_seconds} s is the most"
+            seconds = f"{milliseconds / 1000:,.0f} s there; the limit is {most_seconds} s"
             missing.append(f"{what} is left out: a request would take {seconds}{advice}")
         return has_price and ends_in_time
 
     kept = executions or workload.executions
-    for architecture, found in ((own, compared), (unlike, not_measured)):
-        if found is not_measured and not compared:
-            break  # the reason is said
-        most, has_price = targets.MOST_LAMBDA_SECONDS, bool(prices.of_lambda(architecture))
-        what = f"Lambda{' arm64' * (architecture == ARM)}"
-        if can_run(what, usage.lambda_ms, most, has_price=has_price):
-            on_demand = targets.on_demand(
-                usage, prices, free_tier=free_tier, architecture=architecture
-            )
-            found.append(on_demand)
-            found.append(targets.provisioned_concurrency(usage, prices, kept, architecture))
-    most = targets.MOST_ENDPOINT_SECONDS
-    has_price = "serverless" in prices.groups
+    for cpu, found in by_cpu.items():
+        if cpu != own and not compared:
+            break  # `missing` has the reason
+        most, has_price = targets.MOST_LAMBDA_SECONDS, bool(prices.of_lambda(cpu))
+        if can_run(f"Lambda{' arm64' * (cpu == ARM)}", usage.lambda_ms, most, has_price=has_price):
+            found.append(targets.on_demand(usage, prices, free_tier=free_tier, architecture=cpu))
+            found.append(targets.provisioned_concurrency(usage, prices, kept, cpu))
+    most, has_price = targets.MOST_ENDPOINT_SECONDS, "serverless" in prices.groups
     if can_run("SageMaker serverless", usage.serverless_ms, most, has_price=has_price):
-        (compared if own == X86 else not_measured).append(targets.serverless(usage, prices))
+        by_cpu[X86].append(targets.serverless(usage, prices))
     default = workload.instance_type or DEFAULT_INSTANCES[own]
     for kind, rate in (instances or {default: None}).items():
         capacity = rate or targets.capacity_of(kind, usage.vcpu_ms)
-        # An instance whose rate is given may be faster than a vCPU.
-        vcpu_ms = 0.0 if rate else usage.vcpu_ms
+        vcpu_ms = 0.0 if rate else usage.vcpu_ms  # an instance with a rate may be faster
         advice = "; sagemaker_type=async allows more"
         if kind in per_hour and not capacity:
-            option = f"--instance {kind}=REQUESTS_PER_SECOND"
-            missing.append(f"how much one {kind} takes cannot be told: {option}")
+            missing.append(
+                f"--instance {kind}=REQUESTS_PER_SECOND is needed: its capacity is unknown"
+            )
         elif can_run(kind, vcpu_ms, most, has_price=kind in per_hour, advice=advice):
-            found = compared if rate or targets.architecture_of(kind) == own else not_measured
-            found.append(targets.real_time(usage, prices, kind, capacity, least_instances))
+            cpu = own if rate else targets.architecture_of(kind)
+            by_cpu[cpu].append(targets.real_time(usage, prices, kind, capacity, least_instances))
     if not instances and usage.vcpu_ms <= most * 1000:
-        for architecture, found in ((own, compared), (unlike, not_measured)):
-            best = _cheapest_instance(workload, prices, architecture, least_instances)
+        for cpu, found in by_cpu.items():
+            best = _cheapest_instance(workload, prices, cpu, least_instances)
             if best and best.name not in {target.name for target in found}:
                 found.append(best)
+    left_out = [] if free_tier else ["Lambda's free tier (--free-tier)"]
     data_left_out, hints = _unknown_data(usage, prices)
     missing += hints
     left_out += [*data_left_out, *LEFT_OUT]
-    forwarding: list[str] = []
-    if forwarded_percent is not None and (one_url := _one_url(workload, prices, compared)):
-        compared += one_url.targets(forwarded_percent)
-        forwarding = [one_url.advice]
+    forwarding = ""
+    endpoints = [target for target in compared if target.instance_type]
+    if forwarded_percent and endpoints:
+        one_url = OneUrl(usage, prices, cheapest(endpoints, workload.traffic or Traffic(1e6)))
+        if prices.of_lambda(one_url.architecture):
+            compared += one_url.targets(forwarded_percent)
+            forwarding = one_url.advice
     return Estimate(workload, prices, compared, missing, left_out, forwarding, not_measured)
 
 
-def _one_url(workload: Workload, prices: Prices, compared: Sequence[Target]) -> OneUrl | None:
-    """Return the cheapest real-time endpoint behind the function's URL."""
-    endpoints = [target for target in compared if target.instance_type]
-    if not endpoints or not prices.of_lambda(workload.architecture):
-        return None
-    endpoint = cheapest(endpoints, workload.traffic or Traffic(1e6))
-    return OneUrl(workload.usage, prices, endpoint)
-
-
 def _unknown_data(usage: RequestUsage, prices: Prices) -> tuple[list[str], list[str]]:
-    """Return what of SageMaker's price for data is left out, and how to count it."""
+    """Return the charges for data that are left out, and how to count them."""
     if "data" not in prices.groups:
         return [f"data in and out of SageMaker (no price in {prices.region})"], []
     if usage.data_bytes is not None:
         return [], []
     each = usd(targets.data_usd(1e6, 10 * 1024, prices))
-    hint = "what SageMaker takes for data in and out is not counted: --data-kb says how much it is "
-    return ["data in and out of SageMaker"], [f"{hint}(10 KB a request: {each} a million)"]
+    hint = "SageMaker's charge for data in and out is not counted: --data-kb adds it"
+    return ["data in and out of SageMaker"], [f"{hint} (10 KB a request: {each} a million)"]
 
 
 def _cheapest_instance(
     workload: Workload, prices: Prices, architecture: str, least_instances: int
 ) -> Target | None:
     """Return the cheapest of the instance types whose price and vCPUs are known."""
-    usage = workload.usage
-    known = [
-        targets.real_time(usage, prices, kind, capacity, least_instances)
-        for kind in reversed(prices.usd_per_hour)  # of equal ones the later, which is newer
-        if targets.architecture_of(kind) == architecture
-        and (capacity := targets.capacity_of(kind, usage.vcpu_ms))
-    ]
+    usage, known = workload.usage, []
+    for kind in reversed(prices.usd_per_hour):  # among equals prefer the later, newer type
+        capacity = targets.capacity_of(kind, usage.vcpu_ms)
+        if capacity and targets.architecture_of(kind) == architecture:
+            known.append(targets.real_time(usage, prices, kind, capacity, least_instances))
     return cheapest(known, workload.traffic or Traffic(1.0)) if known else None

@@ -1,8 +1,8 @@
-"""Measure what a request uses here, by a process or by the image under CPU quotas.
+"""Measure what a request uses, with a process or with the image under CPU quotas.
 
-This machine's CPU stands for those of Lambda and SageMaker. A process of one thread has a whole
-CPU: what others used of it meanwhile is taken off, and smaller memory sizes divide its time by
-their share of a vCPU. A container is measured as it is, with Docker's `--cpus`.
+The measurement assumes that Lambda and SageMaker have CPUs like this machine's. A process of one
+thread has a whole CPU: time that other processes took is subtracted, and for smaller memory sizes
+the time is divided by their share of a vCPU. A container runs with Docker's `--cpus`.
 """
 
 import math
@@ -22,24 +22,24 @@ from ops.local_servers import Face, FaceError, HttpFace, HttpReply, process_envi
 WARM_UP, REQUESTS = 5, 100
 PROCESS_SIZES_MB = (512, 768, 1024, 1280, 1536, LAMBDA_MB_PER_VCPU, 3008, 4096, 6144, 10240)
 CONTAINER_SIZES_MB = (1024, LAMBDA_MB_PER_VCPU, 2654, 3538)
-_ROOM = 1.5  # Lambda's runtime and a larger picture need memory, too
-_SAME = 1.05  # costs so close are equal: rounding up to whole milliseconds makes some per cent
+_ROOM = 1.5  # Lambda's runtime and larger pictures need memory, too
+_SAME = 1.05  # costs within 5 % count as equal, because billed times are whole milliseconds
 
 
 class Timing(NamedTuple):
-    """Hold the times of requests, the time until the first answer, and the answers' mean size."""
+    """Hold the requests' times, the time until the first answer, and the answers' mean size."""
 
     milliseconds: Sequence[float]
     start_ms: float
     answered_bytes: float
 
     def on_share(self, share: float) -> "Timing":
-        """Return what the times would be with that share of the CPU."""
-        waited = [each / share for each in self.milliseconds]
-        return Timing(waited, self.start_ms / share, self.answered_bytes)
+        """Return the times as expected with that share of the CPU."""
+        slower = [each / share for each in self.milliseconds]
+        return Timing(slower, self.start_ms / share, self.answered_bytes)
 
     def size(self, memory_mb: int) -> MemorySize:
-        """Return the size's timing, billed in whole milliseconds."""
+        """Return the timing of a memory size, billed in whole milliseconds."""
         return MemorySize(
             memory_mb,
             billed_ms=statistics.fmean(math.ceil(each) for each in self.milliseconds),
@@ -49,7 +49,7 @@ class Timing(NamedTuple):
 
 
 def measure(
-    pictures: Sequence[Input], image: str | None, *, p95_ms: float | None, cold_share: float
+    pictures: Sequence[Input], image: str | None, p95_ms: float | None, cold_share: float
 ) -> Workload:
     """Return the measured workload. Raise FaceError, and CostError if no size meets `p95_ms`."""
     timings, note = _time_containers(image, pictures) if image else _time_process(pictures)
@@ -69,18 +69,15 @@ def measure(
     how = f"{os.cpu_count()} CPUs of this machine, {len(pictures)} pictures, {REQUESTS} requests"
     notes = [f"Measured: {note}; {how}."]
     if cold_share:
-        starts = f"{cold_share:.1%} of Lambda's calls, of {usage.cold_ms:,.0f} ms each"
-        notes.append(f"Cold starts: {starts}, are assumed (--cold-share).")
+        starts = f"{cold_share:.1%} of Lambda's calls, {usage.cold_ms:,.0f} ms each"
+        notes.append(f"Assumed cold starts: {starts} (--cold-share).")
     if architecture != local_servers.machine():
-        notes.append(f"{image} is of {architecture}: emulated here, and slower than on AWS.")
+        notes.append(f"{image} is for {architecture}: emulated here, and slower than on AWS.")
     return Workload(usage, notes=notes, sizes=sizes, architecture=architecture)
 
 
 def choose(sizes: Sequence[MemorySize], p95_ms: float | None) -> MemorySize:
-    """Return the cheapest size that is fast enough, and the largest of those that cost the same.
-
-    Raise CostError if none is fast enough.
-    """
+    """Return the cheapest size that is fast enough, the largest among equals. Raise CostError."""
     fit = [size for size in sizes if p95_ms is None or size.p95_ms <= p95_ms]
     if not fit:
         best = min(sizes, key=lambda size: size.p95_ms)
@@ -92,15 +89,15 @@ def choose(sizes: Sequence[MemorySize], p95_ms: float | None) -> MemorySize:
 
 
 def _time_containers(image: str, pictures: Sequence[Input]) -> tuple[dict[int, Timing], str]:
-    """Time the Lambda face in each memory size that this machine has the CPUs for."""
+    """Time the Lambda face at each memory size for which this machine has enough CPUs."""
     local_servers.require_image(image)
     timings = {}
     for memory_mb in CONTAINER_SIZES_MB:
         cpus = memory_mb / LAMBDA_MB_PER_VCPU
         if cpus > (os.cpu_count() or 1) + 0.01:
             continue
-        variable = f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory_mb}"
-        options = [f"--cpus={cpus:.3f}", f"--memory={memory_mb}m", "--env", variable]
+        options = [f"--cpus={cpus:.3f}", f"--memory={memory_mb}m"]
+        options += ["--env", f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory_mb}"]
         with local_servers.lambda_container(image, options) as face:
             # The emulator starts the function at the first event.
             timings[memory_mb] = _time(face, pictures, time.perf_counter(), time.perf_counter)
@@ -108,7 +105,7 @@ def _time_containers(image: str, pictures: Sequence[Input]) -> tuple[dict[int, T
 
 
 def _time_process(pictures: Sequence[Input]) -> tuple[dict[int, Timing], str]:
-    """Time the HTTP face as one process, and derive the sizes that have memory enough for it."""
+    """Time the HTTP face as one process, and derive the sizes with enough memory for it."""
     environment = {**process_environment(), "WORKERS": "1", "OMP_NUM_THREADS": "1"}
     port = local_servers.free_port()
     command = [str(local_servers.ENTRY), "serve", "--host", "127.0.0.1", "--port", str(port)]
@@ -119,19 +116,19 @@ def _time_process(pictures: Sequence[Input]) -> tuple[dict[int, Timing], str]:
         whole = _time(face, pictures, started, lambda: _usage(process.pid)[0])
         resident_mb = _usage(process.pid)[1]
     enough = [mb for mb in PROCESS_SIZES_MB if mb >= resident_mb * _ROOM] or [10240]
-    # One size above a whole vCPU at most: more is taken for no gain.
+    # A thread gains nothing from more than a whole vCPU.
     tried = [mb for mb in enough if mb <= max(enough[0], LAMBDA_MB_PER_VCPU)]
     note = f"a process with one thread on a whole CPU, {whole.size(0).billed_ms:.1f} ms a request, "
-    note += f"{resident_mb:.0f} MB, and at other memory sizes that time by their share of a vCPU"
+    note += f"{resident_mb:.0f} MB; other memory sizes by their share of a vCPU"
     return {mb: whole.on_share(vcpu_share(mb)) for mb in tried}, note
 
 
 def _time(
     face: Face, pictures: Sequence[Input], started: float, clock: Callable[[], float]
 ) -> Timing:
-    """Send one request after the other, over the pictures in turn. Raise CostError, FaceError.
+    """Send sequential requests that cycle through the pictures. Raise CostError and FaceError.
 
-    The requests took no more seconds than `clock` counts.
+    `clock` returns seconds: the sum of the requests' times is scaled down to what it counts.
     """
 
     def ask(number: int) -> HttpReply:
@@ -155,16 +152,16 @@ def _time(
 
 
 def _usage(session: int) -> tuple[float, float]:
-    """Return the CPU seconds of a session's processes, and the most memory of one, in MB of 2^20.
+    """Return the CPU seconds of a session's processes, and the largest peak memory in MB of 2^20.
 
-    Linux only, as the face itself. Raise FaceError if none runs.
+    This works on Linux only. Raise FaceError if no process runs.
     """
     cpu_seconds, resident_mb = 0.0, 0.0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
             status = (folder / "status").read_text()
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
         if int(fields[3]) == session and "VmHWM:" in status:
             cpu_seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

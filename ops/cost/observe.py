@@ -1,4 +1,4 @@
-"""Read what a deployed stack's requests use, and its traffic, from AWS. Nothing is changed."""
+"""Read the usage and the traffic of a deployed stack from AWS, without changing anything."""
 
 import json
 from collections import Counter, defaultdict
@@ -10,22 +10,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops.aws import Aws, code_of, explained, stack_outputs
-from ops.cost import CostError
+from ops.cost import CostError, workload
 from ops.cost.targets import architecture_of, lambda_name
 from ops.cost.traffic import HOURS_PER_MONTH, Traffic
-from ops.cost.workload import (
-    DEFAULT_INSTANCES,
-    LAMBDA_MB_PER_VCPU,
-    X86,
-    RequestUsage,
-    Workload,
-    vcpu_share,
-)
+from ops.cost.workload import LAMBDA_MB_PER_VCPU, X86, RequestUsage, Workload, vcpu_share
 from ops.targets import ASYNC_OUTPUT
 
 ALIAS, VARIANT = "live", "AllTraffic"
 Hourly = Counter[datetime]
-# Of the function's calls: so many must be its own for its time to be told.
+# The least share of calls that a function answers itself for its time to be known.
 _OWN_SHARE = 0.5
 
 
@@ -44,14 +37,14 @@ def observe(aws: Aws, stack_name: str, days: int) -> Workload:
     variant = _variant(aws, endpoint) if endpoint else {}
     if "InstanceType" in variant:
         architecture = architecture_of(variant["InstanceType"])
-    instance_type = variant.get("InstanceType") or DEFAULT_INSTANCES[architecture]
-    serverless_mb = (variant.get("ServerlessConfig") or {}).get("MemorySizeInMB", 0)
+    instance_type = variant.get("InstanceType") or workload.DEFAULT_INSTANCES[architecture]
+    serverless_mb = variant.get("ServerlessConfig", {}).get("MemorySizeInMB", 0)
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     queries = _queries(stack_name, function, endpoint, is_async=ASYNC_OUTPUT in outputs)
     found = read_metrics(aws, queries, end - timedelta(days=days), end)
-    # The calls of the stack's examiner are nobody's traffic. Counters have no negative difference.
+    # Exclude the examiner's calls. Counter's difference drops negative counts.
     endpoint_calls = found["endpoint_calls"] - found["examined"]
-    # What the function forwards is one call of a caller, though both targets count it.
+    # Both targets count a forwarded call, which is one call of the user's.
     forwarded = found["forwarded"] + found["spilled"]
     own_calls = found["calls"] - forwarded
     calls = found["calls"] + (endpoint_calls - forwarded)
@@ -60,20 +53,20 @@ def observe(aws: Aws, stack_name: str, days: int) -> Workload:
     if not function_ms and not endpoint_ms:
         raise CostError(
             f"stack {stack_name} had no calls in the last {days} days; --days looks further back, "
-            "--measure or --duration-ms do without it"
+            "--measure and --duration-ms need no calls"
         )
     traffic, hours = _traffic(calls, end)
-    counted = f"{calls.total():,.0f} calls in {hours:,.0f} hours, the first with a call to now"
+    counted = f"{calls.total():,.0f} calls in {hours:,.0f} hours since the first call"
     notes = [f"Read from {stack_name} in {aws.region}: {counted}."]
     if function_ms:
         vcpu_ms = function_ms * vcpu_share(memory_mb)
-        lambda_ms = function_ms + 0.5  # each call is rounded up to a whole millisecond
+        lambda_ms = function_ms + 0.5  # AWS rounds each call up to a whole millisecond
         notes.append(f"Lambda: {function_ms:.1f} ms a call with {memory_mb:,} MB.")
     else:
         vcpu_ms = endpoint_ms * (vcpu_share(serverless_mb) if serverless_mb else 1.0)
         lambda_ms = vcpu_ms / vcpu_share(memory_mb)
         ran = "answers few calls" if found["calls"] else "has not run"
-        notes.append(f"Lambda {ran}: taken for as fast as the endpoint, {lambda_ms:.1f} ms.")
+        notes.append(f"Lambda {ran}: assumed as fast as the endpoint, {lambda_ms:.1f} ms.")
     if endpoint_ms:
         notes.append(f"Endpoint: {endpoint_ms:.1f} ms of model latency a call.")
     cold_share = min(1.0, found["starts"].total() / max(found["calls"].total(), 1))
@@ -81,10 +74,10 @@ def observe(aws: Aws, stack_name: str, days: int) -> Workload:
         notes.append(f"Cold starts: {cold_share:.2%} of Lambda's calls.")
     if instance_hours := found["instance_reports"].total() / 60:
         notes.append(f"Instances: {instance_hours / hours:.2f} x {instance_type} on average.")
-    # Named as `targets` does: the target that most calls went to.
+    # The target that served most calls, by its name in `targets`.
     current = f"SageMaker {instance_type}"
     if own_calls.total() >= endpoint_calls.total():
-        current = f"{lambda_name(memory_mb, architecture)}{', kept warm' if executions else ''}"
+        current = lambda_name(memory_mb, architecture) + ", kept warm" * bool(executions)
     elif serverless_mb:
         current = f"SageMaker serverless, {serverless_mb:,} MB"
     usage = RequestUsage(
@@ -102,14 +95,14 @@ def observe(aws: Aws, stack_name: str, days: int) -> Workload:
 
 
 def _own_ms(found: Mapping[str, Hourly], own_calls: Hourly) -> float:
-    """Return the mean time of what the function answers itself; 0 if it cannot be told.
+    """Return the mean time of the calls that the function answers itself; 0 if it is unknown.
 
-    Of a few own calls it cannot: what the function spends on the others would be taken for theirs.
+    With few own calls, the time spent forwarding would distort the mean.
     """
     if own_calls.total() < _OWN_SHARE * found["calls"].total() or not own_calls:
         return 0.0
-    waited_ms = _total(found["forwarded_ms"], found["forwarded"])
-    return (_total(found["call_ms"], found["calls"]) - waited_ms) / own_calls.total()
+    forwarding_ms = _total(found["forwarded_ms"], found["forwarded"])
+    return (_total(found["call_ms"], found["calls"]) - forwarding_ms) / own_calls.total()
 
 
 def _mean(means: Hourly, counts: Hourly) -> float:
@@ -119,14 +112,13 @@ def _mean(means: Hourly, counts: Hourly) -> float:
 
 
 def _total(means: Hourly, counts: Hourly) -> float:
-    """Return the duration of all events together."""
     return sum(mean * counts[hour] for hour, mean in means.items())
 
 
 def _traffic(calls: Hourly, end: datetime) -> tuple[Traffic, float]:
     """Return a month at the rate since the first call, and the hours since then.
 
-    Its shape is by the hour of the week; with less than a week, of the day; with less, even.
+    Its shape is by the hours of the week, or of the day if the stack is younger than a week.
     """
     hours = max(1.0, (end - min(calls)).total_seconds() / 3600)
     per_month = calls.total() / hours * HOURS_PER_MONTH
@@ -141,10 +133,9 @@ def _traffic(calls: Hourly, end: datetime) -> tuple[Traffic, float]:
 
 
 def _function(aws: Aws, name: str, outputs: Mapping[str, str]) -> tuple[int, int | None, str]:
-    """Return the function's memory, the executions that it keeps warm, and its architecture.
+    """Return the function's memory, executions kept warm and architecture. Raise CannotAsk.
 
-    Of a function that only forwards, the memory is what it would have with the model. Raise
-    CannotAsk.
+    For a function that only forwards, return the memory that it would have with the model.
     """
     which = {"FunctionName": name, "Qualifier": ALIAS}
     with explained("lambda:GetFunctionConfiguration"):
@@ -166,7 +157,7 @@ def _function(aws: Aws, name: str, outputs: Mapping[str, str]) -> tuple[int, int
 
 
 def _variant(aws: Aws, endpoint: str) -> Mapping[str, Any]:
-    """Return how the endpoint's variant is set up. Raise CannotAsk."""
+    """Return the configuration of the endpoint's variant. Raise CannotAsk."""
     with explained("sagemaker:DescribeEndpoint and sagemaker:DescribeEndpointConfig"):
         client = aws.client("sagemaker")
         config = client.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
@@ -177,7 +168,6 @@ def _variant(aws: Aws, endpoint: str) -> Mapping[str, Any]:
 def _queries(
     stack_name: str, function: str, endpoint: str, *, is_async: bool
 ) -> list[dict[str, Any]]:
-    """Return queries for the metrics of the stack's dashboard by the hour."""
     queries = []
 
     def query(name: str, metric: str, statistic: str, **dimensions: str) -> None:
@@ -198,7 +188,7 @@ def _queries(
         query("endpoint_calls", f"AWS/SageMaker:{calls}", "Sum", **variant)
         query("examined", f"{stack_name}:Examined", "Sum")
         query("endpoint_us", "AWS/SageMaker:ModelLatency", "Average", **variant)
-        # There is no metric of instances: each reports its CPU once a minute.
+        # No metric counts instances, but each reports its CPU once a minute.
         cpu = "/aws/sagemaker/Endpoints:CPUUtilization"
         query("instance_reports", cpu, "SampleCount", **variant)
     return queries
@@ -207,7 +197,7 @@ def _queries(
 def metric_query(
     name: str, metric: str, statistic: str, seconds: int, dimensions: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return a query for a statistic of NAMESPACE:METRIC in each period of so many seconds."""
+    """Return a query for a statistic of NAMESPACE:METRIC with periods of that many seconds."""
     namespace, _, metric_name = metric.rpartition(":")
     pairs = [{"Name": key, "Value": value} for key, value in dimensions.items()]
     which = {"Namespace": namespace, "MetricName": metric_name, "Dimensions": pairs}
@@ -217,7 +207,7 @@ def metric_query(
 def read_metrics(
     aws: Aws, queries: Sequence[Mapping[str, Any]], start: datetime, end: datetime
 ) -> Mapping[str, Hourly]:
-    """Return the values of each query by the time that its period began. Raise CannotAsk."""
+    """Return each query's values by the start of their period. Raise CannotAsk."""
     found: dict[str, Hourly] = defaultdict(Counter)
     with explained("cloudwatch:GetMetricData"):
         pages = aws.client("cloudwatch").get_paginator("get_metric_data")

@@ -1,4 +1,4 @@
-"""Draw cost against traffic on logarithmic axes, as an SVG or PNG file by matplotlib."""
+"""Draw cost against traffic on logarithmic axes, as an SVG or PNG file."""
 
 import math
 from pathlib import Path
@@ -8,16 +8,16 @@ from ops.cost.estimate import HIGHEST, LOWEST, Estimate
 from ops.cost.prices import usd
 from ops.cost.traffic import SECONDS_PER_MONTH, Traffic, count, rounded
 
-# Okabe and Ito's, which colour-blind readers can tell apart.
+# The palette of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 POINTS = 480
-MOST_MARKED = 4  # break-evens: the later ones are too close together
-# Text that a reader can search, and the same bytes for the same data.
+MOST_MARKED = 4  # further break-evens are too close together
+# Keep text searchable, and write the same bytes for the same data.
 _SVG = {"svg.fonttype": "none", "svg.hashsalt": "cost"}
 
 
 def check(path: Path) -> None:
-    """Raise CostError unless the plot can be drawn, before anything is measured."""
+    """Raise CostError if the plot cannot be drawn, before anything is measured."""
     if path.suffix not in (".svg", ".png"):
         raise CostError(f"--plot {path}: the name must end with .svg or .png")
     try:
@@ -27,7 +27,7 @@ def check(path: Path) -> None:
 
 
 def draw(estimate: Estimate, path: Path) -> None:
-    """Write the plot, wide enough for today's traffic and the break-evens. Raise OSError."""
+    """Write a plot that shows today's traffic and the break-evens. Raise OSError."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -46,20 +46,12 @@ def draw(estimate: Estimate, path: Path) -> None:
             line = ":" if target.key == "lambda_kept_warm" else "-"
             axes.loglog(requests, costs, line, color=colour, linewidth=2.5, label=target.name)
         for point in points:
-            what = "limit" if point.is_a_limit else "break-even"
-            label = f"{what} {_both_rates(point.requests_per_month)}"
-            axes.axvline(
-                point.requests_per_month, color="#555", linestyle="--", linewidth=1, label=label
-            )
+            x, what = point.requests_per_month, "limit" if point.is_a_limit else "break-even"
+            axes.axvline(x, color="#555", ls="--", lw=1, label=f"{what} {_both_rates(x)}")
         if today:
-            label = f"today: {_both_rates(today)}"
-            axes.axvline(today, color="#b00020", linewidth=1, label=label)
-        axes.set(
-            title=f"A month's cost by traffic, {estimate.prices.title}",
-            xlabel="requests a month",
-            ylabel="USD a month",
-            xlim=(10.0**low, 10.0**high),
-        )
+            axes.axvline(today, color="#b00020", lw=1, label=f"today: {_both_rates(today)}")
+        axes.set_title(f"A month's cost by traffic, {estimate.prices.title}")
+        axes.set(xlabel="requests a month", ylabel="USD a month", xlim=(10.0**low, 10.0**high))
         axes.xaxis.set_major_formatter(lambda value, _: count(value))
         axes.yaxis.set_major_formatter(lambda value, _: usd(value))
         axes.grid(color="#ddd")

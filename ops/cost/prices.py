@@ -1,9 +1,9 @@
 """Load a region's dated list prices from a file that names each source, or from AWS.
 
-The file holds up to five groups a region, each with a `date`, a `source` and its figures: `lambda`
-(x86, first tier), `lambda_arm64` (Arm's), `serverless` (SageMaker Serverless Inference), `data`
-(what an endpoint charges for data in and out) and `instances` (real-time hosting). A group without
-published prices is not in it; an estimate then goes without it and says so.
+The file holds up to five groups for each region, with a `date`, a `source` and figures: `lambda`
+and `lambda_arm64` (first tier), `serverless` (SageMaker Serverless Inference), `data` (an
+endpoint's data in and out) and `instances` (real-time hosting). It lacks groups without published
+prices; an estimate then leaves them out and says so.
 """
 
 import json
@@ -21,15 +21,15 @@ from ops.cost import CostError
 from ops.cost.workload import ARM
 
 SHIPPED = Path(__file__).with_name("prices.json")
-API_REGION = "us-east-1"  # one of the Price List API's regions; it knows the prices of all
-# https://docs.aws.amazon.com/lambda/latest/dg/: x86, by the attribute `group`; Arm's end with -ARM
+API_REGION = "us-east-1"  # the Price List API has few regions; each knows the prices of all
+# The figures by a product's attribute `group`, which ends with -ARM on Arm.
 _LAMBDA = {
     "AWS-Lambda-Requests": "usd_per_million_requests",
     "AWS-Lambda-Duration": "usd_per_million_gb_seconds",
     "AWS-Lambda-Provisioned-Concurrency": "kept_usd_per_million_gb_seconds",
     "AWS-Lambda-Duration-Provisioned": "kept_duration_usd_per_million_gb_seconds",
 }
-_SERVERLESS = re.compile("ServerlessInf:Mem-([0-9]+)GB$")  # provisioned capacity ends otherwise
+_SERVERLESS = re.compile("ServerlessInf:Mem-([0-9]+)GB$")  # provisioned concurrency ends with -PC
 _DATA = re.compile("Host(ing)?:Data-Bytes-(In|Out)", re.IGNORECASE)
 FIGURES: Mapping[str, Sequence[str]] = {
     "lambda": (*_LAMBDA.values(),),
@@ -42,23 +42,21 @@ FIGURES: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True)
 class Prices:
-    """Hold the groups of one region, in US dollars, as the file has them."""
+    """Hold the groups of one region, in US dollars, as in the file."""
 
     region: str
     groups: Mapping[str, Mapping[str, Any]]
 
     def of_lambda(self, architecture: str) -> Mapping[str, Any]:
-        """Return the figures of Lambda's CPUs; none where they are not known."""
+        """Return Lambda's figures for an architecture; empty if unknown."""
         return self.groups.get("lambda_arm64" if architecture == ARM else "lambda", {})
 
     @property
     def dates(self) -> Mapping[str, str]:
-        """Return the date of each group."""
         return {name: str(group["date"]) for name, group in self.groups.items()}
 
     @property
     def title(self) -> str:
-        """Name the region and the dates of its prices."""
         compared = {name: date for name, date in self.dates.items() if name != "lambda_arm64"}
         if len(dates := set(compared.values())) == 1:
             return f"list prices of {self.region}, {dates.pop()}"
@@ -72,7 +70,7 @@ class Prices:
 
 
 def load(path: Path, region: str) -> Prices:
-    """Return the region's prices. Raise OSError, and CostError if the file does not have them."""
+    """Return the region's prices. Raise OSError, and CostError if the file lacks them."""
     regions = read(path)
     if region not in regions:
         raise CostError(
@@ -82,12 +80,20 @@ def load(path: Path, region: str) -> Prices:
         )
     groups = {name: regions[region][name] for name in FIGURES if name in regions[region]}
     for name, group in groups.items():
-        _check(name, group, f"{path}: {region}, {name}")
+        where = f"{path}: {region}, {name}"
+        if not isinstance(group, dict) or not {"date", "source"} <= group.keys():
+            raise CostError(f"{where}: a date and a source are missing")
+        figures: dict[str, Any] = {key: group.get(key) for key in FIGURES[name]}
+        if name == "instances" and isinstance(by_type := group.get("usd_per_hour", {}), dict):
+            figures = by_type
+        for key, value in figures.items():
+            if type(value) not in (int, float) or not 0 <= value < math.inf:
+                raise CostError(f"{where}: {key} is {value!r}, which is not a price")
     return Prices(region, groups)
 
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the regions as written. Raise OSError, and CostError if it is not a price file."""
+    """Return the file's regions. Raise OSError, and CostError if it is not a price file."""
     try:
         content = json.loads(path.read_text())
         regions: dict[str, dict[str, Any]] = content["regions"]
@@ -99,25 +105,14 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def usd(amount: float) -> str:
-    """Format money, with cents below $10,000; a dash for an infinite amount."""
+    """Format US dollars, with cents below $10,000; a dash for an infinite amount."""
     if math.isinf(amount):
         return "-"
     return f"${amount:,.0f}" if amount >= 10_000 else f"${amount:,.2f}"
 
 
-def _check(name: str, group: Any, where: str) -> None:
-    if not isinstance(group, dict) or not {"date", "source"} <= group.keys():
-        raise CostError(f"{where}: a date and a source are missing")
-    figures: dict[str, Any] = {key: group.get(key) for key in FIGURES[name]}
-    if name == "instances" and isinstance(by_type := group.get("usd_per_hour", {}), dict):
-        figures = by_type
-    for key, value in figures.items():
-        if type(value) not in (int, float) or not 0 <= value < math.inf:
-            raise CostError(f"{where}: {key} is {value!r}, which is not a price")
-
-
 def read_from_aws(aws: Aws) -> dict[str, Any]:
-    """Return the groups that AWS has prices for. Raise CannotAsk.
+    """Return the groups for which AWS publishes prices. Raise CannotAsk.
 
     https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_pricing_GetProducts.html
     """
@@ -134,9 +129,9 @@ def read_from_aws(aws: Aws) -> dict[str, Any]:
             usage = attributes.get("usagetype", "")
             if attributes.get("component") == "Hosting" and attributes.get("instanceName"):
                 per_hour[attributes["instanceName"]] = price
-            elif size := _SERVERLESS.search(usage):  # priced by memory size, the same for each GB
-                a_gb = round(price / int(size[1]) * 1e6, 6)
-                figures["serverless"]["usd_per_million_gb_seconds"] = a_gb
+            elif size := _SERVERLESS.search(usage):  # each memory size has the same price per GB
+                per_gb = round(price / int(size[1]) * 1e6, 6)
+                figures["serverless"]["usd_per_million_gb_seconds"] = per_gb
             elif _DATA.search(usage):
                 figures["data"]["usd_per_gb"] = max(price, figures["data"].get("usd_per_gb", 0.0))
     if per_hour:
@@ -151,7 +146,7 @@ def read_from_aws(aws: Aws) -> dict[str, Any]:
 
 
 def _products(client: Any, service: str, region: str) -> Iterator[tuple[Mapping[str, str], float]]:
-    """Yield each product's attributes and its on-demand price, of the first tier that costs."""
+    """Yield each product's attributes and its on-demand price, that of the first paid tier."""
     in_region = {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}
     pages = client.get_paginator("get_products")
     for page in pages.paginate(ServiceCode=service, Filters=[in_region]):
@@ -163,6 +158,5 @@ def _products(client: Any, service: str, region: str) -> Iterator[tuple[Mapping[
                 for tier in term["priceDimensions"].values()
                 if "USD" in tier["pricePerUnit"]
             ]
-            costs = [usd for _, usd in sorted(tiers) if usd > 0]
-            if costs:
+            if costs := [usd for _, usd in sorted(tiers) if usd > 0]:
                 yield product["product"].get("attributes", {}), costs[0]

@@ -1,4 +1,4 @@
-"""Show an estimate as tables for a person, or as JSON for a machine."""
+"""Present an estimate as tables or as JSON."""
 
 import math
 from collections.abc import Iterable
@@ -10,43 +10,31 @@ from rich.table import Column, Table
 
 from ops.cost.estimate import Estimate
 from ops.cost.prices import usd
-from ops.cost.targets import Target, data_usd, on_demand
+from ops.cost.targets import Target, data_usd, lambda_usd
 from ops.cost.traffic import SECONDS_PER_MONTH, Traffic, count, rounded
 from ops.cost.workload import RequestUsage
 
-LADDER = (1e6, 1e7, 1e8)  # the requests a month to show if the traffic is not known
+LADDER = (1e6, 1e7, 1e8)  # the requests a month to show if the traffic is unknown
 _MOST_BREAK_EVENS = 2
 
 
 def as_json(estimate: Estimate) -> dict[str, Any]:
-    traffic, best = estimate.traffic, estimate.best
+    traffic, workload = estimate.traffic, estimate.workload
     return {
         "region": estimate.prices.region,
         "price_dates": dict(estimate.prices.dates),
         "requests_per_month": traffic and traffic.requests_per_month,
         "requests_per_second": traffic and traffic.mean_per_second,
         "peak_requests_per_second": traffic and traffic.peak_per_second,
-        "request": asdict(estimate.workload.usage),
-        "notes": list(estimate.workload.notes),
-        "sizes": [asdict(size) for size in estimate.workload.sizes],
+        "request": asdict(workload.usage),
+        "notes": list(workload.notes),
+        "sizes": [asdict(size) for size in workload.sizes],
         "targets": [
-            {
-                "target": target.key,
-                "name": target.name,
-                "cheapest": target is best,
-                **(_costs(estimate, target, traffic) if traffic else {}),
-            }
+            {**_target(estimate, target), "cheapest": target is estimate.best}
             for target in estimate.ranked
         ],
-        "architecture": estimate.workload.architecture,
-        "not_measured": [
-            {
-                "target": target.key,
-                "name": target.name,
-                **(_costs(estimate, target, traffic) if traffic else {}),
-            }
-            for target in estimate.not_measured
-        ],
+        "architecture": workload.architecture,
+        "not_measured": [_target(estimate, target) for target in estimate.not_measured],
         "break_evens": [
             {
                 "requests_per_month": point.requests_per_month,
@@ -60,16 +48,20 @@ def as_json(estimate: Estimate) -> dict[str, Any]:
         "advice": estimate.advice,
         "command": estimate.command,
         "missing": list(estimate.missing),
-        **({"forwarding": list(estimate.forwarding)} if estimate.forwarding else {}),
+        **({"forwarding": [estimate.forwarding]} if estimate.forwarding else {}),
         "left_out": list(estimate.left_out),
     }
 
 
-def _costs(estimate: Estimate, target: Target, traffic: Traffic) -> dict[str, Any]:
+def _target(estimate: Estimate, target: Target) -> dict[str, Any]:
+    found = {"target": target.key, "name": target.name}
+    if not (traffic := estimate.traffic):
+        return found
     costs, runs, command = target.quote(traffic)
     if math.isinf(costs):
-        return {"usd_per_month": None, "runs": runs}
+        return {**found, "usd_per_month": None, "runs": runs}
     return {
+        **found,
         "usd_per_month": costs,
         "usd_per_million_requests": costs / traffic.requests_per_month * 1e6,
         "runs": runs,
@@ -78,28 +70,26 @@ def _costs(estimate: Estimate, target: Target, traffic: Traffic) -> dict[str, An
 
 
 def show(estimate: Estimate, console: Console, *, brief: bool) -> None:
-    """Print how it was found out, the comparison unless `brief`, and the advice."""
+    """Print the notes, the comparison unless `brief`, and the advice."""
     _print(console, estimate.workload.notes)
     if not brief:
         if estimate.workload.sizes:
             console.print(_sizes_table(estimate))
         console.print(_targets_table(estimate))
         _print(console, _break_evens(estimate))
-    _print(console, _data(estimate))
-    _print(console, estimate.forwarding)
-    _print(console, [estimate.assumption] if estimate.not_measured else [])
+    _print(console, [_data(estimate), estimate.forwarding, estimate.assumption])
     _print(console, estimate.missing, "yellow")
     if not brief:
-        _print(console, [f"Left out: {'; '.join(estimate.left_out)}."], "dim")
-    _print(console, [estimate.advice], "bold")
-    if estimate.command:  # on a line of its own that is not broken
+        console.print(f"Left out: {'; '.join(estimate.left_out)}.", style="dim")
+    console.print(estimate.advice, style="bold")
+    if estimate.command:  # soft_wrap keeps the command on one line
         console.print(f"  {estimate.command}", soft_wrap=True)
     if brief:
-        _print(console, [f"({estimate.prices.title})"], "dim")
+        console.print(f"({estimate.prices.title})", style="dim")
 
 
 def _print(console: Console, lines: Iterable[str], style: str | None = None) -> None:
-    for line in lines:
+    for line in filter(None, lines):
         console.print(line, style=style)
 
 
@@ -129,19 +119,14 @@ def _targets_table(estimate: Estimate) -> Table:
 
 def _sizes_table(estimate: Estimate) -> Table:
     table = _table("Memory sizes of Lambda", "MB", "median", "p95", "a million")
-    usage, prices = estimate.workload.usage, estimate.prices
-    for size in estimate.workload.sizes:
-        cost = math.inf
-        architecture = estimate.workload.architecture
-        if prices.of_lambda(architecture):
-            warm = RequestUsage(
-                lambda_memory_mb=size.memory_mb, lambda_ms=size.billed_ms, vcpu_ms=0
-            )
-            lambda_alone = on_demand(warm, prices, architecture=architecture)
-            cost = lambda_alone.usd_per_month(Traffic(1e6))
-        times = (f"{size.median_ms:.1f} ms", f"{size.p95_ms:.1f} ms")
-        style = "green" if size.memory_mb == usage.lambda_memory_mb else None
-        table.add_row(f"{size.memory_mb:,}", *times, usd(cost), style=style)
+    workload = estimate.workload
+    price = estimate.prices.of_lambda(workload.architecture)
+    for size in workload.sizes:
+        warm = RequestUsage(lambda_memory_mb=size.memory_mb, lambda_ms=size.billed_ms, vcpu_ms=0)
+        cost = lambda_usd(1e6, warm, price) if price else math.inf
+        cells = (f"{size.memory_mb:,}", f"{size.median_ms:.1f} ms", f"{size.p95_ms:.1f} ms")
+        style = "green" if size.memory_mb == workload.usage.lambda_memory_mb else None
+        table.add_row(*cells, usd(cost), style=style)
     return table
 
 
@@ -151,26 +136,22 @@ def _table(title: str, *numbers: str) -> Table:
 
 
 def _break_evens(estimate: Estimate) -> list[str]:
-    """Return what the advice does not say."""
+    """Return the sentences that the advice does not repeat."""
     points = estimate.break_evens
     said = [point.sentence for point in points[:_MOST_BREAK_EVENS]]
     if more := len(points) - len(said):
         said.append(f"... and {more} more, with each further instance (--json).")
-    if estimate.traffic is None:
-        return said[1:]
-    return said or [estimate.turning_point]
+    return said[1:] if estimate.traffic is None else said or [estimate.turning_point]
 
 
-def _data(estimate: Estimate) -> list[str]:
-    """Return what SageMaker charges for data, beside Lambda's whole price; nothing if unknown."""
+def _data(estimate: Estimate) -> str:
+    """Compare SageMaker's charge for data with Lambda's whole price; empty without a charge."""
     data_bytes = estimate.workload.usage.data_bytes or 0.0
-    charged = data_usd(1e6, data_bytes, estimate.prices)
-    if not charged:
-        return []
-    said = f"SageMaker takes {usd(charged)} for the data of a "
-    said += f"million requests, {rounded(data_bytes / 1024)} KB each"
+    if not (charged := data_usd(1e6, data_bytes, estimate.prices)):
+        return ""
+    said = f"SageMaker charges {usd(charged)} for the data of a million requests, "
+    said += f"{rounded(data_bytes / 1024)} KB each"
     for target in estimate.targets:
         if target.key == "lambda":
-            total = usd(target.usd_per_month(Traffic(1e6)))
-            said += f"; {target.name} takes {total} for all of it"
-    return [f"{said}."]
+            said += f"; {target.name} costs {usd(target.usd_per_month(Traffic(1e6)))} in all"
+    return f"{said}."

@@ -1,7 +1,6 @@
 """Price each target of the stack for any traffic, and name the command that deploys it.
 
-Every cost grows with traffic and is continuous in it, except that whole instances and executions
-step up. A GB of memory is 1,024 of Lambda's MB, a GB of data 2^30 bytes.
+A GB of memory is 1,024 of Lambda's MB, a GB of data 2^30 bytes.
 """
 
 import math
@@ -14,27 +13,25 @@ from ops.cost.prices import Prices
 from ops.cost.traffic import HOURS_PER_MONTH, Traffic, rounded
 from ops.cost.workload import ARM, X86, RequestUsage
 
-# How busy instances and executions kept warm may be on average, so that most requests do not wait.
-# The stack's scaling of provisioned concurrency aims at the same.
+# The mean utilization of instances and of executions kept warm, at which few requests wait. The
+# stack scales provisioned concurrency to the same value.
 UTILIZATION = 0.7
-# The limits of the context keys max_instances and serverless_max_concurrency; the latter's default.
-MOST_INSTANCES = 100
-MOST_SERVERLESS = 200
-DEFAULT_SERVERLESS = 10
-# How long a request may take: the most of the context key lambda_timeout_seconds and its default,
+MOST_INSTANCES = 100  # the limit of the context key max_instances
+# The limit and the default of the context key serverless_max_concurrency.
+MOST_SERVERLESS, DEFAULT_SERVERLESS = 200, 10
+# The limit and the default of the context key lambda_timeout_seconds.
+MOST_LAMBDA_SECONDS, DEFAULT_LAMBDA_SECONDS = 900, 30
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
-MOST_LAMBDA_SECONDS = 900
-DEFAULT_LAMBDA_SECONDS = 30
 MOST_ENDPOINT_SECONDS = 60
-# An update is rolled back when the 99th percentile reaches half of the timeout.
+# An alarm rolls an update back when the 99th percentile reaches half of the timeout.
 _TIMEOUT_BY_MEAN = 3
 INSTANCE_TYPE = r"ml\.(?!.*-gb)[a-z][a-z0-9-]*\.[a-z0-9-]+"
-# https://aws.amazon.com/lambda/pricing/: free each month, for good
+# The free tier of each month: https://aws.amazon.com/lambda/pricing/
 FREE_REQUESTS, FREE_GB_SECONDS = 1_000_000, 400_000
 
 
 class Quote(NamedTuple):
-    """Hold what traffic costs a month (infinite if it is too much), what runs, and the command."""
+    """Hold a month's cost (infinite for too much traffic), what runs, and the command."""
 
     usd_per_month: float
     runs: str
@@ -43,40 +40,38 @@ class Quote(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """Hold one way to serve the model. `key` is its word in JSON; break-evens are between kinds."""
+    """Hold one way to serve the model. `key` names it in JSON; break-evens are between kinds."""
 
     key: str
     kind: str
     name: str
     quote: Callable[[Traffic], Quote]
     instance_type: str = ""
-    capacity: float = 0.0  # the requests a second that one instance takes
+    capacity: float = 0.0  # the requests/s that one instance serves
 
     def usd_per_month(self, traffic: Traffic) -> float:
         return self.quote(traffic).usd_per_month
 
 
 def architecture_of(instance_type: str) -> str:
-    """Return the architecture of a type: the number of an Arm family is followed by g."""
+    """Return the architecture of a type: Arm families have a g after their number."""
     return ARM if re.match(r"ml\.[a-z]+[0-9]+g", instance_type) else X86
 
 
 def lambda_name(memory_mb: int, architecture: str) -> str:
-    """Return the name of the target that `on_demand` makes."""
-    return f"Lambda{' arm64' if architecture == ARM else ''}, {memory_mb:,} MB"
+    return f"Lambda{' arm64' * (architecture == ARM)}, {memory_mb:,} MB"
 
 
 def on_demand(
     usage: RequestUsage, prices: Prices, *, free_tier: bool = False, architecture: str = X86
 ) -> Target:
-    """Return Lambda billed by the call. Its prices must be known, as for each target here."""
+    """Return Lambda billed by the call. As for all targets here, its price must be known."""
     price = prices.of_lambda(architecture)
 
     def quote(traffic: Traffic) -> Quote:
         total = lambda_usd(traffic.requests_per_month, usage, price, free_tier=free_tier)
-        at_once = _concurrency(traffic, usage.lambda_ms)
-        command = _lambda_command(usage, architecture)
-        return Quote(total, f"up to {rounded(at_once)} at once", command)
+        runs = f"up to {rounded(_concurrency(traffic, usage.lambda_ms))} at once"
+        return Quote(total, runs, _lambda_command(usage, architecture))
 
     return Target("lambda", "Lambda", lambda_name(usage.lambda_memory_mb, architecture), quote)
 
@@ -84,10 +79,7 @@ def on_demand(
 def provisioned_concurrency(
     usage: RequestUsage, prices: Prices, executions: int | None = None, architecture: str = X86
 ) -> Target:
-    """Return Lambda with so many executions kept warm all month; calls beyond them run on demand.
-
-    `executions` is None for as many as the busiest hour needs.
-    """
+    """Return Lambda with `executions` kept warm, by default as many as the busiest hour needs."""
     price, memory_mb = prices.of_lambda(architecture), usage.lambda_memory_mb
 
     def quote(traffic: Traffic) -> Quote:
@@ -95,7 +87,7 @@ def provisioned_concurrency(
         kept_seconds = HOURS_PER_MONTH * 3600 * kept * memory_mb / 1024
         total = kept_seconds * price["kept_usd_per_million_gb_seconds"] / 1e6
         for hours, per_second in traffic.hours:
-            # By the hour's mean concurrency; chance within the hour is left out.
+            # The share that warm executions serve; variation within the hour is ignored.
             share = min(1.0, kept / max(per_second * usage.lambda_ms / 1000, kept))
             requests = per_second * hours * 3600
             used = _gb_seconds(requests * share, memory_mb, usage.lambda_ms)
@@ -118,8 +110,7 @@ def serverless(usage: RequestUsage, prices: Prices) -> Target:
         total = used * prices.groups["serverless"]["usd_per_million_gb_seconds"] / 1e6
         total += data_usd(requests, usage.data_bytes, prices)
         at_once = _concurrency(traffic, usage.serverless_ms)
-        runs = f"up to {rounded(at_once)} at once"
-        needed = _whole(at_once / UTILIZATION)
+        runs, needed = f"up to {rounded(at_once)} at once", _whole(at_once / UTILIZATION)
         command = "cdk deploy -c mode=sagemaker -c sagemaker_type=serverless "
         command += f"-c serverless_memory_mb={memory_mb}"
         if needed > DEFAULT_SERVERLESS:
@@ -135,41 +126,37 @@ def serverless(usage: RequestUsage, prices: Prices) -> Target:
 def real_time(
     usage: RequestUsage, prices: Prices, instance_type: str, capacity: float, least: int = 1
 ) -> Target:
-    """Return a real-time endpoint, scaled each hour to the instances that its traffic needs.
-
-    `capacity` is how many requests a second one instance takes.
-    """
+    """Return a real-time endpoint, scaled each hour to the instances that its traffic needs."""
     usd_per_hour = prices.usd_per_hour[instance_type]
 
     def quote(traffic: Traffic) -> Quote:
         hours = traffic.hours
-        # AWS does not scale it: the busiest hour's instances run all month.
-        if instance_type.startswith("ml.t2."):
+        if instance_type.startswith("ml.t2."):  # AWS does not scale these types
             hours = [(HOURS_PER_MONTH, traffic.peak_per_second)]
         instances = [max(least, _whole(rate / capacity)) for _, rate in hours]
         total = usd_per_hour * sum(each * n for (each, _), n in zip(hours, instances))
         total += data_usd(traffic.requests_per_month, usage.data_bytes, prices)
         low, high = min(instances), max(instances)
-        runs = f"{high} instances" if low == high else f"{low} to {high} instances"
-        if high == 1:
-            runs = "1 instance"
+        runs = f"{low} to {high} instances" if low < high else f"{high} instance{'s' * (high > 1)}"
         if high > MOST_INSTANCES:
             total, runs = math.inf, f"needs {high:,} instances; the most is {MOST_INSTANCES}"
-        option = architecture_option(architecture_of(instance_type))
-        command = f"cdk deploy -c mode=sagemaker{option} -c instance_type={instance_type} "
-        command += f"-c min_instances={low} -c max_instances={high}"
+        command = "cdk deploy -c mode=sagemaker" + architecture_option(
+            architecture_of(instance_type)
+        )
+        command += (
+            f" -c instance_type={instance_type} -c min_instances={low} -c max_instances={high}"
+        )
         return Quote(total, runs, command)
 
-    name = f"SageMaker {instance_type}"
-    kind = "SageMaker's real-time endpoint"
+    name, kind = f"SageMaker {instance_type}", "SageMaker's real-time endpoint"
     return Target("realtime", kind, name, quote, instance_type, capacity)
 
 
 def capacity_of(instance_type: str, vcpu_ms: float) -> float:
-    """Return the requests a second that an instance takes with its vCPUs as busy as UTILIZATION.
+    """Return the requests/s that an instance serves with its vCPUs at UTILIZATION.
 
-    The size in the name means the vCPUs (https://aws.amazon.com/ec2/instance-types/); 0 for
-    burstable types and metal, whose vCPUs cannot be counted on, and for types without the image's.
+    The size in the type's name gives the vCPUs (https://aws.amazon.com/ec2/instance-types/). Return
+    0 for burstable types, metal and types that cannot run the image.
     """
     size = re.fullmatch(r"ml\.(?!t|inf)[a-z0-9-]+\.(?:(large)|([0-9]*)xlarge)", instance_type)
     if not size or not re.fullmatch(INSTANCE_TYPE, instance_type):
@@ -179,19 +166,15 @@ def capacity_of(instance_type: str, vcpu_ms: float) -> float:
 
 
 def data_usd(requests: float, bytes_per_request: float | None, prices: Prices) -> float:
-    """Return what SageMaker charges for the data that goes in and out; 0 if it is not known."""
+    """Return SageMaker's charge for data in and out; 0 if it is unknown."""
     usd_per_gb: float = prices.groups.get("data", {}).get("usd_per_gb", 0.0)
     return requests * (bytes_per_request or 0.0) / 2**30 * usd_per_gb
 
 
 def lambda_usd(
-    requests: float,
-    usage: RequestUsage,
-    price: Mapping[str, Any],
-    *,
-    free_tier: bool = False,
+    requests: float, usage: RequestUsage, price: Mapping[str, Any], *, free_tier: bool = False
 ) -> float:
-    # Since August 2025 AWS bills the init phase, too:
+    # AWS bills the init phase, too, since August 2025:
     # https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase
     billed_ms = usage.lambda_ms + usage.cold_share * usage.cold_ms
     used = _gb_seconds(requests, usage.lambda_memory_mb, billed_ms)
@@ -219,7 +202,7 @@ def _gb_seconds(requests: float, memory_mb: float, milliseconds: float) -> float
 
 
 def _concurrency(traffic: Traffic, milliseconds: float) -> float:
-    """Return the mean number of requests at once in the busiest hour (Little's law)."""
+    """Return the mean number of concurrent requests in the busiest hour (Little's law)."""
     return traffic.peak_per_second * milliseconds / 1000
 
 

@@ -1,7 +1,4 @@
-"""Describe a month's traffic: how many requests, and at which hours.
-
-A month has 730 hours, as in AWS's own calculator.
-"""
+"""Describe a month's traffic: the number of requests and their distribution over the hours."""
 
 import csv
 import math
@@ -16,14 +13,14 @@ from pathlib import Path
 
 from ops.cost import CostError
 
-HOURS_PER_MONTH = 730
+HOURS_PER_MONTH = 730  # as in AWS's calculator
 SECONDS_PER_MONTH = HOURS_PER_MONTH * 3600
-MOST_REQUESTS = 1e13  # 4 million a second; more is a typing error
+MOST_REQUESTS = 1e13  # 4 million a second; more must be a typo
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Hold a month's requests; `weights` are those of each hour of a day or a week, or just one."""
+    """Hold a month's requests. `weights` has one for each hour of a day or week, or just one."""
 
     requests_per_month: float
     weights: Sequence[float] = (1.0,)
@@ -34,7 +31,7 @@ class Traffic:
 
     @cached_property
     def hours(self) -> Sequence[tuple[float, float]]:
-        """Return numbers of hours that have the same rate, with that rate in requests/s."""
+        """Return pairs: a number of hours and their common rate in requests/s."""
         mean_weight = sum(self.weights) / len(self.weights)
         each = HOURS_PER_MONTH / len(self.weights)
         return [
@@ -48,25 +45,25 @@ class Traffic:
         return max(rate for _, rate in self.hours)
 
     def scaled_to(self, requests_per_month: float) -> "Traffic":
-        """Return traffic of the same shape with that many requests."""
+        """Return traffic of the same shape with another number of requests."""
         return replace(self, requests_per_month=requests_per_month)
 
 
 def parse(requests: str | None, profile: str | None) -> Traffic | None:
-    """Return the command line's traffic, or None if it gives none. Raise OSError, CostError.
+    """Return the traffic of the options, or None without both. Raise OSError and CostError.
 
     Without `requests`, the profile's numbers are the requests in each hour.
     """
-    if requests is None and profile is None:
-        return None
-    weights = _profile(profile, is_shape=requests is not None) if profile is not None else (1.0,)
+    weights = (1.0,) if profile is None else _profile(profile, is_shape=requests is not None)
     if requests is not None:
         return Traffic(_requests(requests), weights)
+    if profile is None:
+        return None
     total = sum(weights)
     if any(math.isclose(total, shares, rel_tol=1e-3) for shares in (1, 100)):
         raise CostError(
-            f"--profile: its numbers add up to {total:.3g}, as shares do; say with --requests how "
-            "many requests a month has"
+            f"--profile: its numbers add up to {total:.3g}, as shares do; add the requests of a "
+            "month with --requests"
         )
     return Traffic(total / len(weights) * HOURS_PER_MONTH, weights)
 
@@ -79,8 +76,14 @@ def count(requests: float) -> str:
     return f"{requests:,.0f}"
 
 
+def average(requests: float) -> str:
+    """Format a month's requests as a mean rate."""
+    rate = rounded(requests / SECONDS_PER_MONTH)
+    return f"{rate} requests/s on average ({count(requests)} a month)"
+
+
 def rounded(number: float) -> str:
-    """Format a number with two digits, or with all of those before the point."""
+    """Format a number with two digits, or as an integer if it is longer."""
     return f"{number:,.0f}" if number >= 9.95 else f"{number:#.2g}"
 
 
@@ -90,7 +93,7 @@ def _requests(text: str) -> float:
     digits = re.sub("[_,]", "", text) if is_grouped else text.lower()
     if re.fullmatch("[0-9]+[_,][0-9]+[kmb]?", digits):
         raise CostError(f"--requests {text}: it {_two_meanings(text)}")
-    # A point needs a unit or an exponent after it: 2.000 may be 2000.
+    # Refuse a point without a unit or an exponent: 2.000 may mean 2000.
     pattern = r"([0-9]+(?:\.[0-9]*(?=[ekmb]))?(?:e\+?[0-9]{1,2})?)([kmb]?)"
     found = re.fullmatch(pattern, digits)
     units = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
@@ -104,24 +107,24 @@ def _requests(text: str) -> float:
 
 
 def _two_meanings(text: str) -> str:
-    """Say which numbers a text may be, as its separators are of thousands or of a fraction."""
+    """Name both readings of a text: its separator may be a decimal point or group thousands."""
     either = (re.sub("[_,]", separator, text) for separator in (".", ""))
     return f"may be {' or '.join(either)}; write one of them"
 
 
 def _profile(text: str, is_shape: bool) -> tuple[float, ...]:
     """Parse numbers with commas, or the last column of a CSV file with or without a heading."""
-    # pathlib raises an error for a name that is too long.
+    # pathlib raises an error if the name is too long.
     is_list = "," in text and not os.path.exists(text)  # noqa: PTH110
     cells = text.split(",") if is_list else _last_column(Path(text))
     for cell in cells:
         if re.fullmatch("[0-9]+,[0-9]+", cell):
             raise CostError(f"--profile {text}: {cell} {_two_meanings(cell)}")
         if _number(cell) is None:
-            raise CostError(f"--profile: it has {cell!r}, which is no number")
+            raise CostError(f"--profile: it has {cell!r}, which is not a number")
     pointed = [cell for cell in cells if re.fullmatch(r"[1-9][0-9]{0,2}\.[0-9]{3}", cell)]
     whole = [cell for cell in cells if re.fullmatch("[0-9]{1,3}", cell)]
-    # Without whole numbers among them, both readings have the same shape.
+    # If no number is whole, both readings have the same shape.
     if pointed and len(pointed) + len(whole) == len(cells) and (whole or not is_shape):
         either = f"{pointed[0]}0 or {pointed[0].replace('.', '')}"
         raise CostError(f"--profile {text}: {pointed[0]} may be {either}; write one of them")
@@ -135,10 +138,7 @@ def _profile(text: str, is_shape: bool) -> tuple[float, ...]:
 
 
 def _last_column(path: Path) -> list[str]:
-    """Return the last cell of each row but the heading.
-
-    Raise CostError if a comma may separate columns or be a decimal point.
-    """
+    """Return the last cell of each row but the heading. Raise CostError if commas are ambiguous."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         delimiter = next((each for each in ";\t" if each in text), ",")
@@ -157,7 +157,7 @@ def _last_column(path: Path) -> list[str]:
 
 
 def _two_columns(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether rows without a heading begin with times such as 00:00, or count hours."""
+    """Return whether the first of two columns holds times such as 00:00, or counts hours."""
     hours = [_number(row[0]) for row in rows]
     numbers = [hour for hour in hours if hour is not None]
     counts = all((after - before) % 24 == 1 for before, after in pairwise(numbers))

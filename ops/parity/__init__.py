@@ -1,1 +1,1 @@
-"""Whether two targets are the same: their image, model and settings, and what they answer."""
+"""`python -m ops parity`: compare image, model, settings and answers of two targets."""

@@ -1,7 +1,7 @@
-"""Conclusions from the facts and the answers of several targets. No I/O here.
+"""Draw conclusions from the facts and the answers of several targets. No I/O here.
 
-The others are compared with the first target. If that is a recording, a different image or setting
-is reported and is no skew: only answers have to stay the same.
+All targets are compared with the first. If that is a recording, another image or setting is only a
+warning, because only answers have to stay the same.
 """
 
 import re
@@ -18,7 +18,7 @@ from ops.parity.facts import CHECKOUT, Facts
 
 @dataclass(frozen=True)
 class Row:
-    """One input, each target's answer, and the others' differences from the first."""
+    """Hold an input, each target's answer, and the differences from the first answer."""
 
     item: Input
     answers: Sequence[TimedAnswer]
@@ -34,7 +34,7 @@ class Row:
 
 
 class Comparison(NamedTuple):
-    """A finding, and whether the targets are alike; None where that is not known."""
+    """Hold a finding, and whether the targets are alike; None if unknown."""
 
     finding: Finding
     alike: bool | None
@@ -43,12 +43,12 @@ class Comparison(NamedTuple):
 def compare_targets(
     targets: Sequence[Facts], rows: Sequence[Row], tolerance: float
 ) -> dict[str, Finding]:
-    """Return the findings that need no further question."""
+    """Return the findings about image, model, settings and answers."""
     refusals = [target.refused for target in targets if target.refused]
     refused = Comparison(unknown(refusals[0]), None) if refusals else None
     compared = {
         "image": refused or compare_images(targets),
-        "model": _compare(targets, "which model it has", lambda target: _short(target.model_id)),
+        "model": _compare(targets, "model", lambda target: _short(target.model_id)),
         "settings": refused or compare_settings(targets),
     }
     found = {name: comparison.finding for name, comparison in compared.items()}
@@ -61,31 +61,30 @@ def compare_targets(
 
 
 def two_architectures(targets: Sequence[Facts]) -> bool:
-    """Return whether the targets' CPUs are known to be of different architectures."""
+    """Return whether the targets are known to have different architectures."""
     return len({target.architecture for target in targets} - {""}) > 1
 
 
 def compare_images(targets: Sequence[Facts]) -> Comparison:
     """Compare by digest if all have one, else by the image of the identity header."""
-    what = "which image it is"
     if two_architectures(targets):
         on_each = _on_each(targets, [target.architecture for target in targets])
         return Comparison(warning(f"{on_each}: an image is of one architecture"), False)
     if without := [target for target in targets if not target.digests]:
         if any(target.image_id in ("", "local") for target in targets):
-            return _not_told(what, without)
-        return _compare(targets, what, lambda target: f"IMAGE_ID {_short(target.image_id)}")
+            return _not_known("image", without)
+        return _compare(targets, "image", lambda target: f"IMAGE_ID {_short(target.image_id)}")
     if common := frozenset.intersection(*(target.digests for target in targets)):
         return Comparison(ok(f"{_short(min(common))} on {_labels(targets)}"), True)
     if processes := [target for target in targets if CHECKOUT in target.digests]:
-        return _not_told(f"{what}, but this checkout", processes)
-    return _compare(targets, what, lambda target: _short(min(target.digests)))
+        return _not_known("image (this checkout has none)", processes)
+    return _compare(targets, "image", lambda target: _short(min(target.digests)))
 
 
 def compare_settings(targets: Sequence[Facts]) -> Comparison:
-    """Name each variable that changes an answer or a limit and has more than one value."""
+    """Name each variable whose values differ, among those that change an answer or a limit."""
     if silent := [target for target in targets if target.settings is None]:
-        return _not_told("which settings it has", silent)
+        return _not_known("settings", silent)
     settings = [target.settings or {} for target in targets]
     names = sorted(set().union(*settings))
     different = []
@@ -102,7 +101,7 @@ def compare_settings(targets: Sequence[Facts]) -> Comparison:
 def compare_answers(
     rows: Sequence[Row], alike: Mapping[str, bool | None], tolerance: float
 ) -> Finding:
-    """Compare all answers; if they differ beyond the tolerance, name the cause if it is known."""
+    """Compare all answers, and name the cause of differences beyond the tolerance."""
     total = f"{len(rows)} input{'s' if len(rows) > 1 else ''}"
     different = [row for row in rows if not row.same]
     if different:
@@ -112,7 +111,7 @@ def compare_answers(
         return failure(f"{says}. Cause: {_cause(alike, different)}")
     if unstable := [row for row in rows if any(answer.others for answer in row.answers)]:
         says = f"{unstable[0].item.name}: one target gives several answers to the same input"
-        return failure(says, "look for what its instances do not share")
+        return failure(says, "find what differs between its instances")
     if all(any(answer.forwarded for answer in row.answers) for row in rows):
         says = f"{total}: the function forwarded them, so the endpoint was compared with itself"
         return Finding(State.UNKNOWN, says, "compare at a smaller sagemaker_percent")
@@ -125,15 +124,14 @@ def compare_answers(
 
 
 def compare_with_registry(targets: Sequence[Facts], image: Mapping[str, Any] | None) -> Finding:
-    """Check that all run the image that ECR has of the stack's tag."""
+    """Check that all targets run the image of the stack's tag in ECR."""
     if not image:
         return warning("the deployed image is no longer in ECR", f"`{PUBLISH}` pushes it again")
     tagged = image["imageId"]["imageDigest"]
     says = f"the stack's tag leads to {_short(tagged)}"
-    others = [target for target in targets if target.digests and tagged not in target.digests]
-    if not others:
-        return ok(says)
-    return failure(f"{says}, which {_labels(others)} does not run", "run `cdk deploy`")
+    if others := [each for each in targets if each.digests and tagged not in each.digests]:
+        return failure(f"{says}, which {_labels(others)} does not run", "run `cdk deploy`")
+    return ok(says)
 
 
 def _cause(alike: Mapping[str, bool | None], different: Sequence[Row]) -> str:
@@ -152,22 +150,22 @@ def _cause(alike: Mapping[str, bool | None], different: Sequence[Row]) -> str:
 def _compare(targets: Sequence[Facts], what: str, value: Callable[[Facts], str]) -> Comparison:
     values = [value(target) for target in targets]
     if "" in values:
-        return _not_told(what, [t for t, known in zip(targets, values) if not known])
+        return _not_known(what, [t for t, known in zip(targets, values) if not known])
     if len(set(values)) == 1:
         return Comparison(ok(f"{values[0]} on {_labels(targets)}"), True)
     return _different(targets, values, _on_each(targets, values))
 
 
 def _different(targets: Sequence[Facts], values: Sequence[Any], says: str) -> Comparison:
-    """Return a failure, but a warning if only the recording differs."""
+    """Return a failure, or a warning if only the recording differs."""
     now = [value for target, value in zip(targets, values) if not target.recorded]
     if all(value == now[0] for value in now):
         return Comparison(warning(says), False)
     return Comparison(failure(says, "`cdk deploy` gives all targets of a stack the same"), False)
 
 
-def _not_told(what: str, silent: Sequence[Facts]) -> Comparison:
-    return Comparison(warning(f"not told {what}: {_labels(silent)}"), None)
+def _not_known(what: str, silent: Sequence[Facts]) -> Comparison:
+    return Comparison(warning(f"unknown {what}: {_labels(silent)}"), None)
 
 
 def _on_each(targets: Sequence[Facts], values: Sequence[str]) -> str:
@@ -179,6 +177,6 @@ def _labels(targets: Sequence[Facts]) -> str:
 
 
 def _short(name: str) -> str:
-    """Return the start of a hash; the JSON has all of it."""
+    """Shorten a hash; the JSON report has all of it."""
     kind, colon, value = name.rpartition(":")
     return f"{kind}{colon}{value[:12]}" if re.fullmatch("[0-9a-f]{64}", value) else name

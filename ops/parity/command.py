@@ -1,7 +1,7 @@
 """`python -m ops parity`: compare two targets, by default the function and endpoint of the stack.
 
-It compares image, model, settings and every answer, and names the cause of a difference. Nothing is
-changed.
+It compares image, model, settings and every answer, and names the cause of a difference. It changes
+nothing.
 """
 
 import argparse
@@ -37,14 +37,13 @@ examples:
   python -m ops parity --local --inputs cat.jpg    your own pictures, a folder, JSON lines, URIs
   python -m ops parity --function                  the function by lambda:InvokeFunction
   python -m ops parity --left stack:Staging:lambda --right stack:Production:lambda
-  python -m ops parity --record before.json        keep the answers, of one target too; then later
-  python -m ops parity --against before.json       whether they are still the same
+  python -m ops parity --record before.json        record the answers, also of a single target
+  python -m ops parity --against before.json       compare later answers with the recording
 
 targets of --left and --right:
 {NAMES}
-exit status: 0 the same; 1 a skew was found; 2 it could not be told
+exit status: 0 the same; 1 a skew was found; 2 inconclusive
 """
-STACKS_OWN = ""  # the value of an option that is given without one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,25 +54,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--function", "NAME", "a function by its name or ARN (default: the stack's)"),
         ("--endpoint", "NAME", "a SageMaker endpoint (default: the stack's)"),
     ):
-        add(option, nargs="?", const=STACKS_OWN, metavar=value, help=text)
+        add(option, nargs="?", const="", metavar=value, help=text)
     add("--local", action="store_true", help="both faces as processes; shows their answers")
     cli.add_docker_argument(parser, "both faces as containers of this image; shows their answers")
-    add("--left", metavar="TARGET", help="any target, see below")
+    add("--left", metavar="TARGET", help="any target; see below")
     add("--right", metavar="TARGET", help="another one")
     add("--inputs", nargs="+", metavar="PATH", help="pictures, folders, JSON lines, or URIs")
     count = cli.number(int, 1, 1000, "a whole number from 1 to 1000")
     add("--repeats", type=count, default=5, metavar="N", help="calls of an input")
     tolerance = cli.number(float, 0, math.nextafter(1, 0), "a number from 0 to less than 1")
-    text = "the largest difference of two probabilities (default: %(default)s)"
+    text = "the largest difference allowed between probabilities (default: %(default)s)"
     add("--tolerance", type=tolerance, default=TOLERANCE, help=text)
-    add("--record", type=Path, metavar="FILE", help="keep the first one's answers")
-    add("--against", type=Path, metavar="FILE", help="compare with what was kept")
-    add("--html", type=Path, metavar="FILE", help="write a page, all in one file")
+    add("--record", type=Path, metavar="FILE", help="record the answers of the first target")
+    add("--against", type=Path, metavar="FILE", help="compare with a recording")
+    add("--html", type=Path, metavar="FILE", help="write a self-contained HTML page")
     cli.add_json_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit status 0: the same; 1: a skew; 2: a target is missing, in motion, or cannot be asked."""
+    """Return 0 for the same, 1 for a skew, 2 if it is inconclusive. Raise CannotAsk."""
     items = read_inputs(options.inputs) if options.inputs else default_exam()
     before = Recording.read(options.against) if options.against else None
     salt = before.salt if before else token_bytes(16)
@@ -110,15 +109,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def open_targets(options: argparse.Namespace, aws: Aws, opener: Opener) -> list[OpenTarget]:
-    """Open two targets, or those that are named or deployed if answers are recorded or compared.
+    """Open two targets; with a recording, also a single one that is named or deployed.
 
-    Raises CannotAsk, FaceError and AWS_ERRORS.
+    Raise CannotAsk, FaceError and AWS_ERRORS.
     """
     one_is_enough = bool(options.record or options.against)
     names = [name for name in (options.left, options.right) if name]
     if len(names) == 1 and not one_is_enough:
-        why = f"{names[0]} has nothing to be compared with"
-        raise CannotAsk(why, "name --left and --right")
+        why = f"{names[0]} needs a second target to compare with"
+        raise CannotAsk(why, "give both --left and --right")
     if not names and options.docker:
         names = [f"image:{options.docker}:{face}" for face in ("lambda", "http")]
     elif not names and options.local:
@@ -126,36 +125,33 @@ def open_targets(options: argparse.Namespace, aws: Aws, opener: Opener) -> list[
     if names:
         return [opener.open(name) for name in names]
     url, function, endpoint = options.lambda_url, options.function, options.endpoint
-    on_lambda, on_sagemaker = url is not None or function is not None, endpoint is not None
-    if one_is_enough and not (on_lambda or on_sagemaker):
-        outputs = stack_outputs(aws, options.stack)
-        present = targets_of(outputs)
-        on_lambda, on_sagemaker = "lambda" in present, "sagemaker" in present
-    if not one_is_enough or not (on_lambda or on_sagemaker):
-        on_lambda = on_sagemaker = True
+    wanted = ["lambda", "sagemaker"]
+    if one_is_enough:
+        named = ["lambda"] * (url is not None or function is not None)
+        named += ["sagemaker"] * (endpoint is not None)
+        wanted = named or targets_of(stack_outputs(aws, options.stack)) or wanted
     targets = []
     own = f"stack:{options.stack}"
-    if on_lambda and url:
+    if "lambda" in wanted and url:
         targets.append(opener.function_by_url(url, function or ""))
-    elif on_lambda:
+    elif "lambda" in wanted:
         by = "lambda" if function is None else "function"
         targets.append(opener.open(f"lambda:{function}" if function else f"{own}:{by}"))
-    if on_sagemaker:
+    if "sagemaker" in wanted:
         targets.append(opener.open(f"sagemaker:{endpoint}" if endpoint else f"{own}:sagemaker"))
     return targets
 
 
 def deployment_checks(aws: Aws, targets: Sequence[Facts]) -> Iterator[Check]:
-    """Yield checks of each stack: its tag in ECR, and the configuration that its endpoint runs."""
+    """Yield checks of each stack: its image tag in ECR, and the endpoint's configuration."""
     stacks = list(dict.fromkeys(target.stack for target in targets if target.stack))
     for stack in stacks:
         suffix = f" of {stack}" if len(stacks) > 1 else ""
         its = [target for target in targets if target.stack == stack]
         yield Check(f"registry{suffix}", partial(_registry, aws, stack, its), "ecr:BatchGetImage")
         if any(target.label == "SageMaker" for target in its):
-            deployed = StackChecks(aws, stack)
-            action = StackChecks.ENDPOINT_ACTIONS
-            yield Check(f"endpoint config{suffix}", deployed.endpoint, action)
+            check = StackChecks(aws, stack).endpoint
+            yield Check(f"endpoint config{suffix}", check, StackChecks.ENDPOINT_ACTIONS)
 
 
 def _registry(aws: Aws, stack: str, targets: Sequence[Facts]) -> Finding:
@@ -164,7 +160,7 @@ def _registry(aws: Aws, stack: str, targets: Sequence[Facts]) -> Finding:
 
 
 def show(report: Report, *, answers: bool) -> None:
-    """Print Markdown, on a terminal too: it can be pasted as it is."""
+    """Print Markdown, also on a terminal, to be pasted."""
     cli.print_plain(f"**{report.title}**\n")
     for name, finding in report.checks.items():
         cli.print_plain(list_item(finding, name), finding.state.style)

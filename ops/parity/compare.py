@@ -1,4 +1,4 @@
-"""The answer of a target to one input, and its differences from another's. No I/O here."""
+"""Compare the answers of two targets to one input. No I/O here."""
 
 import hashlib
 import json
@@ -12,21 +12,21 @@ from ops.answers import error_of, from_body
 from ops.local_servers import HttpReply
 from ops.targets import SERVED_BY
 
-# Probabilities of one artifact and library differed by at most 1e-6 between CPUs
-# (docs/06-performance.md); up to a thousand times that may come from another engine's kernels.
+# With the same artifact and library, probabilities differed by at most 1e-6 between CPUs
+# (docs/06-performance.md); other kernels may differ a thousand times as much.
 TOLERANCE = 1e-5
 NUMERICS = 1e-3
-# A URI may be signed; answers and error messages repeat it.
+# A URI's query may be a signature, and answers repeat the URI.
 _QUERY = re.compile(r"((?:https?|s3)://[^\s?]*)\?\S*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class TimedAnswer:
-    """The answer of one target to one input, and the time of every call.
+    """Hold the answer of one target to one input, and the time of every call.
 
-    `sha256` is of the body's bytes. `value` is its JSON, a list for JSON lines, without the queries
-    of URIs. `others` is the number of further answers, of other bytes, to the same input.
-    `forwarded`: a function left every call to its endpoint.
+    `sha256` is the body's. `value` is its JSON, a list for JSON lines, with URIs' queries removed.
+    `others` counts further, different answers to the same input. `forwarded` says that a function
+    forwarded every call.
     """
 
     status: int
@@ -57,10 +57,10 @@ class TimedAnswer:
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two answers. `places` are the differences beyond the tolerance, a line each.
+    """Hold the difference of two answers. `places` has a line for each one beyond the tolerance.
 
-    `largest` is that of two numbers, within the tolerance or not. `is_small` says that arithmetic
-    of another CPU may be the cause: close numbers, the same words.
+    `largest` is the largest between two numbers. `is_small` says that another CPU's arithmetic may
+    be the cause: close numbers, the same text.
     """
 
     exact: bool
@@ -78,23 +78,19 @@ def compare(left: TimedAnswer, right: TimedAnswer, tolerance: float = TOLERANCE)
         return Difference(exact=True)
     found = list(differences(left.value, right.value))
     sizes = [size for _, size in found if size is not None]
-    # NaN is no small difference.
+    # NaN <= tolerance is false, so NaN counts as a difference.
     places = [text for text, size in found if size is None or not size <= tolerance]
     if left.status != right.status:
         places.insert(0, f"status {left.status} ≠ {right.status}")
-    is_small = (
-        left.status == right.status
-        and all(size <= NUMERICS for size in sizes)
-        and sorted(_words(left.value)) == sorted(_words(right.value))
-    )
+    is_small = left.status == right.status and all(size <= NUMERICS for size in sizes)
+    is_small = is_small and sorted(_words(left.value)) == sorted(_words(right.value))
     return Difference(False, max([0.0, *sizes]), tuple(places), is_small)
 
 
 def differences(left: Any, right: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
     """Yield each difference of two JSON values: a line, and the size if both are numbers.
 
-    A probability is a string that holds a number. The message of an error is not compared; its
-    code is.
+    Probabilities are strings that hold numbers. Errors are compared by code, not by message.
     """
     if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
         for key in left:
@@ -105,10 +101,8 @@ def differences(left: Any, right: Any, path: str = "") -> Iterator[tuple[str, fl
     elif left != right and not path.endswith("error.message"):
         one, other = _number(left), _number(right)
         text = f"{path} {_short(left)} ≠ {_short(right)}".strip()
-        if one is None or other is None:
-            yield text, None
-        else:
-            yield f"{text} ({abs(one - other):.1e})", abs(one - other)
+        size = None if one is None or other is None else abs(one - other)
+        yield (text if size is None else f"{text} ({size:.1e})"), size
 
 
 def _without_queries(value: Any) -> Any:
@@ -127,7 +121,7 @@ def _number(value: Any) -> float | None:
 
 
 def _words(value: Any) -> Iterator[str]:
-    """Yield every leaf that is no number."""
+    """Yield every leaf that is not a number."""
     if isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _words(part)

@@ -1,4 +1,4 @@
-"""Facts about deployed targets: image, settings, and whether an update is under way."""
+"""Describe deployed targets: image and settings. Refuse targets that are being updated."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ _LATER = "try again when it is done"
 
 
 def function(aws: Aws, name: str, salt: bytes) -> Facts:
-    """Describe a function by name or ARN, also of an alias. Raises CannotAsk during an update."""
+    """Describe a function by name or ARN, also of an alias. Raise CannotAsk during an update."""
     facts = Facts("Lambda", f"function {name}")
     try:
         found = aws.client("lambda").get_function(FunctionName=name)
@@ -24,16 +24,14 @@ def function(aws: Aws, name: str, salt: bytes) -> Facts:
     if about.get("State") == "Pending" or about.get("LastUpdateStatus") == "InProgress":
         raise CannotAsk(f"function {name} is being updated", _LATER)
     _check_alias(aws, name)
-    environment = about.get("Environment", {}).get("Variables", {})
     digests = _digests(found["Code"].get("ResolvedImageUri", ""))
-    facts = replace(facts, architecture="".join(about.get("Architectures", ())))
-    settings = comparable(environment, salt)
-    memory_mb = about.get("MemorySize", 0)
-    return replace(facts, digests=digests, settings=settings, memory_mb=memory_mb)
+    settings = comparable(about.get("Environment", {}).get("Variables", {}), salt)
+    cpu, memory_mb = "".join(about.get("Architectures", ())), about.get("MemorySize", 0)
+    return replace(facts, digests=digests, settings=settings, architecture=cpu, memory_mb=memory_mb)
 
 
 def endpoint(aws: Aws, name: str, salt: bytes) -> Facts:
-    """Describe a real-time or serverless endpoint. Raises CannotAsk if it is not in service."""
+    """Describe a real-time or serverless endpoint. Raise CannotAsk if it is not in service."""
     facts = Facts("SageMaker", f"endpoint {name}")
     client = aws.client("sagemaker")
     try:
@@ -46,11 +44,9 @@ def endpoint(aws: Aws, name: str, salt: bytes) -> Facts:
         fix = "its log group says why; then deploy again" if status == "Failed" else _LATER
         raise CannotAsk(why, fix)
     variants = found.get("ProductionVariants", [])
-    deployed = [image for variant in variants for image in variant.get("DeployedImages", [])]
-    images = {image["ResolvedImage"] for image in deployed if "ResolvedImage" in image}
-    if len(images) > 1:
-        raise CannotAsk(f"endpoint {name} runs {len(images)} images at once", _LATER)
-    facts = replace(facts, digests=_digests("".join(images)))
+    images = [image for variant in variants for image in variant.get("DeployedImages", [])]
+    image = images[0].get("ResolvedImage", "") if images else ""
+    facts = replace(facts, digests=_digests(image))
     action = "sagemaker:DescribeEndpointConfig and sagemaker:DescribeModel"
     try:
         config = client.describe_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
@@ -66,8 +62,8 @@ def endpoint(aws: Aws, name: str, salt: bytes) -> Facts:
     memory_mb = variant.get("ServerlessConfig", {}).get("MemorySizeInMB", 0)
     instance_type = variant.get("InstanceType", "")
     facts = replace(facts, memory_mb=memory_mb, instance_type=instance_type)
-    facts = replace(facts, architecture=architecture_of(instance_type))
-    return replace(facts, settings=comparable(environment, salt))
+    cpu, settings = architecture_of(instance_type), comparable(environment, salt)
+    return replace(facts, architecture=cpu, settings=settings)
 
 
 def _refused(facts: Facts, error: Exception, action: str, missing: str) -> Facts:
@@ -81,20 +77,20 @@ def _digests(image: str) -> frozenset[str]:
 
 
 def _check_alias(aws: Aws, name: str) -> None:
-    """Raises CannotAsk while an alias divides its calls between two versions."""
+    """Raise CannotAsk while an alias divides its calls between two versions."""
     base, _, qualifier = name.rpartition(":")
     if not base or qualifier.isdigit() or qualifier == "$LATEST" or base.endswith(":function"):
         return
     try:
         alias = aws.client("lambda").get_alias(FunctionName=base, Name=qualifier)
     except AWS_ERRORS:
-        return  # the identity header of its answers would also show it
+        return  # the identity headers of the answers show it, too
     if alias.get("RoutingConfig", {}).get("AdditionalVersionWeights"):
         raise CannotAsk(f"{name} is being moved to another version", _LATER)
 
 
 def _environment(client: Any, variants: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the environment of the variants' one model, with its artifact named as on Lambda."""
+    """Return the environment of the only model, with its artifact named as on Lambda."""
     names = {variant["ModelName"] for variant in variants if "ModelName" in variant}
     if len(names) != 1:
         raise CannotAsk(f"the endpoint has {len(names)} models", "compare one of a single model")

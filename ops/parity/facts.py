@@ -1,4 +1,4 @@
-"""What is known of a target besides its answers, and the settings that are compared. No I/O."""
+"""Describe a target, apart from its answers, and the settings to compare. No I/O here."""
 
 import hmac
 from collections.abc import Mapping, Sequence
@@ -7,43 +7,35 @@ from typing import Any
 
 from ops.aws import CannotAsk
 
-# The image's variables that change an answer or a limit, with the meaning of an unset one.
-SETTINGS = {
-    "MODEL_NAME": "",
-    "MODEL_DATA_URL": "",
-    "MODEL_ID": "",
-    "INFERENCE": "",
-    "MAX_BODY_BYTES": "4194304",
-    "FETCH_TIMEOUT_SECONDS": "10",
-    "FETCH_PRIVATE_ADDRESSES": "0",
-    "URI_ALLOWLIST": "*",
-}
-# The variables that are not compared: who answers, capacity and logs, or compared in another way.
+# The image's variables that change an answer or a limit, with their defaults.
+SETTINGS = dict.fromkeys(("MODEL_NAME", "MODEL_DATA_URL", "MODEL_ID", "INFERENCE"), "")
+SETTINGS |= {"MAX_BODY_BYTES": "4194304", "FETCH_TIMEOUT_SECONDS": "10"}
+SETTINGS |= {"FETCH_PRIVATE_ADDRESSES": "0", "URI_ALLOWLIST": "*"}
+# Variables not compared here: they set who answers, capacity and logs, or have their own check.
 OTHERS = (
     *("FORWARD_ENDPOINT", "FORWARD_PERCENT", "FORWARD_SPILL"),
     *("ARTIFACTS_DIR", "IMAGE_ID", "LOG_LEVEL", "MAX_WAITING", "SAGEMAKER_BATCH"),
     *("OMP_NUM_THREADS", "STUCK_SECONDS", "WORKERS"),
 )
-# Instead of a digest: a process of this checkout has no image.
+# It stands for the digest of a process of this checkout, which has no image.
 CHECKOUT = "this checkout"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A target. A field is empty where nothing is known; `refused` says why nothing could be.
+    """Describe a target. A field is empty where nothing is known; `refused` gives the reason.
 
-    `digests` are all of its one image, `architecture` is a value of that context key, `stack` is
-    the stack that it was found in, and `recorded` is the day of a recording. `memory_mb` is a
-    function's, or a serverless endpoint's, and `instance_type` that of another endpoint.
+    `digests` are all of its one image's, `stack` is where it was found, `recorded` the day of a
+    recording. `memory_mb` is a function's or serverless endpoint's, `instance_type` another's.
     """
 
     label: str
     name: str
     digests: frozenset[str] = frozenset()
     settings: Mapping[str, str] | None = None
+    architecture: str = ""
     image_id: str = ""
     model_id: str = ""
-    architecture: str = ""
     stack: str = ""
     recorded: str = ""
     refused: CannotAsk | None = None
@@ -63,11 +55,10 @@ class Facts:
         }
 
     def identified(self, headers: set[str]) -> "Facts":
-        """Add image and model of the identity headers. Raises CannotAsk if they change."""
+        """Add image and model of the identity headers. Raise CannotAsk if the headers differ."""
         identities = sorted(header for header in headers if header)
         if len(identities) > 1:
-            count, names = len(identities), ", ".join(identities)
-            why = f"{self.name} answers from {count} deployments by turns: {names}"
+            why = f"{self.name} answers from {len(identities)} deployments: {', '.join(identities)}"
             raise CannotAsk(why, "an update is under way; try again when it is done")
         parts = dict(part.split("=", 1) for part in "".join(identities).split(";") if "=" in part)
         return replace(self, image_id=parts.get("image", ""), model_id=parts.get("model", ""))
@@ -76,8 +67,8 @@ class Facts:
 def comparable(environment: Mapping[str, str], salt: bytes) -> dict[str, str]:
     """Return the variables that may change an answer.
 
-    A variable that the image does not know is the user's, and may be a secret: its value becomes a
-    hash that only this run, or the owner of the recording, can compare.
+    Variables unknown to the image are the user's and may be secrets: their values become hashes,
+    comparable only in this run or with the recording's salt.
     """
     known = {name: environment.get(name) or default for name, default in SETTINGS.items()}
     own = {
@@ -89,10 +80,11 @@ def comparable(environment: Mapping[str, str], salt: bytes) -> dict[str, str]:
 
 
 def numbered(targets: Sequence[Facts]) -> list[Facts]:
-    """Number the labels that several targets have."""
+    """Number labels that several targets share."""
     labels = [target.label for target in targets]
-    found = []
-    for index, target in enumerate(targets, start=1):
-        number = f" {labels[:index].count(target.label)}" if labels.count(target.label) > 1 else ""
-        found.append(replace(target, label=target.label + number))
-    return found
+    return [
+        replace(target, label=f"{label} {labels[:index].count(label)}")
+        if labels.count(label) > 1
+        else target
+        for index, (target, label) in enumerate(zip(targets, labels), start=1)
+    ]

@@ -1,7 +1,7 @@
-"""A finished comparison as one HTML file that loads nothing.
+"""Render a comparison as one self-contained HTML file.
 
-Text of targets, files and URIs is escaped, and the page's Content-Security-Policy allows no script
-and no address, so that a hostile label does nothing in a reviewer's browser.
+Text from targets, files and URIs is escaped, and the page's Content-Security-Policy allows neither
+scripts nor addresses, so that a hostile label does nothing in a reviewer's browser.
 """
 
 import base64
@@ -20,16 +20,15 @@ from ops.parity.checks import Row
 from ops.parity.report import Report
 
 TEMPLATE = Path(__file__).with_name("page.html")
-MAX_IMAGES_BYTES = 16 * 1024 * 1024  # later pictures get no thumbnail, so that it can be mailed
-# Of the targets in the plot. Colour-blind readers can tell them apart, too (Okabe and Ito).
+MAX_IMAGES_BYTES = 16 * 1024 * 1024  # for all thumbnails, so that the page can be emailed
+# The targets' colours in the plot, which colour-blind readers can tell apart (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73")
-_MAX_CHARACTERS = 2000  # of an answer that is shown as JSON
-_MAX_RECORDS = 10  # of a batch
+_MAX_CHARACTERS = 2000  # the longest answer shown as JSON
+_MAX_RECORDS = 10  # the most records shown of a batch
 
 
 def render(report: Report) -> str:
-    left = MAX_IMAGES_BYTES
-    rows = []
+    left, rows = MAX_IMAGES_BYTES, []
     for row in report.rows:
         image = picture_of(row.item)
         if image and len(image[1]) > left:
@@ -57,7 +56,7 @@ def _check(name: str, finding: Finding) -> str:
 
 
 def _plot(report: Report) -> Iterator[str]:
-    """Yield table rows: the legend, then for each input every call as a dot, medians as bars."""
+    """Yield table rows: a legend, and for each input its calls as dots and medians as bars."""
     longest = max(max(answer.milliseconds) for row in report.rows for answer in row.answers)
     names = "".join(
         f'<span style="color:{COLOURS[index % 3]}">&#9679; {escape(target.label)}</span>'
@@ -68,15 +67,11 @@ def _plot(report: Report) -> Iterator[str]:
         marks = []
         for index, answer in enumerate(row.answers):
             y, fill = 8 + 10 * index, f'fill="{COLOURS[index % 3]}"'
-            marks += [
-                f'<circle cx="{_percent(time, longest)}" cy="{y}" r="2.4" {fill} '
-                'fill-opacity="0.45"/>'
-                for time in answer.milliseconds
-            ]
+            dot = f'cy="{y}" r="2.4" {fill} fill-opacity="0.45"/>'
+            marks += [f'<circle cx="{_percent(ms, longest)}" {dot}' for ms in answer.milliseconds]
             x = _percent(answer.median_ms, longest)
             marks.append(f'<rect x="{x}" y="{y - 4}" width="3" height="9" {fill}/>')
-        height = 6 + 10 * len(row.answers)
-        svg = f'<svg height="{height}">{"".join(marks)}</svg>'
+        svg = f'<svg height="{6 + 10 * len(row.answers)}">{"".join(marks)}</svg>'
         yield f"<tr><th>{escape(row.item.name)}</th><td>{svg}</td></tr>"
 
 
@@ -104,7 +99,7 @@ def _row(report: Report, row: Row, image: tuple[str, bytes] | None) -> str:
 
 
 def _answer(value: Any, first: Any) -> str:
-    """Return the classes with a bar each, an error, a batch of these, or other JSON as it is."""
+    """Render classes with bars, an error, a batch of these, or other JSON."""
     if isinstance(value, list):
         others = first if isinstance(first, list) else []
         pairs = list(zip_longest(value, others[: len(value)]))[:_MAX_RECORDS]

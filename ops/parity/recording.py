@@ -1,10 +1,11 @@
-"""Answers in a file, as the first target of a later comparison."""
+"""Record answers in a file, which is the first target of a later comparison."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 
 from ops.aws import CannotAsk
@@ -13,11 +14,12 @@ from ops.parity.compare import TimedAnswer
 from ops.parity.facts import CHECKOUT, Facts
 
 FORMAT = 1
+_FIELDS = itemgetter("status", "sha256", "value", "milliseconds")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """The answers of one target, by hash of the request, and what was known of the target."""
+    """Hold one target's facts, and its answers by the hash of their request."""
 
     facts: Facts
     salt: bytes
@@ -25,7 +27,7 @@ class Recording:
 
     @classmethod
     def read(cls, path: Path) -> "Recording":
-        """Raises CannotAsk if the file is no recording, and OSError."""
+        """Raise OSError, and CannotAsk if the file is not a recording."""
         try:
             kept = json.loads(path.read_bytes())
             if kept["format"] != FORMAT:
@@ -34,7 +36,7 @@ class Recording:
             facts = Facts(
                 label=f"{target['label']}, {day}",
                 name=f"{target['name']} as of {day}",
-                # The files of the checkout may have changed since.
+                # The checkout's files may have changed since.
                 digests=frozenset(target["digests"]) - {CHECKOUT},
                 settings=target["settings"],
                 image_id=target["image"],
@@ -42,18 +44,14 @@ class Recording:
                 architecture=target.get("architecture", ""),
                 recorded=day,
             )
-            known = ("status", "sha256", "value", "milliseconds")
-            answers = {
-                answer["request"]: TimedAnswer(**{name: answer[name] for name in known})
-                for answer in kept["answers"]
-            }
+            answers = {one["request"]: TimedAnswer(*_FIELDS(one)) for one in kept["answers"]}
             return cls(facts, bytes.fromhex(kept["salt"]), answers)
         except (ValueError, KeyError, TypeError, RecursionError):
-            why = f"{path} is no recording of format {FORMAT}"
+            why = f"{path} is not a recording of format {FORMAT}"
             raise CannotAsk(why, "make one with --record FILE") from None
 
     def answer(self, item: Input) -> TimedAnswer:
-        """Raises CannotAsk if this input was not recorded."""
+        """Return the recorded answer to an input. Raise CannotAsk without one."""
         if answer := self.answers.get(_key(item)):
             return answer
         why = f"the recording has no answer about {item.name}"
@@ -63,7 +61,7 @@ class Recording:
 def write(
     path: Path, facts: Facts, salt: bytes, answers: Sequence[tuple[Input, TimedAnswer]]
 ) -> None:
-    """Keep requests as hashes, and URIs without their queries. Raises OSError."""
+    """Write requests as hashes, and URIs without queries. Raise OSError."""
     kept = {
         "format": FORMAT,
         "recorded": datetime.now(UTC).date().isoformat(),

@@ -1,4 +1,4 @@
-"""A finished comparison as Markdown, to paste into a pull request, and as JSON. No I/O here."""
+"""Present a comparison as Markdown, to paste into a pull request, and as JSON. No I/O here."""
 
 import json
 import math
@@ -28,12 +28,8 @@ class Report:
 
     @property
     def status(self) -> int:
-        """Return 0 for the same, 1 for a skew, 2 if it is not known."""
+        """Return 0 for the same, 1 for a skew, 2 if it is inconclusive."""
         return exit_status(self.checks.values())
-
-    @property
-    def skews(self) -> list[str]:
-        return self._in(State.FAILS)
 
     @property
     def title(self) -> str:
@@ -42,16 +38,16 @@ class Report:
     @property
     def verdict(self) -> str:
         if self.status == 1:
-            return f"Skew: {', '.join(self.skews)}."
+            return f"Skew: {', '.join(self._in(State.FAILS))}."
         if self.status == 2:
-            return f"Could not tell: {', '.join(self._in(State.UNKNOWN))}."
+            return f"Inconclusive: {', '.join(self._in(State.UNKNOWN))}."
         inputs = f"{len(self.rows)} input{'' if len(self.rows) == 1 else 's'}"
         return f"The same: {inputs}, {' and '.join(target.label for target in self.targets)}."
 
     def as_json(self) -> dict[str, Any]:
         return {
             "same": {0: True, 1: False, 2: None}[self.status],
-            "skews": self.skews,
+            "skews": self._in(State.FAILS),
             "tolerance": self.tolerance,
             "targets": [target.as_json() for target in self.targets],
             "checks": [as_json(name, finding) for name, finding in self.checks.items()],
@@ -88,13 +84,13 @@ class Report:
 
 
 def list_item(finding: Finding, name: str) -> str:
-    """Return an item of a Markdown list, and its fix on a line below."""
+    """Return an item of a Markdown list, with its fix on the next line."""
     item = f"- {finding.state.value} {name}: {_escape(finding.says)}"
     return item + (f"\n  fix: {finding.fix}" if finding.fix else "")
 
 
 def answer_list(report: Report) -> Iterator[str]:
-    """Yield a Markdown list of all answers: the classes with probabilities, or the JSON."""
+    """Yield a Markdown list of all answers: classes with probabilities, or JSON."""
     for row in report.rows:
         answers = [summary(answer, whole=True) for answer in row.answers]
         if row.exact:
@@ -106,12 +102,12 @@ def answer_list(report: Report) -> Iterator[str]:
 
 
 def table(report: Report) -> str:
-    """Return the inputs as a Markdown table, aligned to be read on a terminal too."""
+    """Return the inputs as a Markdown table, aligned for terminals."""
     labels = [_escape(target.label) for target in report.targets]
     head = ["input", *labels, *(f"{label} time" for label in labels)]
     rows = [head, *(_cells(row) for row in report.rows)]
     widths = [max(map(cell_len, column)) for column in zip(*rows)]
-    times = 1 + len(labels)  # the first column that is aligned to the right
+    times = 1 + len(labels)  # the first right-aligned column
     rows.insert(1, ["-" * (w - 1) + ("-" if i < times else ":") for i, w in enumerate(widths)])
     lines = []
     for row in rows:
@@ -122,7 +118,7 @@ def table(report: Report) -> str:
 
 
 def summary(answer: TimedAnswer, *, whole: bool = False) -> str:
-    """Return an answer as Markdown: classes, an error, or JSON; by default in a few words."""
+    """Return an answer as Markdown: classes, an error, or JSON; shortened unless `whole`."""
     text = f"{answer.status}"
     if answer.error:
         text += f" {answer.error.get('code')}"
@@ -139,7 +135,7 @@ def summary(answer: TimedAnswer, *, whole: bool = False) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    """Return the first target's answer, how each other's relates to it, and the times."""
+    """Return the first answer, the relation of each other answer to it, and the times."""
     others = [_related(answer, d) for answer, d in zip(row.answers[1:], row.differences)]
     times = [f"{answer.median_ms:.1f} ms" for answer in row.answers]
     return [_cut(row.item.name, _CELL), summary(row.answers[0]), *others, *times]
@@ -162,6 +158,6 @@ def _cut(text: str, longest: int) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape what would end a cell, or become HTML on the page that it is pasted into."""
+    """Escape what would end a cell, or become HTML where the table is pasted."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     return plain.replace("|", "\\|").replace("<", "&lt;")

@@ -1,4 +1,4 @@
-"""Open the targets of a comparison by name, and ask them."""
+"""Open the targets of a comparison by name, and send them the inputs."""
 
 import json
 import os
@@ -27,15 +27,15 @@ NAMES = """\
   https://ID.lambda-url.REGION.on.aws/   a function's URL, signed
   lambda:NAME                            a function, its alias or ARN, by lambda:InvokeFunction
   sagemaker:NAME                         an endpoint
-  stack:NAME:lambda                      of a deployed stack: the function by its URL,
-  stack:NAME:function                      the same by lambda:InvokeFunction,
-  stack:NAME:sagemaker                     the endpoint
+  stack:NAME:lambda                      a deployed stack's function, by its URL
+  stack:NAME:function                    the same, by lambda:InvokeFunction
+  stack:NAME:sagemaker                   its endpoint
   http://HOST:PORT                       a server of the image, not signed
   local:http, local:lambda               a face of this checkout, as a process
-  image:TAG:http, image:TAG:lambda       a face of an image of Docker's
+  image:TAG:http, image:TAG:lambda       a face of a local Docker image
 """
 Start = Callable[..., AbstractContextManager[Face]]
-# Its label, and how it is started: as a process, as a container.
+# Each face's label, and how to start it as a process and as a container.
 FACES: dict[str, tuple[str, Start, Start]] = {
     "http": ("SageMaker face", local_servers.http_process, local_servers.http_container),
     "lambda": ("Lambda face", local_servers.lambda_process, local_servers.lambda_container),
@@ -43,14 +43,12 @@ FACES: dict[str, tuple[str, Start, Start]] = {
 _HOST = re.compile(r"https?://(?:[^/@]*@)?(\[[0-9a-fA-F:]+\][:\d]*|[^][/?#]+)(?=[/?#]|$)")
 _URL_REGION = re.compile(r"\.lambda-url\.([a-z0-9-]+)\.on\.aws$")
 _ARN_REGION = re.compile(r"arn:[a-z-]+:(?:lambda|sagemaker):([a-z0-9-]+):")
-
-
 Client = FunctionUrl | InvokedFunction | Endpoint | Face
 
 
 @dataclass(frozen=True)
 class OpenTarget:
-    """`post` raises CannotAsk where the target cannot be asked; it asks by the client."""
+    """Hold a target's facts and client. `post` sends an input by it, and raises CannotAsk."""
 
     facts: Facts
     client: Client
@@ -60,14 +58,14 @@ class OpenTarget:
 class Opener:
     """Open targets and keep them until `stack` closes; `salt` hides the user's own settings.
 
-    There is no spinner around AWS's calls: boto3 may ask for an MFA code.
+    A spinner around AWS's calls would hide boto3's prompt for an MFA code.
     """
 
     def __init__(self, stack: ExitStack, aws: Aws, salt: bytes) -> None:
         self._stack, self._aws, self._salt = stack, aws, salt
 
     def open(self, name: str) -> OpenTarget:
-        """Raises CannotAsk, FaceError, and one of AWS_ERRORS."""
+        """Open a target by its name. Raise CannotAsk, FaceError and AWS_ERRORS."""
         if host := _HOST.match(name):
             if _URL_REGION.search(host[1]):
                 return self.function_by_url(name)
@@ -75,26 +73,26 @@ class Opener:
         kind, _, rest = name.partition(":")
         place, _, which = rest.rpartition(":")
         if kind == "lambda" and rest:
-            return self._function(rest)
+            aws = self._at(_ARN_REGION.match(rest))
+            return _deployed(deployment.function(aws, rest, self._salt), InvokedFunction(aws, rest))
         if kind == "sagemaker" and rest:
-            return self._endpoint(rest)
+            aws, name = self._at(_ARN_REGION.match(rest)), rest.rpartition("/")[2]
+            return _deployed(deployment.endpoint(aws, name, self._salt), Endpoint(aws, name))
         if kind == "stack" and place and which in ("lambda", "function", "sagemaker"):
             return self._of_stack(place, which)
         if kind == "local" and rest in FACES:
             return self._process(rest)
         if kind == "image" and place and which in FACES:
             return self._container(place, which)
-        raise CannotAsk(f"{name!r} names no target", f"it is one of\n{NAMES}")
+        raise CannotAsk(f"{name!r} is not a target", f"targets are\n{NAMES}")
 
     def function_by_url(self, url: str, name: str = "") -> OpenTarget:
-        """Ask a function by its URL, signed for the URL's region; describe it by name if known."""
+        """Open a function by its URL, signed for the URL's region; describe it by name if given."""
         if not (host := _HOST.match(url)):
-            raise CannotAsk(f"{url!r} is no URL", "it is as https://ID.lambda-url.REGION.on.aws/")
+            raise CannotAsk(f"{url!r} is not a URL", "give https://ID.lambda-url.REGION.on.aws/")
         aws = self._at(_URL_REGION.search(host[1]))
-        facts = Facts("Lambda", f"function URL {url}")
-        if name:
-            facts = deployment.function(aws, name, self._salt)
-        return _deployed(facts, FunctionUrl(aws, url))
+        by_name = deployment.function(aws, name, self._salt) if name else None
+        return _deployed(by_name or Facts("Lambda", f"function URL {url}"), FunctionUrl(aws, url))
 
     def _of_stack(self, stack_name: str, which: str) -> OpenTarget:
         outputs = stack_outputs(self._aws, stack_name)
@@ -102,26 +100,15 @@ class Opener:
         if kind not in targets_of(outputs):
             raise CannotAsk(
                 f"stack {stack_name} has no {kind} target",
-                "`cdk deploy -c mode=both` makes it; --record and --against take one alone",
+                "`cdk deploy -c mode=both` makes it; --record and --against need only one",
             )
         if which == "sagemaker":
-            opened = self._endpoint(outputs["EndpointName"])
+            opened = self.open(f"sagemaker:{outputs['EndpointName']}")
         elif which == "function" or "FunctionUrl" not in outputs:
-            opened = self._function(outputs["FunctionName"])
+            opened = self.open(f"lambda:{outputs['FunctionName']}")
         else:
-            name = outputs.get("FunctionName", "")
-            opened = self.function_by_url(outputs["FunctionUrl"], name)
+            opened = self.function_by_url(outputs["FunctionUrl"], outputs.get("FunctionName", ""))
         return replace(opened, facts=replace(opened.facts, stack=stack_name))
-
-    def _function(self, name: str) -> OpenTarget:
-        aws = self._at(_ARN_REGION.match(name))
-        facts = deployment.function(aws, name, self._salt)
-        return _deployed(facts, InvokedFunction(aws, name))
-
-    def _endpoint(self, name: str) -> OpenTarget:
-        aws, name = self._at(_ARN_REGION.match(name)), name.rpartition("/")[2]
-        facts = deployment.endpoint(aws, name, self._salt)
-        return _deployed(facts, Endpoint(aws, name))
 
     def _at(self, region: re.Match[str] | None) -> Aws:
         return self._aws.at(region[1]) if region else self._aws
@@ -129,10 +116,9 @@ class Opener:
     def _process(self, which: str) -> OpenTarget:
         label, start, _ = FACES[which]
         environment = local_servers.process_environment()
-        settings = self._settings({**os.environ, **environment})
-        facts = Facts(label, f"local:{which}", frozenset({CHECKOUT}), settings)
-        facts = replace(facts, architecture=local_servers.machine())
-        return self._started(facts, start(environment))
+        cpu, settings = local_servers.machine(), self._settings({**os.environ, **environment})
+        name, digests = f"local:{which}", frozenset({CHECKOUT})
+        return self._started(Facts(label, name, digests, settings, cpu), start(environment))
 
     def _container(self, image: str, which: str) -> OpenTarget:
         local_servers.require_image(image)
@@ -142,9 +128,9 @@ class Opener:
         repository_digests = (name.partition("@")[2] for name in found["RepoDigests"] or ())
         digests = frozenset({found["Id"], *repository_digests})
         label, _, start = FACES[which]
-        facts = Facts(label, f"{which} of image {image}", digests, self._settings(variables))
-        facts = replace(facts, architecture=local_servers.architecture_of(image))
-        return self._started(facts, start(image))
+        name, settings = f"{which} of image {image}", self._settings(variables)
+        cpu = local_servers.architecture_of(image)
+        return self._started(Facts(label, name, digests, settings, cpu), start(image))
 
     def _started(self, facts: Facts, start: AbstractContextManager[Face]) -> OpenTarget:
         with Spinner(f"starting the {facts.label}"):
@@ -161,11 +147,11 @@ def ask(
     repeats: int,
     tell: Callable[[str], None],
 ) -> tuple[list[Facts], list[list[TimedAnswer]]]:
-    """Return the targets' facts with identities, and for each input the answer of each target.
+    """Return the targets' facts with identities, and for each input every target's answer.
 
-    Calls alternate between targets. The first call of each is not counted: it may be a cold start.
-    `tell` gets the progress. Raises CannotAsk, also where a target is throttled or answers for two
-    deployments.
+    Calls alternate between targets. The first call of each does not count, because it may be a cold
+    start. `tell` gets the progress. Raise CannotAsk, also for a throttled target and for one that
+    answers from two deployments.
     """
     identities: list[set[str]] = [set() for _ in targets]
     for target in targets:
@@ -181,7 +167,7 @@ def ask(
             if answer.error.get("code") == THROTTLED:
                 raise CannotAsk(
                     f"{target.facts.name} is throttled: {answer.error['message']}",
-                    "ask less (--repeats 1), or when others ask less",
+                    "call it less often (--repeats 1), or when it has less traffic",
                 )
         rows.append(row)
     return [t.facts.identified(seen) for t, seen in zip(targets, identities)], rows
@@ -196,7 +182,7 @@ def _face(facts: Facts, face: Face) -> OpenTarget:
         headers = {"Content-Type": item.content_type, "Accept": ANY}
         try:
             return face.send("POST", "/invocations", headers, item.body)
-        except (FaceError, ValueError) as error:  # the emulator says in words that time is up
+        except (FaceError, ValueError) as error:  # the emulator reports a timeout in plain text
             return HttpReply(502, {}, str(error).encode(), 0.0)
         except urllib3.exceptions.HTTPError as error:
             raise CannotAsk(f"{facts.name} does not answer: {error}", "start it again") from None

@@ -1,4 +1,4 @@
-"""`python -m ops cost` as an operator runs it, without AWS."""
+"""Run `python -m ops cost` as an operator does, without AWS."""
 
 import argparse
 import json
@@ -36,13 +36,12 @@ def cost(ops: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/no/such/file")
-
     return partial(ops, "cost")
 
 
 @pytest.fixture
 def report(cost: Run) -> Run:
-    """`ops cost --json`, which must succeed."""
+    """Run `ops cost --json`, which must succeed, and return its report."""
 
     def run(*arguments: str) -> Any:
         done = cost(*arguments, "--json")
@@ -73,7 +72,7 @@ def test_golden(cost: Run, name: str, arguments: Sequence[str]) -> None:
 
 
 def test_golden_json(cost: Run) -> None:
-    """To nine digits, so that another machine's last one does not count."""
+    """Compare nine digits, because CPUs differ in the last one."""
     done = cost(*BY_HAND, "--requests", "10M", "--data-kb", "50", "--json")
     assert done.status == 0, done.err
     ours, golden = (
@@ -109,7 +108,7 @@ def test_the_cheapest_is_advised_with_a_command_that_the_stack_takes(report: Run
 def test_the_other_architecture_is_priced_and_not_advised(
     report: Run, own: str, unlike: str
 ) -> None:
-    """As if a request took as long there, which nobody has measured."""
+    """Its price assumes that a request takes as long there."""
     asked = (*BY_HAND, "--requests", "2M", "--data-kb", "50", "--architecture", own)
     found = report(*asked)
     assert found["architecture"] == own
@@ -142,7 +141,7 @@ def test_what_is_not_measured_is_marked(cost: Run) -> None:
 def test_an_instance_for_arm_is_compared_by_the_rate_that_is_given(
     report: Run, tmp_path: Path
 ) -> None:
-    """Without one, its vCPUs are taken for as fast as those that were measured, and marked."""
+    """Without a rate, its vCPUs are assumed as fast as the measured ones, and it is marked."""
     content = json.loads(prices.SHIPPED.read_text())
     content["regions"]["us-east-1"]["instances"]["usd_per_hour"]["ml.c7g.large"] = 0.01
     file = tmp_path / "prices.json"
@@ -187,7 +186,7 @@ def test_defaults_are_those_of_the_stack() -> None:
     assert Config.lambda_timeout_seconds == targets.DEFAULT_LAMBDA_SECONDS
 
 
-def test_an_account_that_asks_too_much_of_an_endpoint(report: Run) -> None:
+def test_traffic_beyond_the_limits_of_endpoints(report: Run) -> None:
     found = report("--duration-ms", "2000", "--region", "us-east-1", "--requests", "1B")
     runs = {t["target"]: (t["usd_per_month"], t["runs"]) for t in found["targets"]}
     assert runs["serverless"] == (None, "needs 1,088 at once; the most is 200")
@@ -198,8 +197,8 @@ def test_an_account_that_asks_too_much_of_an_endpoint(report: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "say what a request takes, in one way: --duration-ms MS, --measure (the model here)"),
-        (("--duration-ms", "5", "--measure"), "say what a request takes, in one way"),
+        ((), "choose one source of the request's usage: --duration-ms MS, --measure ("),
+        (("--duration-ms", "5", "--measure"), "choose one source of the request"),
         (("--duration-ms", "5", "--requests", "many"), "--requests many: it must be a number"),
         (("--duration-ms", "5", "--requests", "1e99"), "--requests 1e99: it must be a number"),
         (("--duration-ms", "5", "--requests", "2.500"), "from 1 to 1e+13 without a fraction"),
@@ -210,19 +209,19 @@ def test_an_account_that_asks_too_much_of_an_endpoint(report: Run) -> None:
         (("--duration-ms", "5", "--requests", "2,500M"), "it may be 2.500M or 2500M; write one"),
         (("--duration-ms", "5", "--profile", ",".join(["4"] * 25)), "it has 25 numbers"),
         (("--duration-ms", "5", "--profile", "0.04," * 23 + "0.08"), "add up to 1, as shares do"),
-        (("--duration-ms", "5", "--days", "3"), "--days goes with --stack"),
-        (("--measure", "--memory-mb", "3008"), "--memory-mb goes with --duration-ms"),
+        (("--duration-ms", "5", "--days", "3"), "--days needs --stack"),
+        (("--measure", "--memory-mb", "3008"), "--memory-mb needs --duration-ms"),
         (("--duration-ms", "5", "--profile", "1,2,3"), "it has 3 numbers; it must have 24"),
         (("--duration-ms", "5", "--profile", "no.csv"), "no.csv: No such file or directory"),
         (("--duration-ms", "5", "--profile", "0," * 23 + "0"), "its numbers must be 0 or more"),
         (("--duration-ms", "5", "--region", "mars-1"), "no prices for mars-1 in prices.json"),
         (("--duration-ms", "5", "--region", "the moon"), "cost --refresh --region 'the moon'`"),
-        (("--duration-ms", "5", "--profile", "10.5," * 166 + "x"), "it has 'x', which is no numb"),
+        (("--duration-ms", "5", "--profile", "10.5," * 166 + "x"), "it has 'x', which is not a n"),
         (("--duration-ms", "5", "--prices", "no.json"), "no.json: No such file or directory"),
         (("--duration-ms", "5", "--plot", "cost.gif"), "the name must end with .svg or .png"),
         (("--duration-ms", "5", "--plot", "/no/such/cost.svg"), "No such file or directory"),
-        (("--duration-ms", "5", "--docker"), "--docker goes with --measure"),
-        ((*BY_HAND, *("--instance", "ml.m5.large=1") * 2), "--instance ml.m5.large is there twice"),
+        (("--duration-ms", "5", "--docker"), "--docker needs --measure"),
+        ((*BY_HAND, *("--instance", "ml.m5.large=1") * 2), "--instance ml.m5.large is given twice"),
         (("--measure", "--image", "no.jpg"), "no.jpg: No such file or directory"),
     ],
 )
@@ -271,7 +270,7 @@ DATED = {"date": "2026-01-01", "source": "me"}
         (price_file(instances={**DATED, "usd_per_hour": [1]}), "usd_per_hour is [1], which is not"),
     ],
 )
-def test_a_price_file_that_is_none(cost: Run, tmp_path: Path, content: str, said: str) -> None:
+def test_a_broken_price_file(cost: Run, tmp_path: Path, content: str, said: str) -> None:
     file = tmp_path / "mine.json"
     file.write_text(content)
     done = cost(*SHORT, "--prices", str(file))
@@ -279,7 +278,7 @@ def test_a_price_file_that_is_none(cost: Run, tmp_path: Path, content: str, said
 
 
 def profile(heading: str, row: str) -> str:
-    """Return a CSV file: 3,600 requests in each hour from 8 to 20, as `row` writes an hour."""
+    """Return a CSV file with 3,600 requests in each hour from 8 to 20, formatted by `row`."""
     counts = [3600 if 8 <= hour < 20 else 0 for hour in range(24)]
     return heading + "\n".join(row.format(hour=hour, n=count) for hour, count in enumerate(counts))
 
@@ -321,7 +320,7 @@ def test_a_csv_of_requests_by_hour_is_traffic_by_itself(
 def test_a_csv_with_commas_or_points_of_two_meanings_is_refused(
     cost: Run, tmp_path: Path, content: str, said: str
 ) -> None:
-    """The fraction was taken for the count: 240 times too little, for $0.00 (a user's report)."""
+    """A user's report: the fraction was read as the count, 240 times too low, for $0.00."""
     file = tmp_path / "hours.csv"
     file.write_text(content)
     done = cost(*SHORT, "--profile", str(file))
@@ -339,7 +338,7 @@ def test_shares_with_three_decimals_are_a_shape(cost: Run) -> None:
     [
         ("9000", {"lambda", "serverless", "realtime"}, "", "lambda_memory_mb=1769"),
         ("40000", {"lambda", "serverless", "realtime"}, "", "lambda_timeout_seconds=120"),
-        ("80000", {"lambda"}, "80 s there, and 60 s is the most", "lambda_timeout_seconds=240"),
+        ("80000", {"lambda"}, "80 s there; the limit is 60 s", "lambda_timeout_seconds=240"),
         ("700000", {"lambda"}, "sagemaker_type=async allows more", "lambda_timeout_seconds=900"),
         ("950000", set(), "Lambda is left out: a request would take 950 s", None),
     ],
@@ -347,7 +346,7 @@ def test_shares_with_three_decimals_are_a_shape(cost: Run) -> None:
 def test_what_cannot_run_is_left_out(
     report: Run, duration_ms: str, kinds: set[str], said: str, keys: str | None
 ) -> None:
-    """A function ends after 900 s and by default 30 s, an endpoint's call after 60 s."""
+    """A function stops after 900 s, by default after 30 s, and an endpoint's call after 60 s."""
     found = report("--duration-ms", duration_ms, "--region", "us-east-1", "--requests", "1k")
     assert {target["target"].removesuffix("_kept_warm") for target in found["targets"]} == kinds
     assert said in " ".join(found["missing"])
@@ -356,7 +355,7 @@ def test_what_cannot_run_is_left_out(
 
 
 def test_brief_advice_says_what_has_no_price(cost: Run) -> None:
-    """Lambda was the cheapest where nothing else had a price (a user's report)."""
+    """A user's report: Lambda was called the cheapest where nothing else had a price."""
     for traffic in ((), ("--requests", "1M")):
         done = cost("--duration-ms", "40", "--region", "ap-southeast-2", *traffic, "--brief")
         assert "no price for SageMaker serverless in ap-southeast-2" in done.out
@@ -366,7 +365,7 @@ def test_brief_advice_says_what_has_no_price(cost: Run) -> None:
 
 
 def test_names_are_printed_as_they_are(cost: Run, tmp_path: Path) -> None:
-    """Square brackets were taken for markup and vanished (a user's report)."""
+    """A user's report: square brackets were parsed as markup and vanished."""
     region = "[red]:cat:[/x]"
     shipped = json.loads(command.prices.SHIPPED.read_text())["regions"]["us-east-1"]
     file = tmp_path / "prices.json"
@@ -407,12 +406,12 @@ def test_the_model_of_this_checkout_is_measured(report: Run, quick: None) -> Non
     assert found["command"]
 
 
-def test_a_picture_of_ones_own_is_measured_in_a_line(cost: Run, quick: None) -> None:
+def test_a_users_picture_is_measured_briefly(cost: Run, quick: None) -> None:
     photo = str(measure.local_servers.ROOT / "container/photos/cat.jpg")
     done = cost("--measure", "--brief", "--image", photo, "--region", "us-east-1")
     assert done.status == 0, done.err
     said = " ".join(done.out.split())
-    assert "SageMaker takes $0.7" in said
+    assert "SageMaker charges $0.7" in said
     assert "(list prices of us-east-1, 2026-09-27)" in said
 
 
@@ -456,7 +455,7 @@ def test_a_plot_without_matplotlib(
 
 
 def test_nothing_here_changes_an_account() -> None:
-    """Of AWS's operations only those that read are called."""
+    """The modules call only operations of AWS that read."""
     sources = "".join(path.read_text() for path in Path(command.__file__).parent.glob("*.py"))
     called = set(re.findall(r"client(?:\([^)]*\))?\.(\w+)\(", sources))
     paged = set(re.findall(r'get_paginator\("(\w+)"\)', sources))

@@ -1,4 +1,4 @@
-"""The formulas hold against AWS's own examples, against algebra, and for any traffic."""
+"""Check the formulas against AWS's examples, against algebra, and for any traffic."""
 
 import math
 import re
@@ -125,7 +125,7 @@ def test_an_endpoint_has_the_capacity_that_its_traffic_needs(
         assert (running - 1) * capacity <= requests / SECONDS_PER_MONTH
 
 
-# Two kinds whose costs grow alike, as data is nearly all of both.
+# The costs of two kinds grow almost equally, because data dominates both.
 ALIKE = RequestUsage(
     lambda_memory_mb=128,
     lambda_ms=102.0,
@@ -146,14 +146,14 @@ def test_around_a_break_even_the_cheapest_changes(usage: RequestUsage) -> None:
         below = Traffic(point.requests_per_month * (1 - 1e-5))
         least = min(each.usd_per_month(below) for each in targets)
         of_kind = [each for each in targets if each.kind == point.before.kind]
-        # Less than 1e-6 of a cost is a matter of rounding.
+        # Differences below 1e-6 come from rounding.
         assert cheapest(of_kind, below).usd_per_month(below) <= least * (1 + 1e-6)
         at = Traffic(point.requests_per_month)
         assert point.after.usd_per_month(at) <= point.before.usd_per_month(at)
 
 
 def test_a_straight_line_and_an_instance_break_even_where_algebra_says() -> None:
-    """$83.95 an hourly ml.m5.large, over $33.20 a million: 2.53 million, 0.96 requests/s."""
+    """$83.95 for an ml.m5.large, divided by $33.20 a million: 2.53 million, 0.96 requests/s."""
     usage = replace(USAGE, lambda_memory_mb=3008, lambda_ms=674.0)
     by_call, instance = on_demand(usage, REGION), instances(usage, "ml.m5.large", 1000.0)
     (point,) = break_evens([by_call, instance], Traffic(1.0))
@@ -180,7 +180,7 @@ def test_a_function_that_forwards_is_billed_while_it_waits() -> None:
     parts = (
         on_lambda(7.5e6, 1769, 40),
         one_url.endpoint.usd_per_month(Traffic(2.5e6)),
-        one_url.forwarding_usd(2.5e6, 1769),  # it keeps the model for the others
+        one_url.forwarding_usd(2.5e6, 1769),  # the function keeps the model for the other calls
     )
     assert shared.usd_per_month == pytest.approx(sum(parts))
     spilling = one_url.forwarding(traffic, 100, spill=True).usd_per_month
@@ -194,7 +194,7 @@ def test_a_function_that_forwards_is_billed_while_it_waits() -> None:
 
 
 def test_with_spill_instances_are_for_the_base_load() -> None:
-    """One hour a day has ten times the calls of the others."""
+    """One hour a day has nine times the calls of the others."""
     capacity = 10.0
     one_url = behind_the_url(capacity)
     traffic = Traffic(8 * 32 / 24 * SECONDS_PER_MONTH, (1.0,) * 23 + (9.0,))
@@ -212,8 +212,8 @@ def test_with_spill_instances_are_for_the_base_load() -> None:
     assert "-c min_instances=1 -c max_instances=1" in found.command
 
 
-def test_capacity_comes_from_vcpus_that_can_be_counted_on() -> None:
-    """100 ms on each of the vCPUs, which are busy for 70 % of the time."""
+def test_capacity_comes_from_the_vcpus_of_a_type() -> None:
+    """A request takes 100 ms of a vCPU, and vCPUs are busy for 70 % of the time."""
     sizes = ("ml.m5.large", "ml.c7i.xlarge", "ml.g4dn.12xlarge", "ml.t2.medium", "ml.m5.metal")
     found = [targets.capacity_of(size, 100.0) for size in sizes]
     assert found[:3] == pytest.approx([14.0, 28.0, 336.0])

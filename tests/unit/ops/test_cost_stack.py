@@ -1,4 +1,4 @@
-"""`python -m ops cost --stack` and `--refresh`: what it reads of AWS, and that it only reads."""
+"""Test what `python -m ops cost --stack` and `--refresh` read from AWS."""
 
 import json
 from collections import defaultdict
@@ -12,9 +12,10 @@ import pytest
 from infra.common.alarms import PERIOD
 from infra.sagemaker_target.target import VARIANT
 from ops.cost import observe
+from ops.cost.prices import FIGURES
 
 Run = Callable[..., Any]
-REGION = "eu-west-1"  # one whose instances have a price
+REGION = "eu-west-1"  # a region whose instances have a price
 FUNCTION = "Traffic-Lambda-1X2Y"
 ALIAS_ARN = f"arn:aws:lambda:{REGION}:123456789012:function:{FUNCTION}:live"
 CONFIGURATION = f"/2015-03-31/functions/{FUNCTION}/configuration?Qualifier=live"
@@ -25,7 +26,7 @@ REAL_TIME = {"InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 1}
 
 @pytest.fixture
 def stack(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An account in REGION whose function and endpoint can be described."""
+    """Return an account in REGION with a function that can be described."""
     monkeypatch.setenv("AWS_REGION", REGION)
     script.json(CONFIGURATION, {"MemorySize": 3008})
     none = {"x-amzn-ErrorType": "ProvisionedConcurrencyConfigNotFoundException"}
@@ -50,7 +51,7 @@ def run_endpoint(stack: Any, variant: Mapping[str, Any] = REAL_TIME) -> None:
 
 
 def record(stack: Any, hourly: Callable[[datetime], Mapping[str, float]], hours: int = 3) -> None:
-    """Values of metrics, by METRICS' names, in each of the last whole hours."""
+    """Put values of METRICS into each of the last whole hours."""
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     data: dict[str, list[Any]] = defaultdict(list)
     for back in range(1, hours + 1):
@@ -69,7 +70,7 @@ def record(stack: Any, hourly: Callable[[datetime], Mapping[str, float]], hours:
 
 ALIAS = {"FunctionName": FUNCTION, "Resource": f"{FUNCTION}:live"}
 ON_ENDPOINT = {"EndpointName": ENDPOINT, "VariantName": VARIANT}
-# Namespace, dimensions, and how often the value is there: two instances report each minute.
+# Namespace, dimensions, and the values an hour: two instances report each minute.
 METRICS: Mapping[str, tuple[str, Mapping[str, str], int]] = {
     "Lambda Invocations": ("AWS/Lambda", ALIAS, 1),
     "Duration": ("AWS/Lambda", ALIAS, 1),
@@ -135,7 +136,7 @@ def test_the_examiners_calls_are_left_out(stack: Any, cost: Run) -> None:
 
 
 def test_a_call_that_is_forwarded_is_one_call(stack: Any, cost: Run) -> None:
-    """Both targets count it, and the function's time has the wait for the endpoint in it."""
+    """Both targets count it, and the function's time includes the wait for the endpoint."""
     deploy(stack, "FunctionName", "EndpointName")
     run_endpoint(stack)
     a_quarter = {"Invocations": 900.0, "ModelLatency": 500_000.0, "Forwarded": 510.0}
@@ -149,7 +150,7 @@ def test_a_call_that_is_forwarded_is_one_call(stack: Any, cost: Run) -> None:
 def test_a_function_that_only_forwards_is_priced_with_its_model(
     stack: Any, cost: Run, script: Any
 ) -> None:
-    """Of its own calls, which are pings, nothing can be told; the endpoint answers."""
+    """Its own calls are pings, so the endpoint's latency is used."""
     forwards = {"FORWARD_ENDPOINT": ENDPOINT, "FORWARD_PERCENT": "100"}
     script.json(CONFIGURATION, {"MemorySize": 512, "Environment": {"Variables": forwards}})
     deploy(stack, "FunctionName", "EndpointName")
@@ -160,7 +161,7 @@ def test_a_function_that_only_forwards_is_priced_with_its_model(
     assert found["requests_per_second"] == pytest.approx(910 / 3600)
     assert found["request"]["lambda_memory_mb"] == 1769
     assert found["request"]["lambda_ms"] == pytest.approx(40.0)
-    assert "Lambda answers few calls: taken for as fast as the endpoint, 40.0 ms." in found["notes"]
+    assert "Lambda answers few calls: assumed as fast as the endpoint, 40.0 ms." in found["notes"]
     assert "ml.m5.xlarge, where the stack is now" in found["advice"]
 
 
@@ -172,7 +173,7 @@ def test_a_call_that_spills_is_one_call(stack: Any, cost: Run) -> None:
     assert cost()["requests_per_second"] == pytest.approx(1.0)
 
 
-def test_the_hours_of_the_week_are_told_apart(stack: Any, cost: Run) -> None:
+def test_the_profile_is_by_hour_of_the_week(stack: Any, cost: Run) -> None:
     deploy(stack, "FunctionName")
     by_day = [7200.0] * 5 + [720.0] * 2
     record(stack, lambda hour: calls(by_day[hour.weekday()]), hours=14 * 24)
@@ -181,20 +182,20 @@ def test_the_hours_of_the_week_are_told_apart(stack: Any, cost: Run) -> None:
     assert found["requests_per_second"] == pytest.approx((5 * 2.0 + 2 * 0.2) / 7)
 
 
-def test_a_young_stack_is_judged_since_its_first_call(stack: Any, cost: Run) -> None:
+def test_a_young_stack_counts_from_its_first_call(stack: Any, cost: Run) -> None:
     deploy(stack, "FunctionName")
     record(stack, lambda _: calls(7200.0), hours=5)
     assert cost("--days", "14")["requests_per_second"] == pytest.approx(2.0)
 
 
-def test_an_endpoint_that_is_paid_for_too_dearly(stack: Any, cost: Run) -> None:
+def test_an_endpoint_that_costs_too_much(stack: Any, cost: Run) -> None:
     deploy(stack, "EndpointName")
     run_endpoint(stack)
     record(stack, lambda _: {**ON_ENDPOINT_CALLS, "CPUUtilization": 50.0})
     found = cost()
     assert "Endpoint: 500.0 ms of model latency a call." in found["notes"]
     assert "Instances: 2.00 x ml.m5.xlarge on average." in found["notes"]
-    assert "Lambda has not run: taken for as fast as the endpoint, 500.0 ms." in found["notes"]
+    assert "Lambda has not run: assumed as fast as the endpoint, 500.0 ms." in found["notes"]
     assert found["requests_per_second"] == pytest.approx(0.01)
     assert "the cheapest" in found["advice"]
     assert "less than SageMaker ml.m5.xlarge, where the stack is now." in found["advice"]
@@ -202,12 +203,12 @@ def test_an_endpoint_that_is_paid_for_too_dearly(stack: Any, cost: Run) -> None:
     assert found["command"] == f"{command} -c stack_name={stack.stack_name}"
 
 
-def test_a_stack_that_is_in_the_right_place_is_told_so(stack: Any, cost: Run) -> None:
+def test_a_stack_on_the_cheapest_target(stack: Any, cost: Run) -> None:
     deploy(stack, "FunctionName", "EndpointName")
     run_endpoint(stack)
     record(stack, lambda _: calls(36.0))
     found = cost()
-    assert found["advice"].endswith(", and the stack is there.")
+    assert found["advice"].endswith(", and the stack already uses it.")
     assert found["command"] is None
 
 
@@ -231,7 +232,7 @@ def test_executions_that_are_kept_warm_are_counted(stack: Any, script: Any, cost
     assert "kept warm" in found["advice"]
 
 
-def test_what_cannot_be_read_is_said_in_a_line(
+def test_an_error_is_one_line(
     stack: Any, script: Any, cost: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def said(*parts: str) -> None:
@@ -252,8 +253,8 @@ def test_what_cannot_be_read_is_said_in_a_line(
     said("no AWS credentials were found; run `aws configure`, or set AWS_PROFILE")
 
 
-def test_the_stack_and_the_tool_mean_the_same_metrics() -> None:
-    """A variant or an alias of another name would read as no traffic."""
+def test_the_stack_and_the_tool_use_the_same_metrics() -> None:
+    """With another variant or alias, the tool would see no traffic."""
     assert observe.VARIANT == VARIANT
     assert observe.ALIAS == "live"
     # An instance reports once in each of the stack's periods.
@@ -261,7 +262,7 @@ def test_the_stack_and_the_tool_mean_the_same_metrics() -> None:
 
 
 def product(usd: str, *tiers: str, **attributes: str) -> str:
-    """As the Price List API gives one: JSON in a text."""
+    """Return a product as the Price List API does: JSON in a string."""
     dimensions = {
         f"SKU.TERM.{n}": {"beginRange": str(n * 6_000_000_000), "pricePerUnit": {"USD": price}}
         for n, price in enumerate((usd, *tiers))
@@ -294,7 +295,7 @@ PRODUCTS = {
 
 @pytest.fixture
 def price_list(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The API, with a product a page."""
+    """Serve the API, with one product a page."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_PRICING", script.url)
 
     def answer(asked: Any) -> tuple[int, dict[str, str], bytes]:
@@ -322,28 +323,16 @@ def test_prices_are_read_from_aws(price_list: Any, ops: Run, tmp_path: Path) -> 
     groups = regions["eu-central-1"]
     today = str(datetime.now(UTC).date())
     assert {group["date"] for group in groups.values()} == {today}
-    assert groups["lambda"] == {
-        "date": today,
-        "source": "AWS Price List API, AWSLambda, on demand",
-        "usd_per_million_requests": 0.2,
-        "usd_per_million_gb_seconds": 16.6667,
-        "kept_usd_per_million_gb_seconds": 5.0147,
-        "kept_duration_usd_per_million_gb_seconds": 11.7011,
-    }
-    assert groups["lambda_arm64"] == {
-        "date": today,
-        "source": "AWS Price List API, AWSLambda, on demand",
-        "usd_per_million_requests": 0.2,
-        "usd_per_million_gb_seconds": 13.3334,
-        "kept_usd_per_million_gb_seconds": 4.0118,
-        "kept_duration_usd_per_million_gb_seconds": 9.3609,
-    }
+    source = {"date": today, "source": "AWS Price List API, AWSLambda, on demand"}
+    x86, arm = (0.2, 16.6667, 5.0147, 11.7011), (0.2, 13.3334, 4.0118, 9.3609)
+    assert groups["lambda"] == {**source, **dict(zip(FIGURES["lambda"], x86))}
+    assert groups["lambda_arm64"] == {**source, **dict(zip(FIGURES["lambda"], arm))}
     assert groups["serverless"]["usd_per_million_gb_seconds"] == 24.0
     assert groups["data"]["usd_per_gb"] == 0.016
     assert groups["instances"]["usd_per_hour"] == {"ml.m5.large": 0.138}
     filters = json.loads(price_list.asked[0].body)["Filters"]
     assert filters == [{"Type": "TERM_MATCH", "Field": "regionCode", "Value": "eu-central-1"}]
-    # In us-east-1, where the API is, whatever the region that is asked about.
+    # The API is in us-east-1, whichever region's prices it returns.
     assert "/us-east-1/pricing/" in price_list.asked[0].headers["authorization"]
     asked = ("--duration-ms", "40", "--requests", "1e6", "--region", "eu-central-1", "--json")
     estimate = json.loads(ops("cost", *asked, "--prices", str(file)).out)

@@ -1,4 +1,4 @@
-"""What `python -m ops parity` concludes from facts and answers, and both faces on this machine."""
+"""Test the conclusions of `python -m ops parity`, and run it for both faces on this machine."""
 
 import dataclasses
 import json
@@ -51,7 +51,7 @@ def test_two_answers(other: TimedAnswer, exact: bool, same: bool, place: str) ->
 
 
 def test_an_error_is_compared_by_its_code() -> None:
-    """Its message is for people; that it is another one is seen in the bytes."""
+    """Its message may differ, but then the answers are not exactly the same."""
     one, other = ({"error": {"code": "too_large", "message": m}} for m in ("a", "b"))
     found = compare(timed(one, 413), timed(other, 413))
     assert (found.exact, found.same) == (False, True)
@@ -82,11 +82,10 @@ def test_lines_end_at_line_feeds(ops: Callable[..., Any], face: HttpFace, tmp_pa
     assert (done.status, done.out, done.err.startswith(says)) == (2, "", True)
 
 
-def test_what_follows_the_question_mark_of_a_uri_is_told_nowhere() -> None:
-    told = timed(
-        {"uri": 'https://b.s3.amazonaws.com/cat.jpg?X-Amz-Signature="secret', "text": "why?"}
-    )
-    assert told.value == {"uri": "https://b.s3.amazonaws.com/cat.jpg?…", "text": "why?"}
+def test_queries_of_uris_are_removed() -> None:
+    uri = 'https://b.s3.amazonaws.com/cat.jpg?X-Amz-Signature="secret'
+    shown = {"uri": "https://b.s3.amazonaws.com/cat.jpg?…", "text": "why?"}
+    assert timed({"uri": uri, "text": "why?"}).value == shown
 
 
 def row(*answers: TimedAnswer) -> Row:
@@ -116,7 +115,7 @@ FAR = answer(("cat", "0.6"), ("dog", "0.2"))
         ({"digests": frozenset(), "image_id": "local"}, NEARLY, "but image could not be compared"),
     ],
 )
-def test_the_cause_is_named_as_far_as_it_can_be_told(
+def test_the_cause_is_named_as_far_as_it_is_known(
     right: Mapping[str, Any], said: TimedAnswer, cause: str
 ) -> None:
     sides = [LEFT, target("SageMaker", **right)]
@@ -151,14 +150,14 @@ def test_two_architectures_are_one_image_each_and_may_round_differently(
     assert not checks.two_architectures([sides[1], again, target("unknown")])
 
 
-def test_an_image_that_is_not_told_is_of_a_named_target() -> None:
+def test_the_target_of_an_unknown_image_is_named() -> None:
     known = target("Lambda", image_id="local")
     found = checks.compare_images([known, target("SageMaker", digests=frozenset(), image_id="1")])
-    assert found.finding.says == "not told which image it is: SageMaker"
+    assert found.finding.says == "unknown image: SageMaker"
 
 
 def test_against_a_recording_only_answers_are_skew() -> None:
-    """But two targets of today may still not differ from each other."""
+    """The present targets must still not differ from each other."""
     before = target("before", model_id="n", recorded="2026-01-01")
     now = [target("Lambda"), target("SageMaker")]
     found = checks.compare_targets([before, *now], [row(CAT, CAT, CAT)], 1e-5)
@@ -169,12 +168,12 @@ def test_against_a_recording_only_answers_are_skew() -> None:
     assert found["model"].state is State.FAILS
 
 
-def test_a_target_that_answers_by_turns_is_told() -> None:
+def test_a_target_with_several_answers_fails() -> None:
     replies = [HttpReply(200, {}, body, 0.01) for body in (b'{"n": 1}', b'{"n": 2}', b'{"n": 1}')]
     restless = row(TimedAnswer.of(replies), TimedAnswer.of(replies))
     found = checks.compare_targets([LEFT, target("SageMaker")], [restless], 1e-5)
     assert found["answers"].state is State.FAILS
-    with pytest.raises(CannotAsk, match="from 2 deployments by turns"):
+    with pytest.raises(CannotAsk, match="from 2 deployments"):
         LEFT.identified({"image=a;model=b", "image=a;model=c"})
 
 
@@ -192,12 +191,10 @@ def test_a_setting_of_the_users_own_is_compared_and_not_shown() -> None:
 
 
 def test_the_tool_and_the_image_agree_on_the_settings() -> None:
-    """They import nothing of each other."""
-    assert variables_read() - {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE"} == {
-        *facts.SETTINGS,
-        *facts.OTHERS,
-    }
-    # An unset variable is told as what it means.
+    """They do not import each other."""
+    compared = {*facts.SETTINGS, *facts.OTHERS}
+    assert variables_read() - {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE"} == compared
+    # An unset variable is reported as its default.
     unset = dataclasses.asdict(Settings.from_environment({}))
     assert Settings.from_environment(facts.SETTINGS) == Settings.from_environment({})
     assert str(unset["max_body_bytes"]) == facts.SETTINGS["MAX_BODY_BYTES"]
@@ -214,13 +211,13 @@ def test_both_faces_are_the_same(ops: Callable[..., Any], tmp_path: Path) -> Non
     assert all(d["identical"] for told in report["inputs"] for d in told["differences"])
     statuses = [told["answers"][0]["status"] for told in report["inputs"]]
     assert statuses == [200] * 9 + [422, 422, 400, 400, 400, 403, 415]
-    # The tag is read: the picture lies on its side.
+    # The EXIF tag turns the second picture on its side.
     upright, lying = (report["inputs"][i]["answers"][0]["answer"]["results"] for i in (1, 4))
     assert upright != lying
     assert "<h1>Parity of local:lambda and local:http</h1>" in page.read_text()
 
 
-def test_an_upgrade_is_held_against_what_was_kept(
+def test_an_upgrade_is_compared_with_a_recording(
     ops: Callable[..., Any], face: HttpFace, tmp_path: Path
 ) -> None:
     kept = str(tmp_path / "before.json")
@@ -242,7 +239,7 @@ def test_an_upgrade_is_held_against_what_was_kept(
     assert (done.status, "no answer about cat.jpg on its side" in done.err) == (2, True)
     Path(kept).write_text("{}")
     done = ops("parity", "--against", kept, "--left", face.url)
-    assert (done.status, "is no recording of format 1" in done.err) == (2, True)
+    assert (done.status, "is not a recording of format 1" in done.err) == (2, True)
 
 
 def test_a_recording_holds_no_secret(tmp_path: Path) -> None:
@@ -257,7 +254,7 @@ def test_a_recording_holds_no_secret(tmp_path: Path) -> None:
     assert again.facts.settings == known.settings
 
 
-def test_inputs_of_ones_own(ops: Callable[..., Any], face: HttpFace, tmp_path: Path) -> None:
+def test_a_users_inputs(ops: Callable[..., Any], face: HttpFace, tmp_path: Path) -> None:
     lines = tmp_path / "requests.jsonl"
     square = inputs.data_uri(inputs.default_exam()[0])
     lines.write_text(f'"{square}"\n\n{{"uri": "http://169.254.169.254/?sig=1"}}\n')
@@ -279,13 +276,13 @@ def test_inputs_of_ones_own(ops: Callable[..., Any], face: HttpFace, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--left", "nonsense", "--right", "local:http"), "'nonsense' names no target; it is one"),
-        (("--left", "local:http"), "local:http has nothing to be compared with"),
+        (("--left", "nonsense", "--right", "local:http"), "'nonsense' is not a target; targets"),
+        (("--left", "local:http"), "local:http needs a second target"),
         (("--left", "http://127.0.0.1:9", "--right", "http://127.0.0.1:9"), "does not answer"),
         (("--left", "image:no-such-image:http", "--right", "x"), "docker"),
     ],
 )
-def test_targets_that_are_none(
+def test_wrong_targets(
     ops: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
 ) -> None:
     monkeypatch.setenv("PATH", "/bin-without-docker")

@@ -315,7 +315,7 @@ def test_a_plan_that_cannot_be_made_is_one_line(
 def refused(done: Any, status: int) -> None:
     assert (done.status, done.out) == (status, "")
     assert done.err.startswith("error: ")
-    assert done.err.count("\n") == 1 or "names no target" in done.err
+    assert done.err.count("\n") == 1 or "is not a target" in done.err
 
 
 def test_brackets_and_colons_in_a_name_are_no_markup(ops: Any, face: Any, tmp_path: Path) -> None:

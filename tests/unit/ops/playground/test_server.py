@@ -376,7 +376,7 @@ def test_the_command_reports_a_port_in_use_and_missing_targets(ops: Callable[...
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"error: port {port}: Address already in use; --port names another")
     done = ops("playground", "--left", "nowhere", "--port", str(port))
-    assert (done.status, "'nowhere' names no target" in done.err) == (2, True)
+    assert (done.status, "'nowhere' is not a target" in done.err) == (2, True)
 
 
 def test_the_command_serves_until_ctrl_c(face: HttpFace, tmp_path: Path) -> None:
