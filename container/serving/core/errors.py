@@ -45,7 +45,7 @@ class UriNotAllowed(ServingError):
 
 
 class NotFound(ServingError):
-    """No such path."""
+    """The path does not exist."""
 
     status, code = 404, "not_found"
 
@@ -85,7 +85,7 @@ class UndecodableImage(ServingError):
 
 
 class UriFetchFailed(ServingError):
-    """The URI's host answered with another status than 200, refused the connection, or was slow."""
+    """The URI's host refused the connection, was too slow, or returned a status other than 200."""
 
     # Not 502: the URI is the caller's, so its failure must not set off the operator's alarms.
     status, code = 424, "uri_fetch_failed"
@@ -98,34 +98,34 @@ class HeadersTooLarge(ServingError):
 
 
 class InternalError(ServingError):
-    """The service or the model failed; the log entry of the request id has the traceback."""
+    """The service or the model failed. The log entry with the request id has the traceback."""
 
     def __init__(self) -> None:
         super().__init__("the model failed on this request; its log entry says why")
 
 
 class NotReady(ServingError):
-    """The model is still loading, or failed its last check; retry after `Retry-After` seconds."""
+    """The model is still loading or failed its last check. Retry after `Retry-After` seconds."""
 
     status, code = 503, "not_ready"
     headers = (("Retry-After", "1"),)
 
 
 class Overloaded(ServingError):
-    """`MAX_WAITING` requests are waiting already; retry after `Retry-After` seconds."""
+    """`MAX_WAITING` requests are already waiting. Retry after `Retry-After` seconds."""
 
     status, code = 503, "overloaded"
     headers = (("Retry-After", "1"),)
 
 
 class EndpointFailed(ServingError):
-    """The function forwarded the call, and the endpoint is not there, refused it or failed."""
+    """The function forwarded the call. The endpoint does not exist, refused the call or failed."""
 
     status, code = 502, "endpoint_failed"
 
 
 class EndpointUnavailable(ServingError):
-    """The function forwarded the call, and SageMaker has no capacity; retry after `Retry-After`
+    """The function forwarded the call, and SageMaker has no capacity. Retry after `Retry-After`
     seconds."""
 
     status, code = 503, "endpoint_unavailable"

@@ -30,7 +30,7 @@ class Settings:
     model_name: str = ""
     """The built-in model to serve; the image sets it to the model that it was built with."""
     model_data_url: str = ""
-    """The artifact to serve instead: `s3://…/model.tar.gz` or a file, no other address."""
+    """The artifact to serve instead of the built-in one: `s3://…/model.tar.gz` or a local file."""
     model_id: str = ""
     """The model id that the artifact must have; the server does not start with another one."""
     inference: str = ""
@@ -42,15 +42,15 @@ class Settings:
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     """The largest request body, and the largest object that a `uri` may point to."""
     max_waiting: int = 32
-    """The requests that may wait in one process; the next one gets 503."""
+    """The number of requests that may wait in one process; further ones get 503."""
     workers: int = 1
-    """Processes of the HTTP server."""
+    """The number of processes of the HTTP server."""
     threads: int = 1
-    """Threads of one forward pass."""
+    """The number of threads of one forward pass."""
     stuck_seconds: int = 300
-    """If no request ends for this time and the model hangs, the process is replaced."""
+    """A process is replaced if no request has ended for this time and its model hangs."""
     fetch_timeout_seconds: float = 10.0
-    """The time for a whole fetch with DNS and redirects; a host may be silent for half of it."""
+    """The time limit of a fetch with DNS and redirects. A host may be silent for half of it."""
     fetch_private_addresses: bool = False
     """1 allows a `uri` to point to private addresses and to any port."""
     uri_allowlist: UriAllowlist = ANY_HOST
@@ -61,7 +61,7 @@ class Settings:
     forward_percent: int = 0
     """The percentage of calls to forward. With 100 and no spill, the function loads no model."""
     forward_spill: bool = False
-    """1 lets the function answer a forwarded call itself if the endpoint does not."""
+    """1 lets the function answer a forwarded call if the endpoint does not."""
     log_level: str = "INFO"
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
     is_transform: bool = False
