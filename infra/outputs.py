@@ -11,7 +11,7 @@ from infra.monitoring.monitoring import Monitoring
 from infra.sagemaker_target.batch import BatchJobs
 from infra.sagemaker_target.target import SageMakerTarget
 
-# A red square, small enough to paste; the others send a photograph of this repository.
+# A red square, which is small enough for a command. The other commands send a photo.
 SQUARE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVQI12P8z4AdMDEMKQkA"
     "zUEBD9aGuoAAAAAASUVORK5CYII="
@@ -80,8 +80,9 @@ def _of_lambda(target: LambdaTarget, region: str) -> Outputs:
 
 def _of_url(url: str, region: str) -> Outputs:
     yield "FunctionUrl", url, "POST invocations, signed for lambda"
-    # In a subshell, which forgets the credentials again. Only temporary ones have a token: curl
-    # would sign an empty header and not send it. One word, for zsh does not split.
+    # The subshell keeps the credentials out of the user's shell. Only temporary ones have a token;
+    # curl would sign an empty header but not send it. `-H` and its value are one word, because zsh
+    # does not split the expansion.
     command = (
         '(eval "$(aws configure export-credentials --format env)"; '
         f"curl -sS {url}invocations --aws-sigv4 aws:amz:{region}:lambda "
@@ -93,7 +94,7 @@ def _of_url(url: str, region: str) -> Outputs:
 
 
 def _of_sagemaker(target: SageMakerTarget, region: str) -> Outputs:
-    # The resource's own attribute: as an output it waits for the endpoint.
+    # With the resource's attribute, the output waits for the endpoint.
     name = target.endpoint.attr_endpoint_name
     yield "EndpointName", name, "the endpoint, as --endpoint-name takes it"
     runtime = f"aws sagemaker-runtime --region {region}"

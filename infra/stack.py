@@ -7,16 +7,13 @@ from aws_cdk import Annotations, Stack
 from constructs import Construct
 
 from infra import outputs
-from infra.common.access import Network
 from infra.config.keys import Config
 from infra.config.model_package import look_up_package
 from infra.examiner.examiner import Examiner
 from infra.image.asset import Image
-from infra.lambda_target.forwarding import DOORMAN_MEMORY_MB, Forwarding
 from infra.lambda_target.target import LambdaTarget
 from infra.monitoring.monitoring import Monitoring
 from infra.sagemaker_target.batch import BatchJobs
-from infra.sagemaker_target.capacity import Capacity, Instances, Serverless
 from infra.sagemaker_target.target import SageMakerTarget
 
 
@@ -34,62 +31,38 @@ class DualInferenceStack(Stack):
         config: Config,
         docker_outputs: Sequence[str] | None,
     ) -> None:
-        super().__init__(
-            scope, construct_id, description=f"{config.built_in}, one image, mode {config.mode}"
-        )
+        description = f"{config.built_in}, one image, mode {config.mode}"
+        super().__init__(scope, construct_id, description=description)
         keys = config.given
         config = look_up_package(self, config)
-        network = Network(
-            subnet_ids=config.subnet_ids,
-            security_group_ids=config.security_group_ids,
-            isolated=config.network_isolation,
-        )
-        capacity = _capacity(config)
-        image = Image(
-            self,
-            "Image",
-            model_name=config.built_in,
-            model_folder=Path(config.model_folder) if config.model_folder else None,
-            model_data=config.model_data,
-            model_id=config.model_id,
-            # An isolated endpoint reaches no network: the function refuses what it cannot fetch.
-            uri_allowlist=("none",) if config.network_isolation else config.uri_allowlist,
-            with_cuda=config.on_sagemaker and capacity.has_gpu,
-            build_args=config.build_args,
-            rebuild=config.rebuild,
-            on_arm=config.on_arm,
-            docker_outputs=docker_outputs,
-        )
+        image = Image(self, "Image", config=config, docker_outputs=docker_outputs)
         examiner = self._create_examiner(config, image)
-        on_lambda = on_sagemaker = None
+        on_lambda = on_sagemaker = jobs = None
         if config.on_sagemaker:
-            on_sagemaker = SageMakerTarget(
-                self,
-                "SageMaker",
-                image=image,
-                network=network,
-                capacity=capacity,
-                asynchronous=config.sagemaker_type == "async",
-                data_capture_percent=config.data_capture_percent,
-                log_retention_days=config.log_retention_days,
-            )
+            on_sagemaker = SageMakerTarget(self, "SageMaker", config=config, image=image)
         if config.on_lambda:
-            on_lambda = self._create_lambda(config, image, network, examiner, on_sagemaker)
+            on_lambda = LambdaTarget(
+                self,
+                "Lambda",
+                config=config,
+                image=image,
+                examiner=examiner.function if examiner else None,
+                examiner_alarms=examiner.alarms[:1] if examiner else (),
+                forwards_to=on_sagemaker if config.forward_percent else None,
+            )
+            if config.url_auth == "none":
+                Annotations.of(on_lambda).add_warning_v2(
+                    "one-image:PublicUrl",
+                    "url_auth=none: everybody can call the function's URL at this account's cost, "
+                    f"{config.lambda_reserved_concurrency} at once",
+                )
         if on_lambda and on_sagemaker:
-            # A broken image fails the endpoint's update first, and never reaches the function.
+            # The endpoint's update fails first on a broken image, so the function stays unchanged.
             on_lambda.deploy_after(on_sagemaker.endpoint)
         if examiner:
-            _examine(examiner, on_lambda, on_sagemaker)
-        jobs = None
+            examiner.examine(on_lambda, on_sagemaker)
         if config.batch_input and config.batch_output:
-            jobs = BatchJobs(
-                self,
-                "Batch",
-                image=image,
-                network=network,
-                data_in=config.batch_input,
-                data_out=config.batch_output,
-            )
+            jobs = BatchJobs(self, "Batch", config=config, image=image)
         monitoring = Monitoring(
             self,
             "Monitoring",
@@ -109,95 +82,17 @@ class DualInferenceStack(Stack):
         )
 
     def _create_examiner(self, config: Config, image: Image) -> Examiner | None:
-        without = ""
-        if not config.examiner:
-            without = "examiner=false"
-        elif config.model_folder and not config.model_data:
+        without = "" if config.examiner else "examiner=false"
+        if config.examiner and config.model_folder and not config.model_data:
             exam = Path(config.model_folder, "artifact", "golden.json")
             if not exam.is_file():
                 fix = f"`python -m ops package {config.model_folder}` makes it of golden cases"
                 without = f"there is no exam in {exam} ({fix})"
-        if without:
-            Annotations.of(self).add_warning_v2(
-                "one-image:NoExaminer",
-                f"{without}: nothing checks that a target gives the image's answers, neither "
-                "before an update goes on nor afterwards",
-            )
-            return None
-        return Examiner(
-            self,
-            "Examiner",
-            image=image,
-            memory_mb=config.lambda_memory_mb,
-            ephemeral_mb=config.lambda_ephemeral_mb,
-            log_retention_days=config.log_retention_days,
-            every_hour=config.on_lambda
-            and config.on_sagemaker
-            and config.sagemaker_type != "async",
+        if not without:
+            return Examiner(self, "Examiner", config=config, image=image)
+        Annotations.of(self).add_warning_v2(
+            "one-image:NoExaminer",
+            f"{without}: nothing checks that a target gives the image's answers, neither "
+            "before an update goes on nor afterwards",
         )
-
-    def _create_lambda(
-        self,
-        config: Config,
-        image: Image,
-        network: Network,
-        examiner: Examiner | None,
-        on_sagemaker: SageMakerTarget | None,
-    ) -> LambdaTarget:
-        forwarding = None
-        if on_sagemaker and config.forward_percent:
-            forwarding = Forwarding(
-                endpoint=on_sagemaker, percent=config.forward_percent, spill=config.spill
-            )
-        target = LambdaTarget(
-            self,
-            "Lambda",
-            image=image,
-            network=network,
-            memory_mb=DOORMAN_MEMORY_MB if config.is_doorman else config.lambda_memory_mb,
-            ephemeral_mb=config.lambda_ephemeral_mb,
-            timeout_seconds=config.lambda_timeout_seconds,
-            reserved_concurrency=config.lambda_reserved_concurrency,
-            provisioned_concurrency=config.lambda_provisioned_concurrency,
-            url_auth=config.url_auth,
-            cors_origins=config.url_cors_origins,
-            log_retention_days=config.log_retention_days,
-            examiner=examiner.function if examiner else None,
-            examiner_alarms=examiner.alarms[:1] if examiner else (),
-            forwarding=forwarding,
-        )
-        if config.url_auth == "none":
-            Annotations.of(target).add_warning_v2(
-                "one-image:PublicUrl",
-                "url_auth=none: everybody can call the function's URL at this account's cost, "
-                f"{config.lambda_reserved_concurrency} at once",
-            )
-        return target
-
-
-def _examine(
-    examiner: Examiner, on_lambda: LambdaTarget | None, on_sagemaker: SageMakerTarget | None
-) -> None:
-    """Examine the endpoint before the function changes, and its version before traffic."""
-    if on_sagemaker:
-        examined = examiner.examine_endpoint(on_sagemaker)
-        if on_lambda:
-            on_lambda.deploy_after(examined)
-    if on_lambda:
-        examiner.examine_versions(on_lambda)
-    if on_lambda and on_sagemaker and examiner.alarms:
-        examiner.examine_every_hour(on_lambda, on_sagemaker)
-
-
-def _capacity(config: Config) -> Capacity:
-    if config.sagemaker_type == "serverless":
-        return Serverless(
-            memory_mb=config.serverless_memory_mb,
-            max_concurrency=config.serverless_max_concurrency,
-        )
-    return Instances(
-        instance_type=config.instance_type,
-        minimum=config.min_instances,
-        maximum=config.max_instances,
-        invocations_per_minute=config.invocations_per_instance_per_minute,
-    )
+        return None

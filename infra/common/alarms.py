@@ -9,10 +9,10 @@ from constructs import Construct
 
 PERIOD = Duration.minutes(1)
 
-# Of requests. A rollout hands a tenth of them or more to the new version at first, so one that
-# always fails is far above it, and a stray fault under traffic is below.
+# A share of all calls. A rollout starts with at least a tenth of them, so a version that always
+# fails is far above it. A single fault under traffic is below.
 MAX_FAULT_PERCENT = 1
-# Of a forwarding version's calls. The endpoint may refuse some at a peak, but not most of them.
+# A share of the calls that a version forwards. The endpoint may refuse some of them at a peak.
 MAX_SPILL_PERCENT = 50
 
 
@@ -38,9 +38,8 @@ def alarm(
 
 def may_see(watched: Sequence[cloudwatch.IAlarm]) -> PolicyStatement:
     """Return the permission to read the alarms, for the role that stops an update."""
-    return PolicyStatement(
-        actions=["cloudwatch:DescribeAlarms"], resources=[alarm.alarm_arn for alarm in watched]
-    )
+    arns = [alarm.alarm_arn for alarm in watched]
+    return PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=arns)
 
 
 def percent(faults: cloudwatch.IMetric, calls: cloudwatch.IMetric) -> cloudwatch.MathExpression:

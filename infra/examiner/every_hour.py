@@ -1,4 +1,4 @@
-"""Examine every hour: a schedule, and alarms on what the examiner logs."""
+"""Examine every hour: a schedule, and alarms on metrics of the examiner's log."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ _HOUR = Duration.hours(1)
 def create_alarms(scope: Construct, logs: ILogGroup) -> list[Alarm]:
     """Create an alarm on answers that differ, and one on three hours without an exam.
 
-    The first one rings until an hour's exam finds no difference.
+    The first one stays in alarm until an hourly exam finds no difference.
     """
     namespace = Stack.of(scope).stack_name
     for name, pattern, value in (
@@ -58,7 +58,7 @@ def create_alarms(scope: Construct, logs: ILogGroup) -> list[Alarm]:
 
 
 def metric_examined(scope: Construct) -> Metric:
-    """Count the examiner's calls of the endpoint, which AWS counts among all others."""
+    """Count the examiner's calls, which AWS includes in the endpoint's calls."""
     return _metric(scope, "Examined", Stats.SUM)
 
 
@@ -69,11 +69,9 @@ def _metric(scope: Construct, name: str, statistic: str) -> Metric:
 
 def create_schedule(scope: Construct, examiner: IFunction, wanted: Mapping[str, str]) -> None:
     """Let EventBridge Scheduler call `examiner` every hour with `wanted`."""
-    stack = Stack.of(scope)
     role = service_role(scope, "ScheduleRole", "scheduler.amazonaws.com")
-    actions, resources = ["lambda:InvokeFunction"], [examiner.function_arn]
-    policy = Policy(scope, "SchedulePolicy", roles=[role])
-    policy.add_statements(PolicyStatement(actions=actions, resources=resources))
+    call = PolicyStatement(actions=["lambda:InvokeFunction"], resources=[examiner.function_arn])
+    policy = Policy(scope, "SchedulePolicy", roles=[role], statements=[call])
     schedule = CfnSchedule(
         scope,
         "EveryHour",
@@ -82,7 +80,7 @@ def create_schedule(scope: Construct, examiner: IFunction, wanted: Mapping[str, 
         target=CfnSchedule.TargetProperty(
             arn=examiner.function_arn,
             role_arn=role.role_arn,
-            input=stack.to_json_string(dict(wanted)),
+            input=Stack.of(scope).to_json_string(dict(wanted)),
             retry_policy=CfnSchedule.RetryPolicyProperty(
                 maximum_event_age_in_seconds=900, maximum_retry_attempts=2
             ),

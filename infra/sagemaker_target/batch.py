@@ -1,7 +1,7 @@
-"""A model for batch transform jobs, and a role for their data.
+"""A model for batch transform jobs, and its role.
 
 Both exist in every mode and cost nothing while no job runs; `python -m ops batch` starts a job.
-They are separate from the endpoint's, so that neither needs the other's permissions.
+They are separate from the endpoint's, so neither needs the other's permissions.
 """
 
 from hashlib import sha256
@@ -11,33 +11,30 @@ from aws_cdk.aws_iam import IRole, Policy, PolicyStatement
 from constructs import Construct
 
 from infra.common import access
-from infra.common.access import Network
 from infra.common.findings import suppress_finding
+from infra.config.keys import Config
 from infra.image.asset import Image
 from infra.sagemaker_target.model import create_model, execution_role
 
-# SageMaker's own, of all jobs of the account, and the namespace of their machines' metrics.
+# The log group of all jobs of the account, and the namespace of their instances' metrics.
 # https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
 _JOBS = "/aws/sagemaker/TransformJobs"
 
 
 class BatchJobs(Construct):
-    """The model of jobs that read below `data_in` and write below `data_out`, s3://BUCKET/PREFIX."""
+    """The model of jobs that read below `batch_input` and write below `batch_output`."""
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        image: Image,
-        network: Network,
-        data_in: str,
-        data_out: str,
+        self, scope: Construct, construct_id: str, *, config: Config, image: Image
     ) -> None:
         super().__init__(scope, construct_id)
-        self.data_in, self.data_out = data_in.rstrip("/"), data_out.rstrip("/")
+        assert config.batch_input and config.batch_output  # noqa: S101 - narrows the types
+        self.data_in, self.data_out = (
+            config.batch_input.rstrip("/"),
+            config.batch_output.rstrip("/"),
+        )
         role = execution_role(self, image=image, namespace=_JOBS)
-        # The first job makes the log group.
+        # The first job creates the log group.
         group = Stack.of(self).format_arn(service="logs", resource=f"log-group:{_JOBS}")
         actions = ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")
         role.add_to_policy(
@@ -48,9 +45,7 @@ class BatchJobs(Construct):
         named = f"arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:{_JOBS}:*"
         reason = "a log stream has its job's name, which nobody knows beforehand"
         suppress_finding(access.policy_of(role), {f"AwsSolutions-IAM5[Resource::{named}]": reason})
-        self.model = create_model(
-            self, image=image, network=network, role=role, environment=image.environment
-        )
+        self.model = create_model(self, config, image, role, image.environment)
         self.model.node.add_dependency(self._grant_data(role))
 
     def _grant_data(self, role: IRole) -> Policy:
@@ -59,7 +54,7 @@ class BatchJobs(Construct):
         grants = {
             bucket: ["s3:ListBucket"],
             f"{self.data_in}/*": ["s3:GetObject"],
-            # Answers are uploaded in parts, which an error takes back.
+            # SageMaker uploads answers in parts, and aborts the upload after an error.
             f"{self.data_out}/*": ["s3:PutObject", "s3:AbortMultipartUpload"],
         }
         digest = sha256(f"{self.data_in} {self.data_out}".encode()).hexdigest()

@@ -7,8 +7,8 @@ from aws_cdk.aws_sagemaker import CfnModel
 from constructs import Construct
 
 from infra.common import access
-from infra.common.access import Network
 from infra.common.findings import suppress_finding
+from infra.config.keys import Config
 from infra.image.asset import Image
 
 # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html, under CreateModel
@@ -26,14 +26,14 @@ _ATTACH_ACTIONS = (
 
 
 def execution_role(scope: Construct, *, image: Image, namespace: str) -> Role:
-    """Create a role that pulls the image and writes metrics of `namespace`."""
+    """Create a role that may pull the image and write metrics of `namespace`."""
     role = access.service_role(scope, "Role", "sagemaker.amazonaws.com")
-    # Includes ecr:GetAuthorizationToken, which AWS grants on "*" only.
+    # This includes ecr:GetAuthorizationToken, which AWS grants on "*" only.
     image.asset.repository.grant_pull(role)
     role.add_to_policy(
         PolicyStatement(
             actions=["cloudwatch:PutMetricData"],  # the instances' CPU, memory and disk
-            resources=["*"],  # AWS knows no resource for it; the namespace narrows it
+            resources=["*"],  # the action has no resource type; the namespace limits it
             conditions={"StringEquals": {"cloudwatch:namespace": namespace}},
         )
     )
@@ -43,23 +43,19 @@ def execution_role(scope: Construct, *, image: Image, namespace: str) -> Role:
 
 
 def create_model(
-    scope: Construct,
-    *,
-    image: Image,
-    network: Network,
-    role: IRole,
-    environment: Mapping[str, str],
+    scope: Construct, config: Config, image: Image, role: IRole, environment: Mapping[str, str]
 ) -> CfnModel:
     """Create the model, and let `role` read its artifact and attach to its network.
 
-    It waits for these grants: CreateModel pulls with the role at once.
+    The model waits for these grants, because CreateModel pulls the image with the role at once.
     """
-    attached = network.grant_attach(scope, role, _ATTACH_ACTIONS)
-    for policy in attached:
+    attached = []
+    if config.subnet_ids:
+        attached = [access.grant_attach(scope, role, _ATTACH_ACTIONS)]
         reason = "SageMaker's own account may attach the network interfaces that it makes"
-        suppress_finding(policy, {"CKV_AWS_109": reason})
+        suppress_finding(attached[0], {"CKV_AWS_109": reason})
     vpc = CfnModel.VpcConfigProperty(
-        subnets=list(network.subnet_ids), security_group_ids=list(network.security_group_ids)
+        subnets=list(config.subnet_ids), security_group_ids=list(config.security_group_ids)
     )
     model = CfnModel(
         scope,
@@ -68,12 +64,12 @@ def create_model(
         primary_container=CfnModel.ContainerDefinitionProperty(
             image=image.asset.image_uri, environment=environment, model_data_url=image.model_data
         ),
-        enable_network_isolation=network.isolated,
-        vpc_config=vpc if network.subnet_ids else None,
+        enable_network_isolation=config.network_isolation,
+        vpc_config=vpc if config.subnet_ids else None,
     )
     read = image.grant_read(scope, role)
     model.node.add_dependency(access.policy_of(role), *read, *attached)
-    if not network.isolated:
+    if not config.network_isolation:
         reason = "the key network_isolation: without it the container fetches what a uri names"
         suppress_finding(model, {"CKV_AWS_370": reason})
     return model

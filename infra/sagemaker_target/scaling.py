@@ -1,4 +1,4 @@
-"""Scale an endpoint's instances by its calls, or by the requests that wait."""
+"""Scale an endpoint's instances by its calls, or by its waiting requests."""
 
 from hashlib import md5
 
@@ -10,13 +10,13 @@ from aws_cdk.aws_iam import Role
 from constructs import Construct
 
 from infra.common.findings import resource_of
-from infra.sagemaker_target.capacity import Instances
+from infra.config.keys import Config
 
-# Waiting requests for each instance; from
+# Waiting requests per instance:
 # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html
 _BACKLOG_PER_INSTANCE = 5
 
-# An instance takes minutes to start and is billed from then: scale out soon, and in late.
+# An instance takes minutes to start, so scale out soon and in late.
 _SCALE_OUT_COOLDOWN = Duration.seconds(60)
 _SCALE_IN_COOLDOWN = Duration.seconds(300)
 
@@ -28,17 +28,19 @@ _SERVICE_ROLE = (
 
 
 class Scaling(Construct):
-    """Keep the instances of one variant between the minimum and the maximum of `instances`."""
+    """Keep the instances of `variant` between min_instances and max_instances.
+
+    `endpoint_name` is the endpoint's attribute, so that the endpoint exists before it is scaled.
+    """
 
     def __init__(
         self,
         scope: Construct,
         construct_id: str,
         *,
+        config: Config,
         endpoint_name: str,
         variant: str,
-        instances: Instances,
-        asynchronous: bool,
     ) -> None:
         super().__init__(scope, construct_id)
         role = f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/{_SERVICE_ROLE}"
@@ -47,33 +49,32 @@ class Scaling(Construct):
             "Target",
             service_namespace=autoscaling.ServiceNamespace.SAGEMAKER,
             scalable_dimension="sagemaker:variant:DesiredInstanceCount",
-            # By the endpoint's own attribute: what is scaled has to exist.
             resource_id=f"endpoint/{endpoint_name}/variant/{variant}",
-            min_capacity=instances.minimum,
-            max_capacity=instances.maximum,
+            min_capacity=config.min_instances,
+            max_capacity=config.max_instances,
             role=Role.from_role_arn(self, "ServiceRole", role),
         )
         backlog = _endpoint_metric("ApproximateBacklogSizePerInstance", endpoint_name)
         calls = autoscaling.PredefinedMetric.SAGEMAKER_VARIANT_INVOCATIONS_PER_INSTANCE
-        aim = _BACKLOG_PER_INSTANCE if asynchronous else instances.invocations_per_minute
+        per_minute = config.invocations_per_instance_per_minute
         policy = autoscaling.TargetTrackingScalingPolicy(
             self,
             "Policy",
             policy_name="target-tracking",
             scaling_target=target,
-            custom_metric=backlog if asynchronous else None,
-            predefined_metric=None if asynchronous else calls,
-            target_value=aim,
+            custom_metric=backlog if config.is_async else None,
+            predefined_metric=None if config.is_async else calls,
+            target_value=_BACKLOG_PER_INSTANCE if config.is_async else per_minute,
             scale_out_cooldown=_SCALE_OUT_COOLDOWN,
             scale_in_cooldown=_SCALE_IN_COOLDOWN,
         )
         _keep_logical_id(target)
         _keep_logical_id(policy)
-        if asynchronous and instances.minimum == 0:
+        if config.min_instances == 0:
             self._start_first_instance(target, endpoint_name)
 
     def _start_first_instance(self, target: autoscaling.ScalableTarget, endpoint_name: str) -> None:
-        """Start an instance when work waits and none runs: the backlog of each has no value then.
+        """Start an instance when requests wait and none runs; the other metric has no value then.
 
         https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale-scale-up.html
         """
@@ -111,10 +112,10 @@ def _endpoint_metric(name: str, endpoint_name: str) -> Metric:
 
 
 def _keep_logical_id(construct: Construct) -> None:
-    """Give the resource the logical id of an L1 construct in this place, which it had at first.
+    """Give the resource the logical id that an L1 construct would have, as in earlier versions.
 
-    Under another id CloudFormation would create it beside the old one and then delete that one; for
-    Application Auto Scaling both are the same, so it would refuse or delete what is in use.
+    With another id, CloudFormation would create the resource again and then delete the old one.
+    For Application Auto Scaling both are the same, so it would refuse or delete the one in use.
     """
     path = construct.node.path.split("/")[1:]  # without the stack
     digest = md5("/".join(path).encode(), usedforsecurity=False).hexdigest()

@@ -156,7 +156,7 @@ def test_what_is_not_approved_is_refused_and_what_it_says_to_do_helps(
     arn = registry.register("PendingManualApproval")
     line = project.refusal(arn)
     assert line.startswith(
-        f"model_package_arn='{arn}': it is PendingManualApproval, and only what is Approved is "
+        f"model_package_arn='{arn}': it is PendingManualApproval, and only Approved packages are "
         "deployed; "
     )
     registry.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")

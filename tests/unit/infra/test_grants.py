@@ -1,9 +1,10 @@
-"""What `grant_invoke` of each target gives to a caller."""
+"""`grant_invoke` of each target."""
 
 from pathlib import Path
 
 import pytest
 
+from infra.config.keys import Config
 from support.templates import allows, canonical, listed
 
 
@@ -15,26 +16,17 @@ def test_a_caller_may_use_the_one_target_and_nothing_else(
     from aws_cdk.assertions import Template
     from aws_cdk.aws_iam import AccountRootPrincipal, Role
 
-    from infra.common.access import Network
     from infra.image.asset import Image
     from infra.lambda_target.target import LambdaTarget
-    from infra.sagemaker_target.capacity import Instances
     from infra.sagemaker_target.target import SageMakerTarget
 
     stack = Stack(App(outdir=str(tmp_path)), "Grants")
-    image = Image(stack, "Image", model_name="efficientnet_lite0")
-    network = Network()
+    config = Config(mode="both", sagemaker_type="async" if asynchronous else "realtime")
+    image = Image(stack, "Image", config=config)
     caller = Role(stack, "Caller", assumed_by=AccountRootPrincipal())
-    on_lambda = LambdaTarget(stack, "Lambda", image=image, network=network)
+    on_lambda = LambdaTarget(stack, "Lambda", config=config, image=image)
     on_lambda.grant_invoke(caller).assert_success()
-    on_sagemaker = SageMakerTarget(
-        stack,
-        "SageMaker",
-        image=image,
-        network=network,
-        capacity=Instances(),
-        asynchronous=asynchronous,
-    )
+    on_sagemaker = SageMakerTarget(stack, "SageMaker", config=config, image=image)
     on_sagemaker.grant_invoke(caller).assert_success()
     template = Template.from_stack(stack).to_json()
     (policy,) = (
@@ -57,11 +49,11 @@ def test_a_caller_may_use_the_one_target_and_nothing_else(
     assert endpoint_arn.endswith(f":endpoint/{on_sagemaker.endpoint_name}")
     assert resources.pop("lambda:InvokeFunctionUrl") == {f"${{{alias}}}"}
     assert resources.pop("lambda:InvokeFunction") == {f"${{{alias}}}"}
-    # Direct invocation is among them: one that is not bound to the URL.
+    # Direct invocation is allowed too: this statement is not limited to the URL.
     assert [s for s in policy if s["Action"] == "lambda:InvokeFunction" and "Condition" not in s]
     assert all(action.startswith("s3:") for action in resources)
     assert bool(resources) == asynchronous
-    # Who may invoke asynchronously may hand in requests and collect answers.
+    # Callers of an asynchronous endpoint may put requests and get answers.
     assert len(named("AWS::S3::Bucket")) == asynchronous
     for bucket in named("AWS::S3::Bucket"):
         arn = f"${{{bucket}.Arn}}"

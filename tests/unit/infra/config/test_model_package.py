@@ -76,7 +76,9 @@ def test_a_package_that_cannot_be_deployed(
 def test_a_rejected_package_and_one_of_another_model_id(
     with_package: Callable[..., Synthesized],
 ) -> None:
-    with pytest.raises(ConfigError, match="it is Rejected, and only what is Approved is deployed"):
+    with pytest.raises(
+        ConfigError, match="it is Rejected, and only Approved packages are deployed"
+    ):
         with_package(package(CONTAINER, status="Rejected"))
     with pytest.raises(ConfigError, match=f"its MODEL_ID is {MODEL_ID}, and model_id asks for 111"):
         with_package(package(CONTAINER), model_id="1" * 64)
@@ -86,7 +88,7 @@ def test_a_rejected_package_and_one_of_another_model_id(
     ("lacking", "said"),
     [
         ("InferenceSpecification.Containers", "it has no InferenceSpecification, which names"),
-        ("ModelApprovalStatus", "it is not Approved, and only what is Approved is deployed"),
+        ("ModelApprovalStatus", "it is not Approved, and only Approved packages are deployed"),
     ],
 )
 def test_a_package_that_lacks_a_field(
