@@ -17,19 +17,25 @@ SQUARE = (
     "zUEBD9aGuoAAAAAASUVORK5CYII="
 )
 PHOTO = "container/photos/cat.jpg"
+_CONSOLES = {
+    "aws": {"Domain": "console.aws.amazon.com"},
+    "aws-cn": {"Domain": "console.amazonaws.cn"},
+    "aws-us-gov": {"Domain": "console.amazonaws-us-gov.com"},
+    "aws-eusc": {"Domain": "console.amazonaws-eusc.eu"},
+}
 
 Outputs = Iterator[tuple[str, str, str]]  # name, value, description
 
 
 def describe(
     stack: Stack,
-    image: Image,
-    *,
     keys: Mapping[str, str],
+    image: Image,
+    monitoring: Monitoring,
+    *,
     on_lambda: LambdaTarget | None,
     on_sagemaker: SageMakerTarget | None,
     jobs: BatchJobs | None,
-    monitoring: Monitoring,
 ) -> None:
     """Declare the outputs of what exists."""
 
@@ -45,7 +51,9 @@ def describe(
             yield "BatchModelName", model, "the model of transform jobs: python -m ops batch"
             yield "BatchInput", f"{jobs.data_in}/", "what they may read"
             yield "BatchOutput", f"{jobs.data_out}/", "where they may write"
-        console = f"https://{stack.region}.{_console(stack)}/cloudwatch/home"
+        mapping = CfnMapping(stack, "Console", mapping=_CONSOLES)
+        domain = mapping.find_in_map(Aws.PARTITION, "Domain")
+        console = f"https://{stack.region}.{domain}/cloudwatch/home"
         name = f"#dashboards/dashboard/{monitoring.dashboard.dashboard_name}"
         yield "Dashboard", f"{console}?region={stack.region}{name}", "both targets side by side"
 
@@ -53,32 +61,18 @@ def describe(
         CfnOutput(stack, name, value=value, description=description)
 
 
-def _console(stack: Stack) -> str:
-    """Return the domain of the console in the partition that the stack is deployed to."""
-    domains = {
-        "aws": "console.aws.amazon.com",
-        "aws-cn": "console.amazonaws.cn",
-        "aws-us-gov": "console.amazonaws-us-gov.com",
-        "aws-eusc": "console.amazonaws-eusc.eu",
-    }
-    mapping = {partition: {"Domain": domain} for partition, domain in domains.items()}
-    return CfnMapping(stack, "Console", mapping=mapping).find_in_map(Aws.PARTITION, "Domain")
-
-
 def _of_lambda(target: LambdaTarget, region: str) -> Outputs:
     name = target.alias.function_arn
     yield "FunctionName", name, "the live alias, as --function-name takes it"
-    if target.url:
-        yield from _of_url(target.url.url, region)
     command = (
         f"aws lambda invoke --region {region} --function-name {name} "
         "--cli-binary-format raw-in-base64-out "
         f'--payload \'{{"uri": "{SQUARE}"}}\' /dev/stdout'
     )
     yield "InvokeLambda", command, "invoke the function"
-
-
-def _of_url(url: str, region: str) -> Outputs:
+    if not target.url:
+        return
+    url = target.url.url
     yield "FunctionUrl", url, "POST invocations, signed for lambda"
     # The subshell keeps the credentials out of the user's shell. Only temporary ones have a token;
     # curl would sign an empty header but not send it. `-H` and its value are one word, because zsh

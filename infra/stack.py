@@ -63,22 +63,12 @@ class DualInferenceStack(Stack):
             examiner.examine(on_lambda, on_sagemaker)
         if config.batch_input and config.batch_output:
             jobs = BatchJobs(self, "Batch", config=config, image=image)
+        more = examiner.alarms if examiner else ()
         monitoring = Monitoring(
-            self,
-            "Monitoring",
-            on_lambda=on_lambda,
-            on_sagemaker=on_sagemaker,
-            other_alarms=examiner.alarms if examiner else (),
-            alarm_email=config.alarm_email,
+            self, "Monitoring", config, on_lambda, on_sagemaker, other_alarms=more
         )
         outputs.describe(
-            self,
-            image,
-            keys=keys,
-            on_lambda=on_lambda,
-            on_sagemaker=on_sagemaker,
-            jobs=jobs,
-            monitoring=monitoring,
+            self, keys, image, monitoring, on_lambda=on_lambda, on_sagemaker=on_sagemaker, jobs=jobs
         )
 
     def _create_examiner(self, config: Config, image: Image) -> Examiner | None:

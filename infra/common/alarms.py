@@ -17,11 +17,19 @@ MAX_SPILL_PERCENT = 50
 
 
 def alarm(
-    scope: Construct, construct_id: str, metric: cloudwatch.IMetric, above: float, description: str
+    scope: Construct,
+    construct_id: str,
+    metric: cloudwatch.IMetric,
+    above: float,
+    description: str,
+    *,
+    periods: int = 3,
+    datapoints: int | None = 2,
 ) -> cloudwatch.Alarm:
-    """Create an alarm that goes off when `metric` is too high in two of three minutes.
+    """Create an alarm that goes off when `metric` is too high in `datapoints` of `periods`.
 
-    That is soon enough to stop a rollout. Minutes without a call do not count.
+    The default, two of three minutes, is soon enough to stop a rollout. Periods without data do
+    not count.
     """
     return cloudwatch.Alarm(
         scope,
@@ -29,9 +37,29 @@ def alarm(
         metric=metric,
         threshold=above,
         comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-        evaluation_periods=3,
-        datapoints_to_alarm=2,
+        evaluation_periods=periods,
+        datapoints_to_alarm=datapoints,
         treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        alarm_description=description,
+    )
+
+
+def alarm_of_none(
+    scope: Construct,
+    construct_id: str,
+    metric: cloudwatch.IMetric,
+    periods: int,
+    description: str,
+) -> cloudwatch.Alarm:
+    """Create an alarm that goes off when `metric` is below 1 or missing for `periods`."""
+    return cloudwatch.Alarm(
+        scope,
+        construct_id,
+        metric=metric,
+        threshold=1,
+        comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+        evaluation_periods=periods,
+        treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
         alarm_description=description,
     )
 

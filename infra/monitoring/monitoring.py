@@ -12,6 +12,7 @@ from constructs import Construct
 
 from infra.common.alarms import PERIOD
 from infra.common.findings import suppress_finding
+from infra.config.keys import Config
 from infra.lambda_target.target import LambdaTarget
 from infra.monitoring import running_cost
 from infra.sagemaker_target.target import SageMakerTarget
@@ -27,18 +28,18 @@ class Monitoring(Construct):
         self,
         scope: Construct,
         construct_id: str,
+        config: Config,
+        on_lambda: LambdaTarget | None,
+        on_sagemaker: SageMakerTarget | None,
         *,
-        on_lambda: LambdaTarget | None = None,
-        on_sagemaker: SageMakerTarget | None = None,
-        other_alarms: Sequence[cloudwatch.Alarm] = (),
-        alarm_email: str | None = None,
+        other_alarms: Sequence[cloudwatch.Alarm],
     ) -> None:
         super().__init__(scope, construct_id)
-        if alarm_email:
+        if config.alarm_email:
             topic = Topic(self, "Alarms", enforce_ssl=True)
             reason = "AWS's own key is closed to alarms, and one of ours is billed by the month"
             suppress_finding(topic, {"CKV_AWS_26": reason})
-            topic.add_subscription(EmailSubscription(alarm_email))
+            topic.add_subscription(EmailSubscription(config.alarm_email))
             targets = [target for target in (on_lambda, on_sagemaker) if target]
             alarms = [alarm for target in targets for alarm in target.alarms]
             alarms += other_alarms

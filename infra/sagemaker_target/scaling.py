@@ -27,79 +27,65 @@ _SERVICE_ROLE = (
 )
 
 
-class Scaling(Construct):
+def scale(parent: Construct, config: Config, endpoint_name: str, variant: str) -> None:
     """Keep the instances of `variant` between min_instances and max_instances.
 
     `endpoint_name` is the endpoint's attribute, so that the endpoint exists before it is scaled.
     """
-
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        config: Config,
-        endpoint_name: str,
-        variant: str,
-    ) -> None:
-        super().__init__(scope, construct_id)
-        role = f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/{_SERVICE_ROLE}"
-        target = autoscaling.ScalableTarget(
-            self,
-            "Target",
-            service_namespace=autoscaling.ServiceNamespace.SAGEMAKER,
-            scalable_dimension="sagemaker:variant:DesiredInstanceCount",
-            resource_id=f"endpoint/{endpoint_name}/variant/{variant}",
-            min_capacity=config.min_instances,
-            max_capacity=config.max_instances,
-            role=Role.from_role_arn(self, "ServiceRole", role),
-        )
-        backlog = _endpoint_metric("ApproximateBacklogSizePerInstance", endpoint_name)
-        calls = autoscaling.PredefinedMetric.SAGEMAKER_VARIANT_INVOCATIONS_PER_INSTANCE
-        per_minute = config.invocations_per_instance_per_minute
-        policy = autoscaling.TargetTrackingScalingPolicy(
-            self,
-            "Policy",
-            policy_name="target-tracking",
-            scaling_target=target,
-            custom_metric=backlog if config.is_async else None,
-            predefined_metric=None if config.is_async else calls,
-            target_value=_BACKLOG_PER_INSTANCE if config.is_async else per_minute,
-            scale_out_cooldown=_SCALE_OUT_COOLDOWN,
-            scale_in_cooldown=_SCALE_IN_COOLDOWN,
-        )
-        _keep_logical_id(target)
-        _keep_logical_id(policy)
-        if config.min_instances == 0:
-            self._start_first_instance(target, endpoint_name)
-
-    def _start_first_instance(self, target: autoscaling.ScalableTarget, endpoint_name: str) -> None:
-        """Start an instance when requests wait and none runs; the other metric has no value then.
-
-        https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale-scale-up.html
-        """
-        step = autoscaling.StepScalingAction(
-            self,
-            "FirstInstance",
-            policy_name="first-instance",
-            scaling_target=target,
-            adjustment_type=autoscaling.AdjustmentType.CHANGE_IN_CAPACITY,
-            metric_aggregation_type=autoscaling.MetricAggregationType.AVERAGE,
-            cooldown=_SCALE_IN_COOLDOWN,
-        )
-        step.add_adjustment(adjustment=1, lower_bound=0)
-        _keep_logical_id(step)
-        alarm = Alarm(
-            self,
-            "Waiting",
-            metric=_endpoint_metric("HasBacklogWithoutCapacity", endpoint_name),
-            evaluation_periods=2,
-            threshold=1,
-            comparison_operator=ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=TreatMissingData.MISSING,
-            alarm_description="work waits and no instance runs: the first one is started",
-        )
-        alarm.add_alarm_action(ApplicationScalingAction(step))
+    scope = Construct(parent, "Scaling")
+    role = f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/{_SERVICE_ROLE}"
+    target = autoscaling.ScalableTarget(
+        scope,
+        "Target",
+        service_namespace=autoscaling.ServiceNamespace.SAGEMAKER,
+        scalable_dimension="sagemaker:variant:DesiredInstanceCount",
+        resource_id=f"endpoint/{endpoint_name}/variant/{variant}",
+        min_capacity=config.min_instances,
+        max_capacity=config.max_instances,
+        role=Role.from_role_arn(scope, "ServiceRole", role),
+    )
+    backlog = _endpoint_metric("ApproximateBacklogSizePerInstance", endpoint_name)
+    calls = autoscaling.PredefinedMetric.SAGEMAKER_VARIANT_INVOCATIONS_PER_INSTANCE
+    per_minute = config.invocations_per_instance_per_minute
+    policy = autoscaling.TargetTrackingScalingPolicy(
+        scope,
+        "Policy",
+        policy_name="target-tracking",
+        scaling_target=target,
+        custom_metric=backlog if config.is_async else None,
+        predefined_metric=None if config.is_async else calls,
+        target_value=_BACKLOG_PER_INSTANCE if config.is_async else per_minute,
+        scale_out_cooldown=_SCALE_OUT_COOLDOWN,
+        scale_in_cooldown=_SCALE_IN_COOLDOWN,
+    )
+    _keep_logical_id(target)
+    _keep_logical_id(policy)
+    if config.min_instances > 0:
+        return
+    # While no instance runs, the backlog per instance has no value. Start one when requests wait.
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale-scale-up.html
+    step = autoscaling.StepScalingAction(
+        scope,
+        "FirstInstance",
+        policy_name="first-instance",
+        scaling_target=target,
+        adjustment_type=autoscaling.AdjustmentType.CHANGE_IN_CAPACITY,
+        metric_aggregation_type=autoscaling.MetricAggregationType.AVERAGE,
+        cooldown=_SCALE_IN_COOLDOWN,
+    )
+    step.add_adjustment(adjustment=1, lower_bound=0)
+    _keep_logical_id(step)
+    alarm = Alarm(
+        scope,
+        "Waiting",
+        metric=_endpoint_metric("HasBacklogWithoutCapacity", endpoint_name),
+        evaluation_periods=2,
+        threshold=1,
+        comparison_operator=ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        treat_missing_data=TreatMissingData.MISSING,
+        alarm_description="work waits and no instance runs: the first one is started",
+    )
+    alarm.add_alarm_action(ApplicationScalingAction(step))
 
 
 def _endpoint_metric(name: str, endpoint_name: str) -> Metric:

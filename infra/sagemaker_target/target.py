@@ -3,19 +3,12 @@
 from hashlib import sha256
 
 from aws_cdk import Duration, Stack
-from aws_cdk.aws_cloudwatch import (
-    Alarm,
-    ComparisonOperator,
-    MathExpression,
-    Metric,
-    Stats,
-    TreatMissingData,
-)
+from aws_cdk.aws_cloudwatch import Alarm, MathExpression, Metric, Stats
 from aws_cdk.aws_iam import Grant, IGrantable, Policy
 from aws_cdk.aws_sagemaker import CfnEndpoint
 from constructs import Construct
 
-from infra.common.alarms import MAX_FAULT_PERCENT, PERIOD, alarm, may_see
+from infra.common.alarms import MAX_FAULT_PERCENT, PERIOD, alarm, alarm_of_none, may_see
 from infra.common.logs import log_group
 from infra.config.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
 from infra.config.keys import Config
@@ -23,7 +16,7 @@ from infra.image.asset import Image
 from infra.sagemaker_target import endpoint_config
 from infra.sagemaker_target.endpoint_config import VARIANT
 from infra.sagemaker_target.model import execution_role
-from infra.sagemaker_target.scaling import Scaling
+from infra.sagemaker_target.scaling import scale
 from infra.sagemaker_target.storage import AsyncWork
 
 # AWS's default; a call may set InvocationTimeoutSeconds to more.
@@ -100,12 +93,15 @@ class SageMakerTarget(Construct):
         self.call_alarms = self._create_alarms(home, "")
         self.alarms = [*self.call_alarms]
         if config.on_instances and config.min_instances > 0:
-            self.alarms.append(self._create_capacity_alarm(home))
+            none = "no healthy instance has reported for five minutes"
+            no_capacity = alarm_of_none(home, "NoCapacity", self.metric_instances(), 5, none)
+            # Created earlier, it would be in alarm until the endpoint is ready.
+            no_capacity.node.add_dependency(self.endpoint)
+            self.alarms.append(no_capacity)
         if config.is_async:
             self.alarms.append(self._create_undelivered_alarm(home))
         if config.on_instances and config.min_instances < config.max_instances:
-            name = self.endpoint.attr_endpoint_name
-            Scaling(home, "Scaling", config=config, endpoint_name=name, variant=VARIANT)
+            scale(home, config, self.endpoint.attr_endpoint_name, VARIANT)
 
     def grant_invoke(self, grantee: IGrantable) -> Grant:
         """Let `grantee` invoke this endpoint, and use the bucket of an asynchronous one."""
@@ -188,28 +184,5 @@ class SageMakerTarget(Construct):
             label="requests without an answer",
             period=PERIOD,
         )
-        return Alarm(
-            scope,
-            "Undelivered",
-            metric=total,
-            threshold=0,
-            comparison_operator=ComparisonOperator.GREATER_THAN_THRESHOLD,
-            evaluation_periods=1,
-            treat_missing_data=TreatMissingData.NOT_BREACHING,
-            alarm_description="requests or answers are lost in S3, or expire: see the topic Failed",
-        )
-
-    def _create_capacity_alarm(self, scope: Construct) -> Alarm:
-        no_capacity = Alarm(
-            scope,
-            "NoCapacity",
-            metric=self.metric_instances(),
-            threshold=1,
-            comparison_operator=ComparisonOperator.LESS_THAN_THRESHOLD,
-            evaluation_periods=5,
-            treat_missing_data=TreatMissingData.BREACHING,  # without instances there is no data
-            alarm_description="no healthy instance has reported for five minutes",
-        )
-        # Created earlier, it would be in alarm until the endpoint is ready.
-        no_capacity.node.add_dependency(self.endpoint)
-        return no_capacity
+        lost = "requests or answers are lost in S3, or expire: see the topic Failed"
+        return alarm(scope, "Undelivered", total, 0, lost, periods=1, datapoints=None)
