@@ -1,4 +1,4 @@
-"""One image: built once, the same in every target and in every mode."""
+"""The stack builds one image, which is the same in every target and mode."""
 
 import json
 import re
@@ -36,11 +36,9 @@ def test_one_architecture_is_that_of_all_that_the_stack_runs(synthesize: Any) ->
     assert image["source"]["platform"] == "linux/arm64"
     given = {"WITH_MXNET": "0", "AWS_SERVICES": "s3"}
     assert image["source"]["dockerBuildArgs"] == {**given, "MODEL_NAME": "efficientnet_lite0"}
-    functions = [
-        *stack.resources("AWS::Lambda::Function").values(),
-        *stack.resources("AWS::Lambda::Function", of_examiner=True).values(),
-    ]
-    assert [f["Properties"]["Architectures"] for f in functions] == [["arm64"], ["arm64"]]
+    for of_examiner in (False, True):
+        (function,) = stack.resources("AWS::Lambda::Function", of_examiner=of_examiner).values()
+        assert function["Properties"]["Architectures"] == ["arm64"]
     _, config = stack.only("AWS::SageMaker::EndpointConfig")
     assert config["ProductionVariants"][0]["InstanceType"] == "ml.c7g.large"
     assert json.loads(stack.outputs["ContextKeys"]["Value"])["architecture"] == "arm64"
@@ -54,7 +52,7 @@ def test_the_dockerfile_builds_on_both_machines_and_refuses_mxnet_on_arm(
     tmp_path: Path, machine: str, with_mxnet: str, status: int
 ) -> None:
     dockerfile = (CONTAINER / "Dockerfile").read_text()
-    # The legacy builder has no TARGETARCH, and fails on a FROM of a stage that is not there.
+    # The legacy builder has no TARGETARCH and fails if a stage is missing.
     assert "\nFROM exporter-${TARGETARCH:-amd64} AS artifact\n" in dockerfile
     for name in ("amd64", "arm64"):
         assert re.search(rf"^FROM \S.* AS exporter-{name}$", dockerfile, re.MULTILINE)
@@ -70,7 +68,7 @@ def test_the_dockerfile_builds_on_both_machines_and_refuses_mxnet_on_arm(
     checked = runs(r"^RUN (.*?exit 1; })$")
     assert (checked.returncode, len(checked.stderr.splitlines())) == (status, status)
     assert "--build-arg WITH_MXNET=0" in checked.stderr or not status
-    # OpenCV's wheel for Arm has no libquadmath; one that is missed on x86-64 ends the build.
+    # OpenCV's wheel for Arm has no libquadmath; on x86-64, the build fails without it.
     (tmp_path / "libgfortran-1.so").touch()
     assert (runs(r"&& (rm libgfortran-\* .*?)$").returncode == 0) == (machine == "aarch64")
 
@@ -113,11 +111,11 @@ def test_rebuild_is_another_image_by_an_argument_that_defeats_the_cache(
     assert len({name for found in images for name in found}) == 3
     (image,) = images[2].values()
     assert image["source"]["dockerBuildArgs"]["REBUILD"] == "b"
-    # Before the first thing that a later build could get another version of.
+    # The argument is before the first step that could install another version later.
     base = (ROOT / "container" / "Dockerfile").read_text().partition("\nRUN apt-get update")
     assert "\nARG REBUILD" in base[0]
     assert "apt-get upgrade" in base[2].partition("\n")[0]
-    assert base[0].count("\nRUN ") == 1  # the refusal of MXNet on Arm
+    assert base[0].count("\nRUN ") == 1  # it refuses MXNet on Arm
 
 
 def test_what_a_test_run_leaves_behind_is_no_new_image(
@@ -128,7 +126,7 @@ def test_what_a_test_run_leaves_behind_is_no_new_image(
     (copy / "serving" / "__pycache__" / "left.cpython-311.pyc").touch()
     (copy / "serving" / ".ipynb_checkpoints").mkdir()
     (copy / "serving" / ".ipynb_checkpoints" / "inference-checkpoint.py").touch()
-    (copy / "model" / "._requirements.txt").touch()  # as macOS leaves it
+    (copy / "model" / "._requirements.txt").touch()  # macOS creates such files
     monkeypatch.setattr("infra.image.asset.CONTAINER", copy)
     assert synthesize_anew(mode="both").images.keys() == both.images.keys()
     (copy / "serving" / "new.py").touch()
@@ -161,7 +159,7 @@ def test_the_dockerfile_takes_what_the_build_is_given(synthesize: Any, both: Any
     ((tag, image),) = other.images.items()
     assert tag not in both.images
     assert image["source"]["dockerBuildArgs"] == {**given, "MODEL_NAME": "efficientnet_lite0"}
-    # A stage has only the arguments that it names.
+    # A stage gets only the arguments that it declares.
     stages = (CONTAINER / "Dockerfile").read_text().split("\nFROM ")
     for argument in image["source"]["dockerBuildArgs"]:
         assert any(re.search(rf"^ARG {argument}\b", stage, re.MULTILINE) for stage in stages)
@@ -185,7 +183,7 @@ def test_a_checkout_of_windows_has_no_carriage_returns_and_a_build_refuses_them(
     (origin / ".gitattributes").write_text(attributes)
     (origin / "entry.sh").write_bytes((CONTAINER / "entry.sh").read_bytes())
     git("-C", origin, "add", ".")
-    git("-C", origin, "commit", "-m", "as it is here")
+    git("-C", origin, "commit", "-m", "entry")
     git("clone", origin, tmp_path / "clone")
     entry = (tmp_path / "clone" / "entry.sh").read_bytes()
     assert entry == (CONTAINER / "entry.sh").read_bytes()

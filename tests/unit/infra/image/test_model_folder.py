@@ -1,4 +1,4 @@
-"""`-c model_folder`: another kind of model in the same image, for both targets."""
+"""`-c model_folder` puts another kind of model into the image of both targets."""
 
 import shutil
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_the_same_folder_is_the_same_image_and_a_changed_one_another(
 ) -> None:
     first = synthesize(mode="both", model_folder=str(IRIS)).images.keys()
     copy = shutil.copytree(IRIS, tmp_path / "iris")
-    (copy / "README.md").write_text("for people")  # nothing of it is in the image
+    (copy / "README.md").write_text("for people")  # the image does not contain it
     assert synthesize_anew(mode="lambda", model_folder=f"{copy}/").images.keys() == first
     (copy / "inference.py").write_text("def load_model(_): ...\n\n\ndef infer(*_): ...\n")
     assert synthesize_anew(mode="lambda", model_folder=str(copy)).images.keys() != first

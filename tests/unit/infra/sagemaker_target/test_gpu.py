@@ -1,4 +1,4 @@
-"""instance_type=ml.g…: the image is built for it, and its machine has the driver for that."""
+"""With instance_type=ml.g…, the image has CUDA and the instance has a driver for it."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def test_a_gpu_has_an_image_with_cuda_and_a_driver_for_it(synthesize: Any, kind:
     assert variant["InferenceAmiVersion"] == "al2023-ami-sagemaker-inference-gpu-4-1"
     environments = stack.environments()
     assert [n for n in environments["AWS::SageMaker::Model"] if n in NVIDIA]
-    # The function runs the same image, and no GPU is there.
+    # The function runs the same image without a GPU.
     assert len(stack.images) == 1
     assert not [n for n in environments["AWS::Lambda::Function"] if n in NVIDIA]
 
