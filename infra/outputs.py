@@ -37,10 +37,9 @@ def describe(
     on_sagemaker: SageMakerTarget | None,
     jobs: BatchJobs | None,
 ) -> None:
-    """Declare the outputs of what exists."""
 
     def outputs() -> Outputs:
-        yield "ContextKeys", json.dumps(keys), "what was deployed, without defaults: ops plan"
+        yield "ContextKeys", json.dumps(keys), "the context keys without defaults, for ops plan"
         yield "ImageUri", image.asset.image_uri, "the image that every target runs"
         if on_lambda:
             yield from _of_lambda(on_lambda, stack.region)
@@ -49,8 +48,8 @@ def describe(
         if jobs:
             model = jobs.model.attr_model_name
             yield "BatchModelName", model, "the model of transform jobs: python -m ops batch"
-            yield "BatchInput", f"{jobs.data_in}/", "what they may read"
-            yield "BatchOutput", f"{jobs.data_out}/", "where they may write"
+            yield "BatchInput", f"{jobs.data_in}/", "the folder that transform jobs may read"
+            yield "BatchOutput", f"{jobs.data_out}/", "the folder that transform jobs may write"
         mapping = CfnMapping(stack, "Console", mapping=_CONSOLES)
         domain = mapping.find_in_map(Aws.PARTITION, "Domain")
         console = f"https://{stack.region}.{domain}/cloudwatch/home"
@@ -63,7 +62,7 @@ def describe(
 
 def _of_lambda(target: LambdaTarget, region: str) -> Outputs:
     name = target.alias.function_arn
-    yield "FunctionName", name, "the live alias, as --function-name takes it"
+    yield "FunctionName", name, "the live alias, for --function-name"
     command = (
         f"aws lambda invoke --region {region} --function-name {name} "
         "--cli-binary-format raw-in-base64-out "
@@ -90,7 +89,7 @@ def _of_lambda(target: LambdaTarget, region: str) -> Outputs:
 def _of_sagemaker(target: SageMakerTarget, region: str) -> Outputs:
     # With the resource's attribute, the output waits for the endpoint.
     name = target.endpoint.attr_endpoint_name
-    yield "EndpointName", name, "the endpoint, as --endpoint-name takes it"
+    yield "EndpointName", name, "the endpoint, for --endpoint-name"
     runtime = f"aws sagemaker-runtime --region {region}"
     command = (
         f"{runtime} invoke-endpoint --endpoint-name {name} "
@@ -98,9 +97,9 @@ def _of_sagemaker(target: SageMakerTarget, region: str) -> Outputs:
     )
     if target.work:
         folder = target.work.bucket.s3_url_for_object("input")
-        yield "AsyncInput", f"{folder}/", "where requests of the endpoint are put"
-        yield "AsyncAnswered", target.work.answered.topic_arn, "hears of every answer"
-        yield "AsyncFailed", target.work.failed.topic_arn, "hears of every failure"
+        yield "AsyncInput", f"{folder}/", "the folder for requests of the endpoint"
+        yield "AsyncAnswered", target.work.answered.topic_arn, "the topic of every answer"
+        yield "AsyncFailed", target.work.failed.topic_arn, "the topic of every failure"
         command = (
             f"aws s3 cp --region {region} {PHOTO} {folder}/cat.jpg && "
             f"{runtime} invoke-endpoint-async --endpoint-name {name} "

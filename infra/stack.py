@@ -76,13 +76,13 @@ class DualInferenceStack(Stack):
         if config.examiner and config.model_folder and not config.model_data:
             exam = Path(config.model_folder, "artifact", "golden.json")
             if not exam.is_file():
-                fix = f"`python -m ops package {config.model_folder}` makes it of golden cases"
+                fix = f"`python -m ops package {config.model_folder}` creates it from golden cases"
                 without = f"there is no exam in {exam} ({fix})"
         if not without:
             return Examiner(self, "Examiner", config=config, image=image)
         Annotations.of(self).add_warning_v2(
             "one-image:NoExaminer",
-            f"{without}: nothing checks that a target gives the image's answers, neither "
-            "before an update goes on nor afterwards",
+            f"{without}: nothing compares the targets' answers with the image's, neither during "
+            "an update nor afterwards",
         )
         return None

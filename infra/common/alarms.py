@@ -1,4 +1,4 @@
-"""Alarms on a rate or a duration that stays too high for minutes."""
+"""Alarms on a metric that stays too high, or on one without data."""
 
 from collections.abc import Sequence
 
@@ -45,11 +45,7 @@ def alarm(
 
 
 def alarm_of_none(
-    scope: Construct,
-    construct_id: str,
-    metric: cloudwatch.IMetric,
-    periods: int,
-    description: str,
+    scope: Construct, construct_id: str, metric: cloudwatch.IMetric, periods: int, description: str
 ) -> cloudwatch.Alarm:
     """Create an alarm that goes off when `metric` is below 1 or missing for `periods`."""
     return cloudwatch.Alarm(

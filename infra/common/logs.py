@@ -32,7 +32,7 @@ def count_lines(
 ) -> Metric:
     """Create a metric of the lines that match `pattern`, named like the construct, and return it.
 
-    With `version`, each version of the function has a metric; return that of this version.
+    With `version`, each version of the function has a metric; return the metric of this version.
     """
     namespace = Stack.of(scope).stack_name
     MetricFilter(

@@ -25,7 +25,7 @@ _CDK_NAMES = re.compile("acknowledged-issue-numbers|cli-telemetry|.*[:/@].*")
 
 
 class ConfigError(ValueError):
-    """Reports all configuration mistakes, one line each."""
+    """List all configuration mistakes, one line each."""
 
 
 def read_config(context: Mapping[str, object]) -> Config:
@@ -64,9 +64,8 @@ def read_config(context: Mapping[str, object]) -> Config:
         if name in RULES or _CDK_NAMES.fullmatch(name):
             continue
         near = get_close_matches(name, RULES, n=1)
-        hint = _HINTS.get(name) or (
-            f"did you mean {near[0]}?" if near else "docs/05-deployment.md lists all"
-        )
+        other = f"did you mean {near[0]}?" if near else "docs/05-deployment.md lists all"
+        hint = _HINTS.get(name) or other
         lines.append(f"{name}={_text(context[name])!r}: there is no such key; {hint}")
     if lines:
         raise ConfigError("\n".join(lines))

@@ -145,12 +145,12 @@ class Config:
 
     @property
     def built_in(self) -> str:
-        """The name of the model in the image."""
+        """Return the name of the model in the image."""
         return Path(self.model_folder).name if self.model_folder else self.model_name
 
     @property
     def given(self) -> dict[str, str]:
-        """The mode, and each key that differs from its default, as `-c` takes them."""
+        """Return the mode, and each key that differs from its default, as `-c` takes them."""
         found = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -161,44 +161,41 @@ class Config:
 
     @property
     def on_lambda(self) -> bool:
-        """Whether this deployment has a function; with keep_url, the function forwards."""
+        """Return True if this deployment has a function; with keep_url, the function forwards."""
         return self.mode in ("lambda", "both") or self.keep_url
 
     @property
     def on_sagemaker(self) -> bool:
-        """Whether this deployment has an endpoint."""
         return self.mode in ("sagemaker", "both")
 
     @property
     def on_instances(self) -> bool:
-        """Whether this deployment runs instances of `instance_type`."""
+        """Return True if this deployment runs instances of `instance_type`."""
         return self.on_sagemaker and self.sagemaker_type != "serverless"
 
     @property
     def on_arm(self) -> bool:
-        """Whether the image and both targets run on Arm CPUs."""
         return self.architecture == "arm64"
 
     @property
     def has_gpu(self) -> bool:
-        """Whether the endpoint's instances have a GPU."""
+        """Return True if the endpoint's instances have a GPU."""
         return self.on_instances and bool(re.match(r"ml\.[gp][0-9]", self.instance_type))
 
     @property
     def is_async(self) -> bool:
-        """Whether the endpoint, if any, is asynchronous."""
         return self.sagemaker_type == "async"
 
     @property
     def forward_percent(self) -> int:
-        """The share of the function's calls that the endpoint answers."""
+        """Return the share of the function's calls that the endpoint answers, 0 to 100."""
         if self.mode == "both":
             return self.sagemaker_percent
         return 100 if self.mode == "sagemaker" and self.keep_url else 0
 
     @property
     def function_memory_mb(self) -> int:
-        """The function's memory. A function that forwards every call needs no model."""
+        """Return the function's memory. A function that forwards every call loads no model."""
         forwards_all = self.forward_percent == 100 and not self.spill
         return DOORMAN_MEMORY_MB if forwards_all else self.lambda_memory_mb
 

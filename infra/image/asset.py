@@ -75,7 +75,7 @@ class Image(Construct):
                 # Both builders make the same image, so the tag does not depend on `outputs`.
                 invalidation=ecr_assets.DockerImageAssetInvalidationOptions(outputs=False),
             )
-        self.model_data = config.model_data
+        self._model_data = config.model_data
         # An isolated endpoint has no network, so the function must refuse every URI as well.
         self._allowlist = ("none",) if config.network_isolation else config.uri_allowlist
         self.environment = {
@@ -88,13 +88,13 @@ class Image(Construct):
     def grant_read(self, scope: Construct, role: IRole) -> list[Policy]:
         """Let `role` read the one object `model_data` and the buckets of `uri_allowlist`."""
         buckets = [item for item in self._allowlist if item.startswith("s3://")]
-        if not self.model_data and not buckets:
+        if not self._model_data and not buckets:
             return []
-        digest = sha256(f"{self.model_data} {buckets}".encode()).hexdigest()
+        digest = sha256(f"{self._model_data} {buckets}".encode()).hexdigest()
         policy = Policy(scope, f"Reads{digest[:8]}", roles=[role])
         read = ["s3:GetObject"]
-        if self.model_data:
-            artifact = [s3_arn(self.model_data)]
+        if self._model_data:
+            artifact = [s3_arn(self._model_data)]
             policy.add_statements(
                 PolicyStatement(actions=read, resources=artifact, conditions=OF_THIS_ACCOUNT)
             )

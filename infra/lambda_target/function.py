@@ -46,8 +46,8 @@ def create_function(
     role = service_role(scope, "Role", "lambda.amazonaws.com")
     logs.grant_write(role)
     variables = {**image.environment, **(environment or {})}
-    if image.model_data:
-        variables["MODEL_DATA_URL"] = image.model_data
+    if config.model_data:
+        variables["MODEL_DATA_URL"] = config.model_data
     function = lambda_.DockerImageFunction(
         scope,
         "Function",

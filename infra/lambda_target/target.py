@@ -103,12 +103,7 @@ class LambdaTarget(Construct):
             name = f"{forwarding.construct_id(forwards_to)}Alarms"
             more_watched[name] = [spills, *forwards_to.call_alarms]
         self.rollout = shift_gradually(
-            self,
-            self.function,
-            self.alias,
-            watched,
-            examiner=examiner,
-            more_watched=more_watched,
+            self, self.function, self.alias, watched, examiner=examiner, more_watched=more_watched
         )
 
     def grant_invoke(self, grantee: IGrantable) -> Grant:

@@ -83,7 +83,7 @@ def _lambda_column(target: LambdaTarget) -> list[cloudwatch.IWidget]:
 def _forwarding_row(
     target: LambdaTarget, forwarded_ms: cloudwatch.Metric, spilled: cloudwatch.Metric
 ) -> list[cloudwatch.IWidget]:
-    """Return graphs of the share of calls by who answers them, and of the endpoint's latency."""
+    """Return graphs of the answers' share by target, and of the endpoint's latency."""
     answered = {
         "calls": target.metric_invocations(),
         "forwarded": forwarded_ms.with_(statistic=cloudwatch.Stats.SAMPLE_COUNT),

@@ -62,7 +62,7 @@ def create_model(
         "Model",
         execution_role_arn=role.role_arn,
         primary_container=CfnModel.ContainerDefinitionProperty(
-            image=image.asset.image_uri, environment=environment, model_data_url=image.model_data
+            image=image.asset.image_uri, environment=environment, model_data_url=config.model_data
         ),
         enable_network_isolation=config.network_isolation,
         vpc_config=vpc if config.subnet_ids else None,

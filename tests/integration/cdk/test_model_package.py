@@ -131,9 +131,7 @@ def project(tmp_path: Path, registry: Registry) -> Project:
     return Project(tmp_path, registry.environment)
 
 
-def test_both_targets_get_the_artifact_and_aws_is_asked_once(
-    project: Project, registry: Registry
-) -> None:
+def test_both_targets_get_the_artifact_by_one_lookup(project: Project, registry: Registry) -> None:
     arn = registry.register()
     assert_served(project.synth(arn))
     assert registry.lookups == [arn]
@@ -149,9 +147,7 @@ def test_both_targets_get_the_artifact_and_aws_is_asked_once(
     assert registry.lookups == [arn]
 
 
-def test_an_unapproved_package_is_refused_and_the_message_says_what_to_do(
-    project: Project, registry: Registry
-) -> None:
+def test_an_unapproved_package_and_its_message(project: Project, registry: Registry) -> None:
     arn = registry.register("PendingManualApproval")
     line = project.refusal(arn)
     assert line.startswith(
@@ -170,9 +166,7 @@ def test_an_unapproved_package_is_refused_and_the_message_says_what_to_do(
 @pytest.mark.parametrize(
     ("credentials", "said"), [(True, "model-package/cats/7"), (False, "credentials")]
 )
-def test_a_package_that_does_not_exist_or_cannot_be_looked_up(
-    project: Project, credentials: bool, said: str
-) -> None:
+def test_a_package_without_a_lookup(project: Project, credentials: bool, said: str) -> None:
     arn = ARN.replace("/1", "/7")
     if not credentials:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

@@ -105,7 +105,7 @@ def test_the_endpoint_pulls_one_repository_and_writes_its_own_logs(configured: A
 
 
 @pytest.mark.parametrize("service", ["lambda", "sagemaker"])
-def test_both_roles_read_model_data_and_the_buckets_of_uri_allowlist_only(
+def test_both_roles_read_only_the_artifact_and_listed_buckets(
     configured: Any, service: str
 ) -> None:
     prefix = "arn:${AWS::Partition}:s3:::"

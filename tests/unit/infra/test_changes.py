@@ -92,9 +92,7 @@ def test_no_policy_is_rewritten(synthesize: Any, one: Keys, other: Keys) -> None
 
 
 @each_pair
-def test_a_policy_under_another_id_has_another_name(
-    synthesize: Any, one: Keys, other: Keys
-) -> None:
+def test_a_new_policy_has_another_name(synthesize: Any, one: Keys, other: Keys) -> None:
     """During an update a role has both; with one name, deleting the old one deletes the new one."""
     logical = defaultdict(set)
     for stack in (synthesize(**one), synthesize(**other)):
@@ -116,9 +114,7 @@ def test_a_version_is_new_where_the_function_is(synthesize: Any, one: Keys, othe
 
 
 @pytest.mark.parametrize(("one", "other"), [*combinations(TYPES, 2)])
-def test_another_type_or_instance_type_makes_all_of_the_endpoint_anew(
-    synthesize: Any, one: Keys, other: Keys
-) -> None:
+def test_another_type_replaces_the_whole_endpoint(synthesize: Any, one: Keys, other: Keys) -> None:
     """Other resources stay, and the old endpoint keeps its own until it is deleted."""
     before, after = {**BOTH, **one}, {**BOTH, **other}
     old, new = of_the_endpoint(synthesize, before), of_the_endpoint(synthesize, after)

@@ -65,9 +65,7 @@ def longest(text: str, last: str, limit: int) -> str:
 
 
 @pytest.mark.parametrize("sagemaker_type", ["realtime", "async"])
-def test_the_longest_values_fit_the_limits_of_both_services(
-    synthesize: Any, sagemaker_type: str
-) -> None:
+def test_the_longest_values_fit_both_services(synthesize: Any, sagemaker_type: str) -> None:
     environments = synthesize(
         mode="both",
         sagemaker_type=sagemaker_type,

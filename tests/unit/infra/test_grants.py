@@ -9,9 +9,7 @@ from support.templates import allows, canonical, listed
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_caller_may_use_the_one_target_and_nothing_else(
-    asynchronous: bool, tmp_path: Path
-) -> None:
+def test_a_caller_may_only_use_the_target(asynchronous: bool, tmp_path: Path) -> None:
     from aws_cdk import App, Stack
     from aws_cdk.assertions import Template
     from aws_cdk.aws_iam import AccountRootPrincipal, Role

@@ -44,14 +44,11 @@ def test_the_keys_of_a_deployment_are_kept(configured: Any, synthesize: Any) -> 
     assert kept == {"mode": "lambda", "model_package_arn": PACKAGE}  # without model_data
 
 
-def test_every_output_says_what_it_is_and_one_links_to_the_dashboard(every: Any) -> None:
+def test_every_output_has_a_description_and_one_links_to_the_dashboard(every: Any) -> None:
     for output in every.outputs.values():
         assert output["Description"]
         assert "Export" not in output  # an export that another stack imports cannot change
-
-
-def test_the_dashboards_link(every: Any) -> None:
-    """The console's domain depends on the partition."""
+    # The console's domain depends on the partition.
     dashboard, _ = every.only("AWS::CloudWatch::Dashboard")
     found = every.outputs["Dashboard"]["Value"]["Fn::Join"][1]
     (domain,) = (part["Fn::FindInMap"] for part in found if "Fn::FindInMap" in part)
@@ -119,9 +116,7 @@ def test_the_endpoints_invocation(configured: Any, name: str, tmp_path: Path) ->
     assert words[-1] == "/dev/stdout"
 
 
-def test_the_asynchronous_endpoints_invocation_and_who_hears_of_it(
-    configured: Any, tmp_path: Path
-) -> None:
+def test_the_asynchronous_endpoints_invocation(configured: Any, tmp_path: Path) -> None:
     stack = configured("async")
     bucket, _ = stack.only("AWS::S3::Bucket")
     _, config = stack.only("AWS::SageMaker::EndpointConfig")
@@ -142,9 +137,7 @@ def test_the_asynchronous_endpoints_invocation_and_who_hears_of_it(
     assert after(copy, "--region") == after(invoke, "--region") == "@AWS::Region"
 
 
-def test_nothing_is_invoked_where_the_request_could_not_be_put(
-    configured: Any, tmp_path: Path
-) -> None:
+def test_no_invocation_after_a_failed_upload(configured: Any, tmp_path: Path) -> None:
     calls = pasted(configured("async"), "InvokeEndpoint", tmp_path, status=1, aws="exit 1")
     assert "invoke-endpoint-async" not in str(calls)
 

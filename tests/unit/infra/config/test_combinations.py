@@ -87,9 +87,7 @@ def test_every_rule_has_a_case() -> None:
 
 
 @pytest.mark.parametrize(("key", "broken", "fix"), CASES)
-def test_a_broken_rule_is_one_line_and_its_fix_passes(
-    key: str, broken: dict[str, str], fix: dict[str, str | None]
-) -> None:
+def test_a_rule(key: str, broken: dict[str, str], fix: dict[str, str | None]) -> None:
     (line,) = mistakes(broken)
     assert line.startswith(f"{key}=")
     read_config({"mode": "lambda", **broken, **fix})

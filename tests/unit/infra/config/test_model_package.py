@@ -41,11 +41,7 @@ FOLDER = "s3://models-of-ours/cats/"
 REFUSED: list[tuple[dict[str, Any], dict[str, str], str]] = [
     (package(), {}, "it has 0 containers, and both targets serve one"),
     (package(CONTAINER, CONTAINER), {}, "it has 2 containers, and both targets serve one"),
-    (
-        package(without("ModelDataUrl")),
-        {},
-        f"its ModelDataUrl is None, and it must be {DATA_RULE}",
-    ),
+    (package(without("ModelDataUrl")), {}, f"its ModelDataUrl is None, and it must be {DATA_RULE}"),
     (
         package({**CONTAINER, "ModelDataUrl": FOLDER}),
         {},

@@ -102,7 +102,7 @@ def test_codedeploy_asks_the_examiner_first(every: Any) -> None:
         assert [canonical(s["Resource"]).endswith(arn) for s in statements] == [True]
 
 
-def test_cloudformation_waits_little_longer_than_the_examiner_runs(every: Any) -> None:
+def test_cloudformation_waits_longer_than_the_examiner_runs(every: Any) -> None:
     _, examiner = function(every)
     for _, asked in exams(every).values():
         assert examiner["Timeout"] < int(asked["ServiceTimeout"]) <= 3600

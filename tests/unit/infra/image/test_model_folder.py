@@ -13,7 +13,7 @@ from ops.local_servers import ROOT
 IRIS = ROOT / "examples" / "iris"
 
 
-def test_the_same_folder_is_the_same_image_and_a_changed_one_another(
+def test_a_changed_folder_is_another_image(
     synthesize_anew: Any, synthesize: Any, tmp_path: Path
 ) -> None:
     first = synthesize(mode="both", model_folder=str(IRIS)).images.keys()
@@ -39,9 +39,7 @@ def test_the_context_is_the_containers_but_for_the_model(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("lacking", ["inference.py", "artifact/manifest.json"])
-def test_a_folder_that_is_no_model_ends_the_synthesis(
-    lacking: str, synthesize_anew: Any, tmp_path: Path
-) -> None:
+def test_an_incomplete_folder(lacking: str, synthesize_anew: Any, tmp_path: Path) -> None:
     copy = shutil.copytree(IRIS, tmp_path / "iris")
     (copy / lacking).unlink()
     with pytest.raises(ConfigError, match=f"^model_folder='.*/iris': it lacks {lacking}; docs/"):

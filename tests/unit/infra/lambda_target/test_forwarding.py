@@ -65,10 +65,8 @@ def test_what_a_mode_leaves_out_forwards_nothing(synthesize: Any, keys: dict[str
 
 
 @pytest.mark.parametrize("seconds", ["1", "30", "60"])
-def test_the_function_outlasts_the_endpoint_and_then_has_its_own_time(
-    synthesize: Any, seconds: str
-) -> None:
-    """A real-time call ends after 60 s, and so do the function's own answers."""
+def test_the_function_outlasts_the_endpoint(synthesize: Any, seconds: str) -> None:
+    """A realtime call ends after 60 s, which is also the maximum of lambda_timeout_seconds."""
     for keys in ({}, {"sagemaker_percent": "10"}):
         stack = synthesize(mode="both", lambda_timeout_seconds=seconds, **keys)
         timeout = stack.only(FUNCTION)[1]["Timeout"]
@@ -81,9 +79,7 @@ def test_the_function_outlasts_the_endpoint_and_then_has_its_own_time(
 
 
 @pytest.mark.parametrize("keys", FORWARDING, ids=str)
-def test_it_may_invoke_the_one_endpoint_and_waits_for_both(
-    synthesize: Any, keys: dict[str, str]
-) -> None:
+def test_it_may_invoke_only_this_endpoint(synthesize: Any, keys: dict[str, str]) -> None:
     stack = synthesize(**keys)
     granted = stack.statements("lambda")
     arn = "arn:${AWS::Partition}:sagemaker:${AWS::Region}:${AWS::AccountId}:endpoint/"

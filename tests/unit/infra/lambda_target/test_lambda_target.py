@@ -63,10 +63,8 @@ def test_everybody_may_call_a_public_url_and_nothing_else(configured: Any) -> No
     stack = configured("public")
     alias, _ = stack.only("AWS::Lambda::Alias")
     assert stack.only("AWS::Lambda::Url")[1]["AuthType"] == "NONE"
-    permissions = {
-        permission["Properties"]["Action"]: permission["Properties"]
-        for permission in stack.resources("AWS::Lambda::Permission").values()
-    }
+    found = stack.resources("AWS::Lambda::Permission").values()
+    permissions = {p["Properties"]["Action"]: p["Properties"] for p in found}
     assert permissions.keys() == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
     for permission in permissions.values():
         assert permission["Principal"] == "*"

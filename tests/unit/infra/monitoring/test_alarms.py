@@ -54,7 +54,7 @@ def test_the_share_of_a_functions_calls_that_fail(both: Any, fault: str, calls: 
     assert 1 <= alarm["Threshold"] < 10
 
 
-def test_throttles_and_a_functions_slowest_calls(both: Any, synthesize: Any) -> None:
+def test_a_functions_throttles_and_latency(both: Any, synthesize: Any) -> None:
     function, _ = both.only("AWS::Lambda::Function")
     dimensions = {"FunctionName": f"${{{function}}}", "Resource": f"${{{function}}}:live"}
     throttles = watching(both, "Throttles")
@@ -72,9 +72,7 @@ def test_throttles_and_a_functions_slowest_calls(both: Any, synthesize: Any) -> 
 @pytest.mark.parametrize(
     ("name", "limit_seconds"), [("both", 60), ("serverless", 60), ("async", 15 * 60)]
 )
-def test_an_endpoints_faults_and_slowest_calls(
-    configured: Any, name: str, limit_seconds: int
-) -> None:
+def test_an_endpoints_faults_and_latency(configured: Any, name: str, limit_seconds: int) -> None:
     stack = configured(name)
     endpoint = stack.only(ENDPOINT)[1]["EndpointName"]
     dimensions = {"EndpointName": endpoint, "VariantName": "AllTraffic"}
@@ -132,26 +130,26 @@ def test_no_healthy_capacity(configured: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["serverless", "async_from_none"])
-def test_no_instance_is_missed_where_none_is_promised(configured: Any, name: str) -> None:
+def test_without_min_instances_there_is_no_capacity_alarm(configured: Any, name: str) -> None:
     watched = configured(name).resources(ALARM).values()
     assert not [a for a in watched if "CPUUtilization" in metrics(a["Properties"])]
 
 
-def test_an_alarm_says_what_it_means_and_bears_a_minute_without_calls(every: Any) -> None:
+def test_descriptions_and_missing_data(every: Any) -> None:
     for alarm in every.resources(ALARM).values():
         assert alarm["Properties"]["AlarmDescription"]
         if "CPUUtilization" not in metrics(alarm["Properties"]):
             assert alarm["Properties"]["TreatMissingData"] in ("notBreaching", "missing")
 
 
-def test_without_an_address_nobody_is_told(both: Any) -> None:
+def test_without_an_address_there_are_no_emails(both: Any) -> None:
     assert not both.resources("AWS::SNS::Subscription")
     for alarm in both.resources(ALARM).values():
         assert not alarm["Properties"].keys() & {"AlarmActions", "OKActions"}
 
 
 @pytest.mark.parametrize("name", ["async", "async_from_none", "shared", "everything"])
-def test_alarm_email_hears_of_every_alarm_and_of_its_end(configured: Any, name: str) -> None:
+def test_alarm_email_gets_every_alarm_and_its_end(configured: Any, name: str) -> None:
     stack = configured(name)
     _, subscription = stack.only("AWS::SNS::Subscription")
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "team@example.com")

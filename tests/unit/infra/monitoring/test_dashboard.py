@@ -105,9 +105,7 @@ def test_what_a_serverless_endpoints_column_shows(configured: Any) -> None:
 
 
 @pytest.mark.parametrize("stack_name", ["DualInferenceStack", "cats"])
-def test_cold_starts_are_counted_from_the_functions_own_log(
-    synthesize: Any, stack_name: str
-) -> None:
+def test_cold_starts_are_counted_in_the_log(synthesize: Any, stack_name: str) -> None:
     """Lambda has no metric of them. Each stack has its own."""
     stack = synthesize(mode="lambda", stack_name=stack_name)
     _, function = stack.only("AWS::Lambda::Function")

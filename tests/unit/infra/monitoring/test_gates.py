@@ -48,7 +48,7 @@ def test_what_the_gates_watch(both: Any) -> None:
 
 
 @cases
-def test_a_gate_watches_only_the_new_and_exists_before_anything_moves(
+def test_a_gate_watches_only_the_new_version_or_fleet(
     configured: Any, name: str, kind: str
 ) -> None:
     stack = configured(name)
@@ -61,9 +61,7 @@ def test_a_gate_watches_only_the_new_and_exists_before_anything_moves(
 
 
 @cases
-def test_for_each_gate_an_alarm_by_email_watches_old_and_new(
-    configured: Any, name: str, kind: str
-) -> None:
+def test_each_gate_has_an_alarm_on_old_and_new(configured: Any, name: str, kind: str) -> None:
     stack = configured(name)
     alarms = {n: resource["Properties"] for n, resource in stack.resources(ALARM).items()}
     telling = {n: alarms[n] for n in alarms if n not in stack.gates(kind)}
@@ -112,7 +110,7 @@ def counted(stack: Any, metric: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("name", "share"), [("shared", 0.1), ("doorman", 1)])
-def test_a_shift_to_a_version_that_forwards_stops_on_the_endpoints_alarms(
+def test_the_endpoints_alarms_stop_a_shift_to_forwarding(
     configured: Any, name: str, share: float
 ) -> None:
     """Callers would not notice an endpoint that refuses most calls."""

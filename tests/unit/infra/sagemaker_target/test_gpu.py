@@ -15,7 +15,7 @@ def build_arguments(stack: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["realtime", "async"])
-def test_a_gpu_has_an_image_with_cuda_and_a_driver_for_it(synthesize: Any, kind: str) -> None:
+def test_a_gpu_has_cuda_and_a_driver(synthesize: Any, kind: str) -> None:
     stack = synthesize(mode="both", sagemaker_type=kind, instance_type="ml.g4dn.xlarge")
     assert build_arguments(stack)["WITH_CUDA"] == "1"
     (variant,) = stack.only(CONFIG)[1]["ProductionVariants"]
@@ -36,7 +36,7 @@ def test_a_gpu_has_an_image_with_cuda_and_a_driver_for_it(synthesize: Any, kind:
         {"mode": "both", "sagemaker_type": "serverless", "instance_type": "ml.g5.xlarge"},
     ],
 )
-def test_nobody_else_pays_for_it(synthesize: Any, keys: dict[str, str]) -> None:
+def test_without_a_gpu_there_is_no_cuda(synthesize: Any, keys: dict[str, str]) -> None:
     stack = synthesize(**keys)
     assert "WITH_CUDA" not in build_arguments(stack)
     for config in stack.resources(CONFIG).values():

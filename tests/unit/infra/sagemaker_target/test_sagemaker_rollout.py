@@ -25,9 +25,7 @@ def test_from_two_instances_on_one_goes_first(configured: Any, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", WITH_INSTANCES)
-def test_the_new_fleet_is_watched_for_longer_than_an_alarm_needs(
-    configured: Any, name: str
-) -> None:
+def test_the_new_fleet_is_watched_long_enough(configured: Any, name: str) -> None:
     stack = configured(name)
     bake = policy(stack)["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"]
     # If all traffic moves at once, the old fleet is kept for this time.

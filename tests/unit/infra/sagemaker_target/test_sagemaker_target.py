@@ -52,9 +52,7 @@ def test_the_model_joins_the_vpc_and_has_time_to_be_downloaded(configured: Any) 
 
 
 @pytest.mark.parametrize(("fewest", "started"), [("1", 1), ("3", 3)])
-def test_as_many_instances_start_as_there_are_at_least(
-    synthesize: Any, fewest: str, started: int
-) -> None:
+def test_min_instances_start(synthesize: Any, fewest: str, started: int) -> None:
     stack = synthesize(mode="sagemaker", min_instances=fewest, max_instances="4")
     assert variant(stack)["InitialInstanceCount"] == started
 
@@ -75,9 +73,7 @@ def name(stack: Any) -> str:
     return str(stack.only(ENDPOINT)[1]["EndpointName"])
 
 
-def test_the_endpoints_name_changes_with_what_cannot_change_in_place(
-    synthesize: Any, both: Any, configured: Any
-) -> None:
+def test_a_replaced_endpoint_has_another_name(synthesize: Any, both: Any, configured: Any) -> None:
     larger = synthesize(mode="both", instance_type="ml.m5.xlarge", lambda_memory_mb="2048")
     assert variant(larger)["InstanceType"] == "ml.m5.xlarge"
     names = [name(stack) for stack in (both, larger, configured("serverless"), configured("async"))]
@@ -87,9 +83,7 @@ def test_the_endpoints_name_changes_with_what_cannot_change_in_place(
     assert name(other).startswith("cats-")
 
 
-def test_a_serverless_endpoint_does_not_mind_the_instance_type(
-    synthesize: Any, configured: Any
-) -> None:
+def test_serverless_ignores_the_instance_type(synthesize: Any, configured: Any) -> None:
     keys = {"sagemaker_type": "serverless", "instance_type": "ml.m5.xlarge"}
     larger = synthesize(mode="both", **keys).template["Resources"]
     assert larger.keys() == configured("serverless").template["Resources"].keys()

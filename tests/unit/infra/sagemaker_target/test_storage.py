@@ -33,9 +33,7 @@ def test_a_bucket_is_emptied_by_time(configured: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["async", "async_from_none"])
-def test_an_asynchronous_endpoint_writes_to_its_bucket_and_tells_its_topics(
-    configured: Any, name: str
-) -> None:
+def test_an_asynchronous_endpoints_bucket_and_topics(configured: Any, name: str) -> None:
     stack = configured(name)
     bucket, _ = stack.only(BUCKET)
     _, config = stack.only(CONFIG)
