@@ -7,13 +7,16 @@ from aws_cdk import Annotations, Stack
 from constructs import Construct
 
 from infra import outputs
+from infra.common.access import Network
 from infra.config.keys import Config
 from infra.config.model_package import look_up_package
 from infra.examiner.examiner import Examiner
 from infra.image.asset import Image
+from infra.lambda_target.forwarding import DOORMAN_MEMORY_MB, Forwarding
 from infra.lambda_target.target import LambdaTarget
 from infra.monitoring.monitoring import Monitoring
 from infra.sagemaker_target.batch import BatchJobs
+from infra.sagemaker_target.capacity import Instances, Serverless
 from infra.sagemaker_target.target import SageMakerTarget
 
 
@@ -35,20 +38,59 @@ class DualInferenceStack(Stack):
         super().__init__(scope, construct_id, description=description)
         keys = config.given
         config = look_up_package(self, config)
-        image = Image(self, "Image", config=config, docker_outputs=docker_outputs)
+        network = Network(
+            subnet_ids=config.subnet_ids,
+            security_group_ids=config.security_group_ids,
+            isolated=config.network_isolation,
+        )
+        capacity = _capacity(config)
+        image = Image(
+            self,
+            "Image",
+            model_name=config.built_in,
+            model_folder=Path(config.model_folder) if config.model_folder else None,
+            model_data=config.model_data,
+            model_id=config.model_id,
+            # An isolated endpoint has no network, so the function must refuse every URI as well.
+            uri_allowlist=("none",) if config.network_isolation else config.uri_allowlist,
+            with_cuda=config.on_sagemaker and capacity.has_gpu,
+            build_args=config.build_args,
+            rebuild=config.rebuild,
+            on_arm=config.on_arm,
+            docker_outputs=docker_outputs,
+        )
         examiner = self._create_examiner(config, image)
-        on_lambda = on_sagemaker = jobs = None
+        on_lambda = on_sagemaker = jobs = forwarding = None
         if config.on_sagemaker:
-            on_sagemaker = SageMakerTarget(self, "SageMaker", config=config, image=image)
+            on_sagemaker = SageMakerTarget(
+                self,
+                "SageMaker",
+                image=image,
+                network=network,
+                capacity=capacity,
+                asynchronous=config.sagemaker_type == "async",
+                data_capture_percent=config.data_capture_percent,
+                log_retention_days=config.log_retention_days,
+            )
+            if percent := config.forward_percent:
+                forwarding = Forwarding(endpoint=on_sagemaker, percent=percent, spill=config.spill)
         if config.on_lambda:
             on_lambda = LambdaTarget(
                 self,
                 "Lambda",
-                config=config,
                 image=image,
+                network=network,
+                memory_mb=DOORMAN_MEMORY_MB if config.is_doorman else config.lambda_memory_mb,
+                ephemeral_mb=config.lambda_ephemeral_mb,
+                timeout_seconds=config.lambda_timeout_seconds,
+                reserved_concurrency=config.lambda_reserved_concurrency,
+                provisioned_concurrency=config.lambda_provisioned_concurrency,
+                url_auth=config.url_auth,
+                cors_origins=config.url_cors_origins,
+                log_retention_days=config.log_retention_days,
                 examiner=examiner.function if examiner else None,
                 examiner_alarms=examiner.alarms[:1] if examiner else (),
-                forwards_to=on_sagemaker if config.forward_percent else None,
+                forwarding=forwarding,
             )
             if config.url_auth == "none":
                 Annotations.of(on_lambda).add_warning_v2(
@@ -62,10 +104,17 @@ class DualInferenceStack(Stack):
         if examiner:
             examiner.examine(on_lambda, on_sagemaker)
         if config.batch_input and config.batch_output:
-            jobs = BatchJobs(self, "Batch", config=config, image=image)
-        more = examiner.alarms if examiner else ()
+            data_in, data_out = config.batch_input, config.batch_output
+            jobs = BatchJobs(
+                self, "Batch", image=image, network=network, data_in=data_in, data_out=data_out
+            )
         monitoring = Monitoring(
-            self, "Monitoring", config, on_lambda, on_sagemaker, other_alarms=more
+            self,
+            "Monitoring",
+            on_lambda=on_lambda,
+            on_sagemaker=on_sagemaker,
+            other_alarms=examiner.alarms if examiner else (),
+            alarm_email=config.alarm_email,
         )
         outputs.describe(
             self, keys, image, monitoring, on_lambda=on_lambda, on_sagemaker=on_sagemaker, jobs=jobs
@@ -79,10 +128,34 @@ class DualInferenceStack(Stack):
                 fix = f"`python -m ops package {config.model_folder}` creates it from golden cases"
                 without = f"there is no exam in {exam} ({fix})"
         if not without:
-            return Examiner(self, "Examiner", config=config, image=image)
+            return Examiner(
+                self,
+                "Examiner",
+                image=image,
+                memory_mb=config.lambda_memory_mb,
+                ephemeral_mb=config.lambda_ephemeral_mb,
+                log_retention_days=config.log_retention_days,
+                every_hour=config.on_lambda
+                and config.on_sagemaker
+                and config.sagemaker_type != "async",
+            )
         Annotations.of(self).add_warning_v2(
             "one-image:NoExaminer",
             f"{without}: nothing compares the targets' answers with the image's, neither during "
             "an update nor afterwards",
         )
         return None
+
+
+def _capacity(config: Config) -> Instances | Serverless:
+    if config.sagemaker_type == "serverless":
+        return Serverless(
+            memory_mb=config.serverless_memory_mb,
+            max_concurrency=config.serverless_max_concurrency,
+        )
+    return Instances(
+        instance_type=config.instance_type,
+        minimum=config.min_instances,
+        maximum=config.max_instances,
+        invocations_per_minute=config.invocations_per_instance_per_minute,
+    )

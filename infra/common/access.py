@@ -6,6 +6,7 @@ their permissions.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aws_cdk import Aws
 from aws_cdk.aws_iam import Effect, IRole, Policy, PolicyStatement, Role, ServicePrincipal
@@ -26,6 +27,15 @@ def service_role(scope: Construct, construct_id: str, service: str) -> Role:
     of_this_account = {"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
     principal = ServicePrincipal(service, conditions=of_this_account)
     return Role(scope, construct_id, assumed_by=principal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The network of both targets' containers. By default, it is AWS's own."""
+
+    subnet_ids: Sequence[str] = ()
+    security_group_ids: Sequence[str] = ()
+    isolated: bool = False  # True if SageMaker gives its containers no network at all
 
 
 def grant_attach(scope: Construct, role: IRole, actions: Sequence[str]) -> Policy:

@@ -1,6 +1,5 @@
 """Define every context key: its type, its rule and its default."""
 
-import re
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,7 +18,6 @@ ARM_FAMILIES = (
     *("r6g", "r6gd", "r7gd", "r8g"),
 )
 ARM_INSTANCE_TYPE = "ml.c7g.large"
-DOORMAN_MEMORY_MB = 512  # a doorman is a function that forwards every call
 
 _BUCKET = "s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -178,15 +176,6 @@ class Config:
         return self.architecture == "arm64"
 
     @property
-    def has_gpu(self) -> bool:
-        """Return True if the endpoint's instances have a GPU."""
-        return self.on_instances and bool(re.match(r"ml\.[gp][0-9]", self.instance_type))
-
-    @property
-    def is_async(self) -> bool:
-        return self.sagemaker_type == "async"
-
-    @property
     def forward_percent(self) -> int:
         """Return the share of the function's calls that the endpoint answers, 0 to 100."""
         if self.mode == "both":
@@ -194,10 +183,9 @@ class Config:
         return 100 if self.mode == "sagemaker" and self.keep_url else 0
 
     @property
-    def function_memory_mb(self) -> int:
-        """Return the function's memory. A function that forwards every call loads no model."""
-        forwards_all = self.forward_percent == 100 and not self.spill
-        return DOORMAN_MEMORY_MB if forwards_all else self.lambda_memory_mb
+    def is_doorman(self) -> bool:
+        """Return True if the function forwards every call, and so loads no model."""
+        return self.forward_percent == 100 and not self.spill
 
 
 RULES: dict[str, rules.Rule[Any]] = {

@@ -1,19 +1,17 @@
 """The examiner: a function that sends test requests to the targets and stops a wrong update."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from aws_cdk import Aws, CustomResource, Duration, Stack
 from aws_cdk.aws_cloudwatch import Alarm
 from aws_cdk.aws_iam import Policy, PolicyStatement
 from constructs import Construct, IDependable
 
+from infra.common.access import Network
 from infra.common.findings import resource_of, suppress_finding
 from infra.common.logs import log_group
-from infra.config.keys import Config
 from infra.examiner.every_hour import create_alarms, create_schedule, metric_examined
 from infra.image.asset import Image
-from infra.lambda_target import forwarding
 from infra.lambda_target.function import create_function
 from infra.lambda_target.target import LambdaTarget
 from infra.sagemaker_target.target import SageMakerTarget
@@ -30,19 +28,27 @@ class Examiner(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: Config, image: Image
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        image: Image,
+        memory_mb: int,
+        ephemeral_mb: int,
+        log_retention_days: int,
+        every_hour: bool,
     ) -> None:
+        """Create the function, and its alarms if there will be an exam `every_hour`."""
         super().__init__(scope, construct_id)
-        self._config, self._image = config, image
-        logs = log_group(self, "Logs", retention_days=config.log_retention_days)
-        # The examiner needs no VPC and reserves no executions.
-        unreserved = replace(config, subnet_ids=(), lambda_reserved_concurrency=None)
+        self._image = image
+        logs = log_group(self, "Logs", retention_days=log_retention_days)
         self.function = create_function(
             self,
-            config=unreserved,
             image=image,
+            network=Network(),
             logs=logs,
-            memory_mb=config.lambda_memory_mb,
+            memory_mb=memory_mb,
+            ephemeral_mb=ephemeral_mb,
             timeout_seconds=_TIMEOUT_SECONDS,
             command="serving.examiner.handler.handler",
         )
@@ -50,7 +56,6 @@ class Examiner(Construct):
         actions = ["cloudformation:DescribeStacks", "cloudformation:DescribeStackResource"]
         statement = PolicyStatement(actions=actions, resources=[Aws.STACK_ID])
         self.function.add_to_role_policy(statement)
-        every_hour = config.on_lambda and config.on_sagemaker and not config.is_async
         self.alarms: Sequence[Alarm] = create_alarms(self, logs) if every_hour else ()
 
     def examine(self, on_lambda: LambdaTarget | None, on_sagemaker: SageMakerTarget | None) -> None:
@@ -62,7 +67,7 @@ class Examiner(Construct):
         if on_lambda:
             self._examine_versions(on_lambda)
         if on_lambda and on_sagemaker and self.alarms:
-            wanted = {"Alias": on_lambda.alias.function_arn, **self._about(on_sagemaker)}
+            wanted = {"Alias": on_lambda.alias.function_arn, **_about(on_sagemaker)}
             create_schedule(self, self.function, wanted)
             on_sagemaker.leave_out(metric_examined(self))
 
@@ -81,7 +86,7 @@ class Examiner(Construct):
             "Image": self._image.asset.image_tag,
             "Model": self._image.environment.get("MODEL_ID", ""),
         }
-        properties = {"Target": "endpoint", **self._about(target), **image}
+        properties = {"Target": "endpoint", **_about(target), **image}
         return self._exam("Endpoint", properties, after=[target.endpoint, policy])
 
     def _examine_versions(self, target: LambdaTarget) -> None:
@@ -89,10 +94,9 @@ class Examiner(Construct):
 
         CodeDeploy calls the examiner for every version but the first, which it does not deploy.
         """
-        if endpoint := target.forwards_to:
-            variables = forwarding.environment(self._config, endpoint)
-            variables["EXAMINER_COMPARE"] = self._about(endpoint)["Compare"]
-            for name, value in variables.items():
+        if forwarding := target.forwarding:
+            compare = _about(forwarding.endpoint)["Compare"]
+            for name, value in {**forwarding.environment, "EXAMINER_COMPARE": compare}.items():
                 self.function.add_environment(name, value)
         version = target.function.current_version
         # With a reference to the version, the examiner and the endpoint's exam would wait for it.
@@ -133,12 +137,13 @@ class Examiner(Construct):
         resource.node.add_dependency(*after)
         return resource
 
-    def _about(self, target: SageMakerTarget) -> dict[str, str]:
-        """Return what the examiner's handler needs to know about an endpoint."""
-        # A GPU adds in another order, so its answers differ in the last digits.
-        compare = "identity" if self._config.has_gpu else "answers"
-        return {
-            "Endpoint": target.endpoint_name,
-            "EndpointConfig": target.config_name,
-            "Compare": "nothing" if self._config.is_async else compare,
-        }
+
+def _about(target: SageMakerTarget) -> dict[str, str]:
+    """Return what the examiner's handler needs to know about an endpoint."""
+    # A GPU adds in another order, so its answers differ in the last digits.
+    compare = "identity" if target.capacity.has_gpu else "answers"
+    return {
+        "Endpoint": target.endpoint_name,
+        "EndpointConfig": target.config_name,
+        "Compare": "nothing" if target.work else compare,
+    }

@@ -12,7 +12,6 @@ from constructs import Construct
 from infra.common.access import OF_THIS_ACCOUNT, s3_arn
 from infra.common.findings import suppress_finding
 from infra.config.context import ConfigError
-from infra.config.keys import Config
 from infra.image import build_context
 from infra.image.build_context import CONTAINER
 
@@ -46,55 +45,65 @@ class Image(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: Config,
+        model_name: str,
+        model_folder: Path | None = None,
+        model_data: str | None = None,
+        model_id: str | None = None,
+        uri_allowlist: Sequence[str] = ("*",),
+        with_cuda: bool = False,
+        build_args: Sequence[str] = (),
+        rebuild: str | None = None,
+        on_arm: bool = False,
         docker_outputs: Sequence[str] | None = (DOCKER_MANIFEST,),
     ) -> None:
+        """`model_data`, whose id is `model_id`, replaces the model in the image.
+
+        `build_args` are further arguments of the Dockerfile, each NAME=VALUE. With another
+        `rebuild`, the image is built again without the cache.
+        """
         super().__init__(scope, construct_id)
-        on_arm = config.on_arm
+        self.on_arm, self.model_data, self.uri_allowlist = on_arm, model_data, uri_allowlist
         if on_arm and docker_outputs is None:
             raise ConfigError("architecture='arm64': it needs BuildKit, without DOCKER_BUILDKIT=0")
         platforms = ecr_assets.Platform
         with TemporaryDirectory() as temporary:  # the CDK copies it at once
             context = CONTAINER
-            if config.model_folder:
+            if model_folder:
                 context = Path(temporary, "context")
-                build_context.write(Path(config.model_folder), context)
+                build_context.write(model_folder, context)
             self.asset = ecr_assets.DockerImageAsset(
                 self,
                 "Asset",
                 directory=str(context),
                 build_args={
                     **({"WITH_MXNET": "0"} if on_arm else {}),  # MXNet does not run on Arm
-                    **dict(argument.split("=", 1) for argument in config.build_args),
-                    "MODEL_NAME": config.built_in,
-                    **({"WITH_CUDA": "1"} if config.has_gpu else {}),
-                    **({"REBUILD": config.rebuild} if config.rebuild else {}),
+                    **dict(argument.split("=", 1) for argument in build_args),
+                    "MODEL_NAME": model_name,
+                    **({"WITH_CUDA": "1"} if with_cuda else {}),
+                    **({"REBUILD": rebuild} if rebuild else {}),
                 },
                 platform=platforms.LINUX_ARM64 if on_arm else platforms.LINUX_AMD64,
                 outputs=list(docker_outputs) if docker_outputs else None,
                 # Both builders make the same image, so the tag does not depend on `outputs`.
                 invalidation=ecr_assets.DockerImageAssetInvalidationOptions(outputs=False),
             )
-        self._model_data = config.model_data
-        # An isolated endpoint has no network, so the function must refuse every URI as well.
-        self._allowlist = ("none",) if config.network_isolation else config.uri_allowlist
         self.environment = {
-            "MODEL_NAME": config.built_in,
+            "MODEL_NAME": model_name,
             "IMAGE_ID": self.asset.asset_hash,
-            "URI_ALLOWLIST": ",".join(self._allowlist),
-            **({"MODEL_ID": config.model_id} if config.model_id else {}),
+            "URI_ALLOWLIST": ",".join(uri_allowlist),
+            **({"MODEL_ID": model_id} if model_id else {}),
         }
 
     def grant_read(self, scope: Construct, role: IRole) -> list[Policy]:
         """Let `role` read the one object `model_data` and the buckets of `uri_allowlist`."""
-        buckets = [item for item in self._allowlist if item.startswith("s3://")]
-        if not self._model_data and not buckets:
+        buckets = [item for item in self.uri_allowlist if item.startswith("s3://")]
+        if not self.model_data and not buckets:
             return []
-        digest = sha256(f"{self._model_data} {buckets}".encode()).hexdigest()
+        digest = sha256(f"{self.model_data} {buckets}".encode()).hexdigest()
         policy = Policy(scope, f"Reads{digest[:8]}", roles=[role])
         read = ["s3:GetObject"]
-        if self._model_data:
-            artifact = [s3_arn(self._model_data)]
+        if self.model_data:
+            artifact = [s3_arn(self.model_data)]
             policy.add_statements(
                 PolicyStatement(actions=read, resources=artifact, conditions=OF_THIS_ACCOUNT)
             )

@@ -10,10 +10,9 @@ from aws_cdk.aws_iam import Policy, PolicyStatement
 from aws_cdk.aws_logs import ILogGroup
 from constructs import Construct
 
-from infra.common.access import deny_attach, grant_attach, policy_of, service_role
+from infra.common.access import Network, deny_attach, grant_attach, policy_of, service_role
 from infra.common.alarms import may_see
 from infra.common.findings import resource_of, suppress_finding
-from infra.config.keys import Config
 from infra.image.asset import Image
 
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html, under execution role
@@ -30,11 +29,13 @@ _ATTACH_ACTIONS = (
 def create_function(
     scope: Construct,
     *,
-    config: Config,
     image: Image,
+    network: Network,
     logs: ILogGroup,
     memory_mb: int,
+    ephemeral_mb: int,
     timeout_seconds: int,
+    reserved_concurrency: int | None = None,
     environment: Mapping[str, str] | None = None,
     command: str | None = None,
 ) -> lambda_.DockerImageFunction:
@@ -46,8 +47,8 @@ def create_function(
     role = service_role(scope, "Role", "lambda.amazonaws.com")
     logs.grant_write(role)
     variables = {**image.environment, **(environment or {})}
-    if config.model_data:
-        variables["MODEL_DATA_URL"] = config.model_data
+    if image.model_data:
+        variables["MODEL_DATA_URL"] = image.model_data
     function = lambda_.DockerImageFunction(
         scope,
         "Function",
@@ -57,11 +58,11 @@ def create_function(
             tag_or_digest=image.asset.image_tag,
             cmd=[command] if command else None,
         ),
-        architecture=lambda_.Architecture.ARM_64 if config.on_arm else lambda_.Architecture.X86_64,
+        architecture=lambda_.Architecture.ARM_64 if image.on_arm else lambda_.Architecture.X86_64,
         memory_size=memory_mb,
-        ephemeral_storage_size=Size.mebibytes(config.lambda_ephemeral_mb),
+        ephemeral_storage_size=Size.mebibytes(ephemeral_mb),
         timeout=Duration.seconds(timeout_seconds),
-        reserved_concurrent_executions=config.lambda_reserved_concurrency,
+        reserved_concurrent_executions=reserved_concurrency,
         environment=variables,
         role=role,
         log_group=logs,
@@ -78,16 +79,16 @@ def create_function(
         "CKV_AWS_116": "a caller waits for the answer, and gets the failure instead",
         "CKV_AWS_173": "it holds no secret; Lambda encrypts it with AWS's own key",
     }
-    if config.lambda_reserved_concurrency is None:
+    if reserved_concurrency is None:
         findings["CKV_AWS_115"] = (
             "the key lambda_reserved_concurrency: other functions lose what one function reserves"
         )
     # The function cannot start without these policies.
     function.node.add_dependency(*image.grant_read(scope, role))
-    if config.subnet_ids:
+    if network.subnet_ids:
         # The L2 construct needs the whole VPC, which neither Lambda nor SageMaker does.
-        resource.add_property_override("VpcConfig.SubnetIds", list(config.subnet_ids))
-        groups = list(config.security_group_ids)
+        resource.add_property_override("VpcConfig.SubnetIds", list(network.subnet_ids))
+        groups = list(network.security_group_ids)
         resource.add_property_override("VpcConfig.SecurityGroupIds", groups)
         function.node.add_dependency(grant_attach(scope, role, _ATTACH_ACTIONS))
         # The policy names the function, so it is created after it and before its version.

@@ -1,6 +1,7 @@
 """The Lambda target: a function of the image, its `live` alias and the alias' URL."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from aws_cdk import Duration
 from aws_cdk import aws_lambda as lambda_
@@ -10,15 +11,14 @@ from aws_cdk.aws_iam import Grant, IGrantable
 from aws_cdk.aws_logs import FilterPattern, IFilterPattern
 from constructs import Construct, IDependable
 
+from infra.common.access import Network
 from infra.common.alarms import MAX_FAULT_PERCENT, MAX_SPILL_PERCENT, PERIOD, alarm, percent
 from infra.common.findings import suppress_finding
 from infra.common.logs import count_lines, log_group
 from infra.config.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
-from infra.config.keys import Config
 from infra.image.asset import Image
-from infra.lambda_target import forwarding
+from infra.lambda_target.forwarding import Forwarding
 from infra.lambda_target.function import create_function, shift_gradually
-from infra.sagemaker_target.target import SageMakerTarget
 
 _PROVISIONED_UTILIZATION = 0.7  # the share of provisioned executions in use that scaling aims for
 
@@ -36,40 +36,52 @@ class LambdaTarget(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: Config,
         image: Image,
+        network: Network,
+        memory_mb: int = 1769,
+        ephemeral_mb: int = 512,
+        timeout_seconds: int = 30,
+        reserved_concurrency: int | None = None,
+        provisioned_concurrency: int | None = None,
+        url_auth: Literal["iam", "none", "off"] = "iam",
+        cors_origins: Sequence[str] = (),
+        log_retention_days: int = 30,
         examiner: lambda_.IFunction | None = None,
         examiner_alarms: Sequence[Alarm] = (),
-        forwards_to: SageMakerTarget | None = None,
+        forwarding: Forwarding | None = None,
     ) -> None:
-        """Create the target. `examiner` checks a version before it gets traffic.
+        """Create the target. `timeout_seconds` limits the function's own answer.
 
-        `examiner_alarms` also stop a rollout. `forwards_to` answers `forward_percent` of the calls.
+        `examiner` checks a version before it gets traffic; `examiner_alarms` also stop a rollout.
         """
         super().__init__(scope, construct_id)
-        self.config = config
-        self.forwards_to = forwards_to
-        self._logs = log_group(self, "Logs", retention_days=config.log_retention_days)
+        self.memory_mb, self.on_arm = memory_mb, image.on_arm
+        self.provisioned_concurrency = provisioned_concurrency
+        self.forwarding = forwarding
+        self._logs = log_group(self, "Logs", retention_days=log_retention_days)
         # A function that ended before the endpoint would lose the endpoint's answer.
-        wait_seconds = SYNCHRONOUS_TIMEOUT_SECONDS if forwards_to else 0
-        all_seconds = config.lambda_timeout_seconds + wait_seconds
+        all_seconds = timeout_seconds + (SYNCHRONOUS_TIMEOUT_SECONDS if forwarding else 0)
         self.function = create_function(
             self,
-            config=config,
             image=image,
+            network=network,
             logs=self._logs,
-            memory_mb=config.function_memory_mb,
+            memory_mb=memory_mb,
+            ephemeral_mb=ephemeral_mb,
             timeout_seconds=all_seconds,
-            environment=forwarding.environment(config, forwards_to) if forwards_to else {},
+            reserved_concurrency=reserved_concurrency,
+            environment=forwarding.environment if forwarding else {},
         )
         self.forwarded_ms = self.spilled = None
-        if forwards_to:
-            forwarding.allow(self, self.function, forwards_to)
+        if forwarding:
+            forwarding.allow(self, self.function)
             milliseconds = "$.forwardMilliseconds"
             self.forwarded_ms = self._count("Forwarded", _target("sagemaker"), value=milliseconds)
             self.spilled = self._count("Spilled", _target("lambda-spill"))
-        self.alias = self._create_alias()
-        self.url = self._create_url() if config.url_auth != "off" else None
+        self.alias = self._create_alias(reserved_concurrency)
+        self.url = None
+        if url_auth != "off":
+            self.url = self._create_url(cors_origins, is_public=url_auth == "none")
         # Lambda reports the duration of a cold start in the log only.
         init_ms = "$.record.metrics.initDurationMs"
         has_init_ms = FilterPattern.number_value(init_ms, ">=", 0)
@@ -93,15 +105,15 @@ class LambdaTarget(Construct):
             alarm(self, "NewFaults", faults, MAX_FAULT_PERCENT, fails),
         ]
         more_watched = {"ExaminerAlarms": examiner_alarms} if examiner_alarms else {}
-        if forwards_to:
+        if forwarding:
             # A failing endpoint must not stop the way back, so only a version that forwards has
             # these alarms. NoCapacity is left out: it may go off while an endpoint is new.
-            above = MAX_SPILL_PERCENT * config.forward_percent / 100
+            above = MAX_SPILL_PERCENT * forwarding.percent / 100
             share = self._share("NewSpilled", _target("lambda-spill"), version)
             refused = "the endpoint answers less than half of what the new version forwards"
             spills = alarm(self, "NewSpills", share, above, refused)
-            name = f"{forwarding.construct_id(forwards_to)}Alarms"
-            more_watched[name] = [spills, *forwards_to.call_alarms]
+            alarms = [spills, *forwarding.endpoint.call_alarms]
+            more_watched[f"{forwarding.construct_id}Alarms"] = alarms
         self.rollout = shift_gradually(
             self, self.function, self.alias, watched, examiner=examiner, more_watched=more_watched
         )
@@ -153,8 +165,8 @@ class LambdaTarget(Construct):
         """
         return self.function.metric(name, statistic=Stats.SUM, period=PERIOD)
 
-    def _create_alias(self) -> lambda_.Alias:
-        provisioned = self.config.lambda_provisioned_concurrency
+    def _create_alias(self, reserved_concurrency: int | None) -> lambda_.Alias:
+        provisioned = self.provisioned_concurrency
         alias = lambda_.Alias(
             self,
             "Live",
@@ -163,7 +175,7 @@ class LambdaTarget(Construct):
             provisioned_concurrent_executions=provisioned,
         )
         # The rest is reserved for the second version, which runs during an update.
-        most = (self.config.lambda_reserved_concurrency or 0) - (provisioned or 0)
+        most = (reserved_concurrency or 0) - (provisioned or 0)
         if not provisioned or most <= provisioned:
             return alias
         scaling = alias.add_auto_scaling(min_capacity=provisioned, max_capacity=most)
@@ -189,10 +201,9 @@ class LambdaTarget(Construct):
         policy.add_property_override(specification, {"Metrics": queries})
         return alias
 
-    def _create_url(self) -> lambda_.FunctionUrl:
-        origins, is_public = list(self.config.url_cors_origins), self.config.url_auth == "none"
+    def _create_url(self, cors_origins: Sequence[str], *, is_public: bool) -> lambda_.FunctionUrl:
         cors = lambda_.FunctionUrlCorsOptions(
-            allowed_origins=origins,
+            allowed_origins=list(cors_origins),
             allowed_methods=[lambda_.HttpMethod.GET, lambda_.HttpMethod.POST],
             allowed_headers=[
                 "authorization",
@@ -211,7 +222,7 @@ class LambdaTarget(Construct):
         )
         auth = lambda_.FunctionUrlAuthType
         url = self.alias.add_function_url(
-            auth_type=auth.NONE if is_public else auth.AWS_IAM, cors=cors if origins else None
+            auth_type=auth.NONE if is_public else auth.AWS_IAM, cors=cors if cors_origins else None
         )
         if is_public:
             reason = "url_auth=none asks for it; lambda_reserved_concurrency caps what it can cost"

@@ -12,9 +12,9 @@ from constructs import Construct
 
 from infra.common.alarms import PERIOD
 from infra.common.findings import suppress_finding
-from infra.config.keys import Config
 from infra.lambda_target.target import LambdaTarget
 from infra.monitoring import running_cost
+from infra.sagemaker_target.capacity import Serverless
 from infra.sagemaker_target.target import SageMakerTarget
 
 WIDTH = 12  # half of a dashboard's 24
@@ -28,18 +28,18 @@ class Monitoring(Construct):
         self,
         scope: Construct,
         construct_id: str,
-        config: Config,
+        *,
         on_lambda: LambdaTarget | None,
         on_sagemaker: SageMakerTarget | None,
-        *,
         other_alarms: Sequence[cloudwatch.Alarm],
+        alarm_email: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        if config.alarm_email:
+        if alarm_email:
             topic = Topic(self, "Alarms", enforce_ssl=True)
             reason = "AWS's own key is closed to alarms, and one of ours is billed by the month"
             suppress_finding(topic, {"CKV_AWS_26": reason})
-            topic.add_subscription(EmailSubscription(config.alarm_email))
+            topic.add_subscription(EmailSubscription(alarm_email))
             targets = [target for target in (on_lambda, on_sagemaker) if target]
             alarms = [alarm for target in targets for alarm in target.alarms]
             alarms += other_alarms
@@ -110,7 +110,7 @@ def _sagemaker_column(target: SageMakerTarget) -> list[cloudwatch.IWidget]:
     """Return graphs of the same quantities as `_lambda_column`, in the same order."""
     starts: cloudwatch.IWidget = _note("An instance starts before it is called: no cold starts.")
     capacity = _graph("SageMaker: instances", target.metric_instances())
-    if not target.config.on_instances:
+    if isinstance(target.capacity, Serverless):
         setups = target.metric("ModelSetupTime", cloudwatch.Stats.SAMPLE_COUNT)
         share = target.metric("ServerlessConcurrentExecutionsUtilization", cloudwatch.Stats.MAXIMUM)
         starts = _graph("SageMaker: cold starts a minute", setups)

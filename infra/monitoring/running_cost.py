@@ -12,6 +12,7 @@ from aws_cdk import Duration
 from aws_cdk.aws_cloudwatch import MathExpression, Metric, Stats
 
 from infra.lambda_target.target import LambdaTarget
+from infra.sagemaker_target.capacity import Serverless
 from infra.sagemaker_target.target import SageMakerTarget
 
 PRICES = Path(__file__).parents[2] / "ops" / "cost" / "prices.json"
@@ -23,9 +24,9 @@ _LISTED: dict[str, dict[str, Any]] = json.loads(PRICES.read_text())["regions"][R
 
 def on_lambda(target: LambdaTarget) -> MathExpression:
     """Return the cost of duration, requests, cold starts and provisioned concurrency."""
-    prices = _LISTED["lambda_arm64" if target.config.on_arm else "lambda"]
-    memory_gb = target.config.function_memory_mb / 1024
-    kept = target.config.lambda_provisioned_concurrency or 0
+    prices = _LISTED["lambda_arm64" if target.on_arm else "lambda"]
+    memory_gb = target.memory_mb / 1024
+    kept = target.provisioned_concurrency or 0
     prefix = "kept_duration_" if kept else ""
     per_second = memory_gb * prices[f"{prefix}usd_per_million_gb_seconds"] / 1e6
     used = f"ms / 1000 * {per_second:.12f} + {prices['usd_per_million_requests'] / 1e6:.12f}"
@@ -44,14 +45,13 @@ def on_lambda(target: LambdaTarget) -> MathExpression:
 
 def on_sagemaker(target: SageMakerTarget) -> MathExpression | None:
     """Return the cost of the endpoint; None if there is no price of its instance type."""
-    if not target.config.on_instances:
+    if isinstance(target.capacity, Serverless):
         prices = _LISTED["serverless"]
-        memory_gb = target.config.serverless_memory_mb / 1024
-        per_second = memory_gb * prices["usd_per_million_gb_seconds"] / 1e6
+        per_second = target.capacity.memory_mb / 1024 * prices["usd_per_million_gb_seconds"] / 1e6
         us = target.metric_latency(Stats.AVERAGE)
         return _cost(prices, f"1000 * us / 1000000 * {per_second:.12f}", us=us)
     prices = _LISTED["instances"]
-    per_hour = prices["usd_per_hour"].get(target.config.instance_type)
+    per_hour = prices["usd_per_hour"].get(target.capacity.instance_type)
     if per_hour is None:
         return None
     return _cost(

@@ -11,8 +11,8 @@ from aws_cdk.aws_iam import IRole, Policy, PolicyStatement
 from constructs import Construct
 
 from infra.common import access
+from infra.common.access import Network
 from infra.common.findings import suppress_finding
-from infra.config.keys import Config
 from infra.image.asset import Image
 from infra.sagemaker_target.model import create_model, execution_role
 
@@ -22,17 +22,20 @@ _JOBS = "/aws/sagemaker/TransformJobs"
 
 
 class BatchJobs(Construct):
-    """The model of jobs that read below `batch_input` and write below `batch_output`."""
+    """The model of jobs that read below `data_in` and write below `data_out`, s3://BUCKET/PREFIX."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: Config, image: Image
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        image: Image,
+        network: Network,
+        data_in: str,
+        data_out: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        assert config.batch_input and config.batch_output  # noqa: S101 - narrows the types
-        self.data_in, self.data_out = (
-            config.batch_input.rstrip("/"),
-            config.batch_output.rstrip("/"),
-        )
+        self.data_in, self.data_out = data_in.rstrip("/"), data_out.rstrip("/")
         role = execution_role(self, image=image, namespace=_JOBS)
         # The first job creates the log group.
         group = Stack.of(self).format_arn(service="logs", resource=f"log-group:{_JOBS}")
@@ -45,7 +48,9 @@ class BatchJobs(Construct):
         named = f"arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:{_JOBS}:*"
         reason = "a log stream has its job's name, which nobody knows beforehand"
         suppress_finding(access.policy_of(role), {f"AwsSolutions-IAM5[Resource::{named}]": reason})
-        self.model = create_model(self, config, image, role, image.environment)
+        self.model = create_model(
+            self, image=image, network=network, role=role, environment=image.environment
+        )
         self.model.node.add_dependency(self._grant_data(role))
 
     def _grant_data(self, role: IRole) -> Policy:

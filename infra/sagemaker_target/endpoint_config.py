@@ -1,6 +1,5 @@
 """The endpoint config: its model and variant, its storage in S3, and its update policy."""
 
-import math
 from collections.abc import Sequence
 
 from aws_cdk import CfnDeletionPolicy
@@ -9,8 +8,9 @@ from aws_cdk.aws_iam import IRole
 from aws_cdk.aws_sagemaker import CfnEndpoint, CfnEndpointConfig, CfnModel
 from constructs import Construct
 
-from infra.config.keys import Config
+from infra.common.access import Network
 from infra.image.asset import Image
+from infra.sagemaker_target.capacity import Capacity, Instances, Serverless
 from infra.sagemaker_target.model import create_model
 from infra.sagemaker_target.storage import AsyncWork, CapturedTraffic
 
@@ -37,50 +37,36 @@ _MAX_SECONDS = 3600
 _ROLLING_SECONDS = 8 * 3600  # AWS's limit
 
 
-def keeps_size(config: Config) -> bool:
-    """Return True if an update keeps the number of instances that scaling has set.
-
-    A fleet that may scale to zero does not keep it, because the update has to start the new image.
-    """
-    return config.on_instances and 0 < config.min_instances < config.max_instances
-
-
-def _rolling_batch(config: Config) -> int | None:
-    """Return the number of instances that an update replaces at once; None for blue/green.
-
-    A second fleet would be expensive for three instances or two GPUs. AWS allows 5 to 50 % of the
-    fleet, whose size scaling may change.
-    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_RollingUpdatePolicy.html
-    """
-    if not config.on_instances or config.min_instances < (2 if config.has_gpu else 3):
-        return None
-    batch = math.ceil(config.max_instances * 0.05)
-    return batch if batch <= config.min_instances // 2 else None
-
-
 def create_endpoint_config(
-    scope: Construct, config: Config, image: Image, role: IRole, work: AsyncWork | None
+    scope: Construct,
+    *,
+    image: Image,
+    network: Network,
+    capacity: Capacity,
+    role: IRole,
+    work: AsyncWork | None,
+    data_capture_percent: int,
 ) -> CfnEndpointConfig:
     """Create a model and its endpoint config; `work` is given for an asynchronous endpoint."""
     environment = dict(image.environment)
     if work:
         environment["MAX_BODY_BYTES"] = str(_ASYNC_MAX_BODY_BYTES)
-    if config.has_gpu:
+    if capacity.has_gpu:
         environment |= _GPU_ENVIRONMENT
-    model = create_model(scope, config, image, role, environment)
+    model = create_model(scope, image=image, network=network, role=role, environment=environment)
     if work:
         model.node.add_dependency(work.policy)
     capture = None
-    if config.data_capture_percent:
+    if data_capture_percent:
         store = CapturedTraffic(scope, "Capture", role=role)
-        capture = store.config(config.data_capture_percent)
+        capture = store.config(data_capture_percent)
         model.node.add_dependency(store.policy)
-    batch = _rolling_batch(config)
+    batch = capacity.rolling_batch
     endpoint_config = CfnEndpointConfig(
         scope,
         # UpdateEndpoint needs a new config even if only the update policy changes.
-        "KeptSize" * keeps_size(config) + (f"Batch{batch}" if batch else "") + "EndpointConfig",
-        production_variants=[_variant(model, config)],
+        "KeptSize" * capacity.keeps_size + (f"Batch{batch}" if batch else "") + "EndpointConfig",
+        production_variants=[_variant(model, capacity, downloads=bool(image.model_data))],
         async_inference_config=work.config() if work else None,
         data_capture_config=capture,
     )
@@ -93,13 +79,13 @@ def create_endpoint_config(
 
 
 def update_policy(
-    watched: Sequence[IAlarm], config: Config
+    watched: Sequence[IAlarm], instances: Instances
 ) -> CfnEndpoint.DeploymentConfigProperty:
     """Return a policy for updates, which roll back if one of `watched` goes off."""
     rollback = CfnEndpoint.AutoRollbackConfigProperty(
         alarms=[CfnEndpoint.AlarmProperty(alarm_name=alarm.alarm_name) for alarm in watched]
     )
-    if batch := _rolling_batch(config):
+    if batch := instances.rolling_batch:
         return CfnEndpoint.DeploymentConfigProperty(
             rolling_update_policy=CfnEndpoint.RollingUpdatePolicyProperty(
                 maximum_batch_size=_instances(batch),
@@ -110,7 +96,7 @@ def update_policy(
             auto_rollback_configuration=rollback,
         )
     # AWS allows a canary of at most half of the fleet. A single instance is replaced at once.
-    with_canary = config.min_instances >= 2
+    with_canary = instances.minimum >= 2
     routing = CfnEndpoint.TrafficRoutingConfigProperty(
         type="CANARY" if with_canary else "ALL_AT_ONCE",
         canary_size=_instances(1) if with_canary else None,
@@ -130,30 +116,29 @@ def _instances(count: int) -> CfnEndpoint.CapacitySizeProperty:
     return CfnEndpoint.CapacitySizeProperty(type="INSTANCE_COUNT", value=count)
 
 
-def _variant(model: CfnModel, config: Config) -> CfnEndpointConfig.ProductionVariantProperty:
-    if not config.on_instances:
+def _variant(
+    model: CfnModel, capacity: Capacity, *, downloads: bool
+) -> CfnEndpointConfig.ProductionVariantProperty:
+    if isinstance(capacity, Serverless):
         return CfnEndpointConfig.ProductionVariantProperty(
             variant_name=VARIANT,
             model_name=model.attr_model_name,
             initial_variant_weight=1,
             serverless_config=CfnEndpointConfig.ServerlessConfigProperty(
-                memory_size_in_mb=config.serverless_memory_mb,
-                max_concurrency=config.serverless_max_concurrency,
+                memory_size_in_mb=capacity.memory_mb, max_concurrency=capacity.max_concurrency
             ),
         )
     return CfnEndpointConfig.ProductionVariantProperty(
         variant_name=VARIANT,
         model_name=model.attr_model_name,
         initial_variant_weight=1,
-        instance_type=config.instance_type,
-        initial_instance_count=max(1, config.min_instances),
-        inference_ami_version=_GPU_AMI if config.has_gpu else None,
+        instance_type=capacity.instance_type,
+        initial_instance_count=max(1, capacity.minimum),
+        inference_ami_version=_GPU_AMI if capacity.has_gpu else None,
         # With the default, RANDOM, a request may wait for another while an instance is idle.
         routing_config=CfnEndpointConfig.RoutingConfigProperty(
             routing_strategy="LEAST_OUTSTANDING_REQUESTS"
         ),
         container_startup_health_check_timeout_in_seconds=_START_TIMEOUT_SECONDS,
-        model_data_download_timeout_in_seconds=(
-            _DOWNLOAD_TIMEOUT_SECONDS if config.model_data else None
-        ),
+        model_data_download_timeout_in_seconds=_DOWNLOAD_TIMEOUT_SECONDS if downloads else None,
     )

@@ -7,8 +7,8 @@ from aws_cdk.aws_sagemaker import CfnModel
 from constructs import Construct
 
 from infra.common import access
+from infra.common.access import Network
 from infra.common.findings import suppress_finding
-from infra.config.keys import Config
 from infra.image.asset import Image
 
 # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html, under CreateModel
@@ -43,33 +43,38 @@ def execution_role(scope: Construct, *, image: Image, namespace: str) -> Role:
 
 
 def create_model(
-    scope: Construct, config: Config, image: Image, role: IRole, environment: Mapping[str, str]
+    scope: Construct,
+    *,
+    image: Image,
+    network: Network,
+    role: IRole,
+    environment: Mapping[str, str],
 ) -> CfnModel:
     """Create the model, and let `role` read its artifact and attach to its network.
 
     The model waits for these grants, because CreateModel pulls the image with the role at once.
     """
     attached = []
-    if config.subnet_ids:
+    if network.subnet_ids:
         attached = [access.grant_attach(scope, role, _ATTACH_ACTIONS)]
         reason = "SageMaker's own account may attach the network interfaces that it makes"
         suppress_finding(attached[0], {"CKV_AWS_109": reason})
     vpc = CfnModel.VpcConfigProperty(
-        subnets=list(config.subnet_ids), security_group_ids=list(config.security_group_ids)
+        subnets=list(network.subnet_ids), security_group_ids=list(network.security_group_ids)
     )
     model = CfnModel(
         scope,
         "Model",
         execution_role_arn=role.role_arn,
         primary_container=CfnModel.ContainerDefinitionProperty(
-            image=image.asset.image_uri, environment=environment, model_data_url=config.model_data
+            image=image.asset.image_uri, environment=environment, model_data_url=image.model_data
         ),
-        enable_network_isolation=config.network_isolation,
-        vpc_config=vpc if config.subnet_ids else None,
+        enable_network_isolation=network.isolated,
+        vpc_config=vpc if network.subnet_ids else None,
     )
     read = image.grant_read(scope, role)
     model.node.add_dependency(access.policy_of(role), *read, *attached)
-    if not config.network_isolation:
+    if not network.isolated:
         reason = "the key network_isolation: without it the container fetches what a uri names"
         suppress_finding(model, {"CKV_AWS_370": reason})
     return model

@@ -10,7 +10,7 @@ from aws_cdk.aws_iam import Role
 from constructs import Construct
 
 from infra.common.findings import resource_of
-from infra.config.keys import Config
+from infra.sagemaker_target.capacity import Instances
 
 # Waiting requests per instance:
 # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html
@@ -27,8 +27,10 @@ _SERVICE_ROLE = (
 )
 
 
-def scale(parent: Construct, config: Config, endpoint_name: str, variant: str) -> None:
-    """Keep the instances of `variant` between min_instances and max_instances.
+def scale(
+    parent: Construct, *, endpoint_name: str, variant: str, instances: Instances, asynchronous: bool
+) -> None:
+    """Keep the number of instances of `variant` between the minimum and the maximum.
 
     `endpoint_name` is the endpoint's attribute, so that the endpoint exists before it is scaled.
     """
@@ -40,27 +42,27 @@ def scale(parent: Construct, config: Config, endpoint_name: str, variant: str) -
         service_namespace=autoscaling.ServiceNamespace.SAGEMAKER,
         scalable_dimension="sagemaker:variant:DesiredInstanceCount",
         resource_id=f"endpoint/{endpoint_name}/variant/{variant}",
-        min_capacity=config.min_instances,
-        max_capacity=config.max_instances,
+        min_capacity=instances.minimum,
+        max_capacity=instances.maximum,
         role=Role.from_role_arn(scope, "ServiceRole", role),
     )
     backlog = _endpoint_metric("ApproximateBacklogSizePerInstance", endpoint_name)
     calls = autoscaling.PredefinedMetric.SAGEMAKER_VARIANT_INVOCATIONS_PER_INSTANCE
-    per_minute = config.invocations_per_instance_per_minute
+    aim = _BACKLOG_PER_INSTANCE if asynchronous else instances.invocations_per_minute
     policy = autoscaling.TargetTrackingScalingPolicy(
         scope,
         "Policy",
         policy_name="target-tracking",
         scaling_target=target,
-        custom_metric=backlog if config.is_async else None,
-        predefined_metric=None if config.is_async else calls,
-        target_value=_BACKLOG_PER_INSTANCE if config.is_async else per_minute,
+        custom_metric=backlog if asynchronous else None,
+        predefined_metric=None if asynchronous else calls,
+        target_value=aim,
         scale_out_cooldown=_SCALE_OUT_COOLDOWN,
         scale_in_cooldown=_SCALE_IN_COOLDOWN,
     )
     _keep_logical_id(target)
     _keep_logical_id(policy)
-    if config.min_instances > 0:
+    if instances.minimum > 0:
         return
     # While no instance runs, the backlog per instance has no value. Start one when requests wait.
     # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale-scale-up.html

@@ -8,12 +8,13 @@ from aws_cdk.aws_iam import Grant, IGrantable, Policy
 from aws_cdk.aws_sagemaker import CfnEndpoint
 from constructs import Construct
 
+from infra.common.access import Network
 from infra.common.alarms import MAX_FAULT_PERCENT, PERIOD, alarm, alarm_of_none, may_see
 from infra.common.logs import log_group
 from infra.config.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
-from infra.config.keys import Config
 from infra.image.asset import Image
 from infra.sagemaker_target import endpoint_config
+from infra.sagemaker_target.capacity import Capacity, Instances
 from infra.sagemaker_target.endpoint_config import VARIANT
 from infra.sagemaker_target.model import execution_role
 from infra.sagemaker_target.scaling import scale
@@ -45,14 +46,25 @@ class SageMakerTarget(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: Config, image: Image
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        image: Image,
+        network: Network,
+        capacity: Capacity,
+        asynchronous: bool = False,
+        data_capture_percent: int = 0,
+        log_retention_days: int = 30,
     ) -> None:
+        """Create the target. Only instances may be asynchronous: take requests from a bucket."""
         super().__init__(scope, construct_id)
-        self.config = config
+        self.capacity = capacity
         self._examined: Metric | None = None
-        instance_type = config.instance_type if config.on_instances else ""
+        instances = capacity if isinstance(capacity, Instances) else None
+        kind = "async" if asynchronous else "realtime" if instances else "serverless"
         self.endpoint_name = endpoint_name(
-            Stack.of(self).stack_name, config.sagemaker_type, instance_type
+            Stack.of(self).stack_name, kind, instances.instance_type if instances else ""
         )
         # This ARN lets a policy name the endpoint without waiting for it.
         self.arn = Stack.of(self).format_arn(
@@ -66,7 +78,7 @@ class SageMakerTarget(Construct):
             home,
             "Logs",
             name=f"/aws/sagemaker/Endpoints/{self.endpoint_name}",
-            retention_days=config.log_retention_days,
+            retention_days=log_retention_days,
         )
         role = execution_role(home, image=image, namespace="/aws/sagemaker/Endpoints")
         logs.grant(
@@ -76,32 +88,46 @@ class SageMakerTarget(Construct):
             "logs:DescribeLogStreams",
             "logs:PutLogEvents",
         )
-        self.work = AsyncWork(home, "Async", role=role) if config.is_async else None
-        created = endpoint_config.create_endpoint_config(home, config, image, role, self.work)
+        self.work = AsyncWork(home, "Async", role=role) if asynchronous else None
+        created = endpoint_config.create_endpoint_config(
+            home,
+            image=image,
+            network=network,
+            capacity=capacity,
+            role=role,
+            work=self.work,
+            data_capture_percent=data_capture_percent,
+        )
         self.config_name = config_name = created.attr_endpoint_config_name
         self.endpoint = CfnEndpoint(
             home, "Endpoint", endpoint_name=self.endpoint_name, endpoint_config_name=config_name
         )
-        if config.on_instances:
+        if instances:
             # Only the new fleet's alarms stop an update, so a fix can replace a failing fleet.
             watched = self._create_alarms(home, "New", EndpointConfigName=config_name)
-            self.endpoint.deployment_config = endpoint_config.update_policy(watched, config)
-            self.endpoint.retain_all_variant_properties = endpoint_config.keeps_size(config)
+            self.endpoint.deployment_config = endpoint_config.update_policy(watched, instances)
+            self.endpoint.retain_all_variant_properties = instances.keeps_size
             # The alarms name the endpoint config, which waits for the role's own policy.
             policy = Policy(home, "Alarms", roles=[role], statements=[may_see(watched)])
             self.endpoint.node.add_dependency(policy)
         self.call_alarms = self._create_alarms(home, "")
         self.alarms = [*self.call_alarms]
-        if config.on_instances and config.min_instances > 0:
+        if instances and instances.minimum > 0:
             none = "no healthy instance has reported for five minutes"
             no_capacity = alarm_of_none(home, "NoCapacity", self.metric_instances(), 5, none)
             # Created earlier, it would be in alarm until the endpoint is ready.
             no_capacity.node.add_dependency(self.endpoint)
             self.alarms.append(no_capacity)
-        if config.is_async:
+        if asynchronous:
             self.alarms.append(self._create_undelivered_alarm(home))
-        if config.on_instances and config.min_instances < config.max_instances:
-            scale(home, config, self.endpoint.attr_endpoint_name, VARIANT)
+        if instances and instances.minimum < instances.maximum:
+            scale(
+                home,
+                endpoint_name=self.endpoint.attr_endpoint_name,
+                variant=VARIANT,
+                instances=instances,
+                asynchronous=asynchronous,
+            )
 
     def grant_invoke(self, grantee: IGrantable) -> Grant:
         """Let `grantee` invoke this endpoint, and use the bucket of an asynchronous one."""

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from infra.config.keys import Config
 from support.templates import allows, canonical, listed
 
 
@@ -14,17 +13,26 @@ def test_a_caller_may_only_use_the_target(asynchronous: bool, tmp_path: Path) ->
     from aws_cdk.assertions import Template
     from aws_cdk.aws_iam import AccountRootPrincipal, Role
 
+    from infra.common.access import Network
     from infra.image.asset import Image
     from infra.lambda_target.target import LambdaTarget
+    from infra.sagemaker_target.capacity import Instances
     from infra.sagemaker_target.target import SageMakerTarget
 
     stack = Stack(App(outdir=str(tmp_path)), "Grants")
-    config = Config(mode="both", sagemaker_type="async" if asynchronous else "realtime")
-    image = Image(stack, "Image", config=config)
+    image = Image(stack, "Image", model_name="efficientnet_lite0")
+    network, capacity = Network(), Instances()
     caller = Role(stack, "Caller", assumed_by=AccountRootPrincipal())
-    on_lambda = LambdaTarget(stack, "Lambda", config=config, image=image)
+    on_lambda = LambdaTarget(stack, "Lambda", image=image, network=network)
     on_lambda.grant_invoke(caller).assert_success()
-    on_sagemaker = SageMakerTarget(stack, "SageMaker", config=config, image=image)
+    on_sagemaker = SageMakerTarget(
+        stack,
+        "SageMaker",
+        image=image,
+        network=network,
+        capacity=capacity,
+        asynchronous=asynchronous,
+    )
     on_sagemaker.grant_invoke(caller).assert_success()
     template = Template.from_stack(stack).to_json()
     (policy,) = (

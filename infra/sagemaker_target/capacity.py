@@ -1,0 +1,56 @@
+"""The capacity of an endpoint: instances, which are billed by the hour, or SageMaker Serverless."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instances:
+    """Run `minimum` to `maximum` instances, as Application Auto Scaling decides."""
+
+    instance_type: str = "ml.m5.large"
+    minimum: int = 1  # 0 for asynchronous endpoints only
+    maximum: int = 2
+    invocations_per_minute: int = 3000  # the calls that scaling aims for at a real-time instance
+
+    @property
+    def keeps_size(self) -> bool:
+        """Return True if an update keeps the number of instances that scaling has set.
+
+        A fleet that may scale to zero does not keep it, because the update has to start the new
+        image.
+        """
+        return 0 < self.minimum < self.maximum
+
+    @property
+    def has_gpu(self) -> bool:
+        return bool(re.match(r"ml\.[gp][0-9]", self.instance_type))
+
+    @property
+    def rolling_batch(self) -> int | None:
+        """Return the number of instances that an update replaces at once; None for blue/green.
+
+        A second fleet would be expensive for three instances or two GPUs. AWS allows 5 to 50 % of
+        the fleet, whose size scaling may change.
+        https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_RollingUpdatePolicy.html
+        """
+        if self.minimum < (2 if self.has_gpu else 3):
+            return None
+        batch = math.ceil(self.maximum * 0.05)
+        return batch if batch <= self.minimum // 2 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serverless:
+    """Let SageMaker start containers for requests, and bill by the call."""
+
+    memory_mb: int = 3072
+    max_concurrency: int = 10
+    keeps_size: ClassVar[bool] = False
+    has_gpu: ClassVar[bool] = False
+    rolling_batch: ClassVar[None] = None
+
+
+Capacity = Instances | Serverless
