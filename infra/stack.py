@@ -16,7 +16,7 @@ from infra.lambda_target.forwarding import DOORMAN_MEMORY_MB, Forwarding
 from infra.lambda_target.target import LambdaTarget
 from infra.monitoring.monitoring import Monitoring
 from infra.sagemaker_target.batch import BatchJobs
-from infra.sagemaker_target.capacity import Instances, Serverless
+from infra.sagemaker_target.capacity import Capacity, Instances, Serverless
 from infra.sagemaker_target.target import SageMakerTarget
 
 
@@ -147,11 +147,10 @@ class DualInferenceStack(Stack):
         return None
 
 
-def _capacity(config: Config) -> Instances | Serverless:
+def _capacity(config: Config) -> Capacity:
     if config.sagemaker_type == "serverless":
         return Serverless(
-            memory_mb=config.serverless_memory_mb,
-            max_concurrency=config.serverless_max_concurrency,
+            memory_mb=config.serverless_memory_mb, max_concurrency=config.serverless_max_concurrency
         )
     return Instances(
         instance_type=config.instance_type,

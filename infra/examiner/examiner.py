@@ -38,14 +38,13 @@ class Examiner(Construct):
         log_retention_days: int,
         every_hour: bool,
     ) -> None:
-        """Create the function, and its alarms if there will be an exam `every_hour`."""
         super().__init__(scope, construct_id)
         self._image = image
         logs = log_group(self, "Logs", retention_days=log_retention_days)
         self.function = create_function(
             self,
             image=image,
-            network=Network(),
+            network=Network(),  # it needs no VPC
             logs=logs,
             memory_mb=memory_mb,
             ephemeral_mb=ephemeral_mb,

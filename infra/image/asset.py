@@ -51,16 +51,11 @@ class Image(Construct):
         model_id: str | None = None,
         uri_allowlist: Sequence[str] = ("*",),
         with_cuda: bool = False,
-        build_args: Sequence[str] = (),
-        rebuild: str | None = None,
+        build_args: Sequence[str] = (),  # each NAME=VALUE
+        rebuild: str | None = None,  # another value builds the image again, without the cache
         on_arm: bool = False,
         docker_outputs: Sequence[str] | None = (DOCKER_MANIFEST,),
     ) -> None:
-        """`model_data`, whose id is `model_id`, replaces the model in the image.
-
-        `build_args` are further arguments of the Dockerfile, each NAME=VALUE. With another
-        `rebuild`, the image is built again without the cache.
-        """
         super().__init__(scope, construct_id)
         self.on_arm, self.model_data, self.uri_allowlist = on_arm, model_data, uri_allowlist
         if on_arm and docker_outputs is None:

@@ -42,7 +42,7 @@ class Forwarding:
         deleted. A rollback and `cdk destroy` delete in reverse order: alias and function first.
         """
         assert function.role  # noqa: S101 - narrows the type
-        actions, arn = ["sagemaker:InvokeEndpoint"], self.endpoint.arn
-        statement = PolicyStatement(actions=actions, resources=[arn])
+        arns = [self.endpoint.arn]
+        statement = PolicyStatement(actions=["sagemaker:InvokeEndpoint"], resources=arns)
         policy = Policy(scope, self.construct_id, roles=[function.role], statements=[statement])
         function.node.add_dependency(self.endpoint.endpoint, policy)

@@ -79,9 +79,7 @@ class LambdaTarget(Construct):
             self.forwarded_ms = self._count("Forwarded", _target("sagemaker"), value=milliseconds)
             self.spilled = self._count("Spilled", _target("lambda-spill"))
         self.alias = self._create_alias(reserved_concurrency)
-        self.url = None
-        if url_auth != "off":
-            self.url = self._create_url(cors_origins, is_public=url_auth == "none")
+        self.url = self._create_url(url_auth, cors_origins) if url_auth != "off" else None
         # Lambda reports the duration of a cold start in the log only.
         init_ms = "$.record.metrics.initDurationMs"
         has_init_ms = FilterPattern.number_value(init_ms, ">=", 0)
@@ -112,8 +110,8 @@ class LambdaTarget(Construct):
             share = self._share("NewSpilled", _target("lambda-spill"), version)
             refused = "the endpoint answers less than half of what the new version forwards"
             spills = alarm(self, "NewSpills", share, above, refused)
-            alarms = [spills, *forwarding.endpoint.call_alarms]
-            more_watched[f"{forwarding.construct_id}Alarms"] = alarms
+            name = f"{forwarding.construct_id}Alarms"
+            more_watched[name] = [spills, *forwarding.endpoint.call_alarms]
         self.rollout = shift_gradually(
             self, self.function, self.alias, watched, examiner=examiner, more_watched=more_watched
         )
@@ -201,9 +199,10 @@ class LambdaTarget(Construct):
         policy.add_property_override(specification, {"Metrics": queries})
         return alias
 
-    def _create_url(self, cors_origins: Sequence[str], *, is_public: bool) -> lambda_.FunctionUrl:
+    def _create_url(self, url_auth: str, cors_origins: Sequence[str]) -> lambda_.FunctionUrl:
+        origins, is_public = list(cors_origins), url_auth == "none"
         cors = lambda_.FunctionUrlCorsOptions(
-            allowed_origins=list(cors_origins),
+            allowed_origins=origins,
             allowed_methods=[lambda_.HttpMethod.GET, lambda_.HttpMethod.POST],
             allowed_headers=[
                 "authorization",
@@ -222,7 +221,7 @@ class LambdaTarget(Construct):
         )
         auth = lambda_.FunctionUrlAuthType
         url = self.alias.add_function_url(
-            auth_type=auth.NONE if is_public else auth.AWS_IAM, cors=cors if cors_origins else None
+            auth_type=auth.NONE if is_public else auth.AWS_IAM, cors=cors if origins else None
         )
         if is_public:
             reason = "url_auth=none asks for it; lambda_reserved_concurrency caps what it can cost"

@@ -43,12 +43,7 @@ def execution_role(scope: Construct, *, image: Image, namespace: str) -> Role:
 
 
 def create_model(
-    scope: Construct,
-    *,
-    image: Image,
-    network: Network,
-    role: IRole,
-    environment: Mapping[str, str],
+    scope: Construct, *, image: Image, network: Network, role: IRole, environment: Mapping[str, str]
 ) -> CfnModel:
     """Create the model, and let `role` read its artifact and attach to its network.
 

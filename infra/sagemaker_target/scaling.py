@@ -11,6 +11,7 @@ from constructs import Construct
 
 from infra.common.findings import resource_of
 from infra.sagemaker_target.capacity import Instances
+from infra.sagemaker_target.endpoint_config import VARIANT
 
 # Waiting requests per instance:
 # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html
@@ -28,9 +29,9 @@ _SERVICE_ROLE = (
 
 
 def scale(
-    parent: Construct, *, endpoint_name: str, variant: str, instances: Instances, asynchronous: bool
+    parent: Construct, *, endpoint_name: str, instances: Instances, asynchronous: bool
 ) -> None:
-    """Keep the number of instances of `variant` between the minimum and the maximum.
+    """Keep the endpoint's instances between their minimum and maximum.
 
     `endpoint_name` is the endpoint's attribute, so that the endpoint exists before it is scaled.
     """
@@ -41,7 +42,7 @@ def scale(
         "Target",
         service_namespace=autoscaling.ServiceNamespace.SAGEMAKER,
         scalable_dimension="sagemaker:variant:DesiredInstanceCount",
-        resource_id=f"endpoint/{endpoint_name}/variant/{variant}",
+        resource_id=f"endpoint/{endpoint_name}/variant/{VARIANT}",
         min_capacity=instances.minimum,
         max_capacity=instances.maximum,
         role=Role.from_role_arn(scope, "ServiceRole", role),

@@ -53,11 +53,10 @@ class SageMakerTarget(Construct):
         image: Image,
         network: Network,
         capacity: Capacity,
-        asynchronous: bool = False,
+        asynchronous: bool = False,  # only with Instances
         data_capture_percent: int = 0,
         log_retention_days: int = 30,
     ) -> None:
-        """Create the target. Only instances may be asynchronous: take requests from a bucket."""
         super().__init__(scope, construct_id)
         self.capacity = capacity
         self._examined: Metric | None = None
@@ -121,13 +120,8 @@ class SageMakerTarget(Construct):
         if asynchronous:
             self.alarms.append(self._create_undelivered_alarm(home))
         if instances and instances.minimum < instances.maximum:
-            scale(
-                home,
-                endpoint_name=self.endpoint.attr_endpoint_name,
-                variant=VARIANT,
-                instances=instances,
-                asynchronous=asynchronous,
-            )
+            name = self.endpoint.attr_endpoint_name
+            scale(home, endpoint_name=name, instances=instances, asynchronous=asynchronous)
 
     def grant_invoke(self, grantee: IGrantable) -> Grant:
         """Let `grantee` invoke this endpoint, and use the bucket of an asynchronous one."""

@@ -21,7 +21,7 @@ def test_a_caller_may_only_use_the_target(asynchronous: bool, tmp_path: Path) ->
 
     stack = Stack(App(outdir=str(tmp_path)), "Grants")
     image = Image(stack, "Image", model_name="efficientnet_lite0")
-    network, capacity = Network(), Instances()
+    network = Network()
     caller = Role(stack, "Caller", assumed_by=AccountRootPrincipal())
     on_lambda = LambdaTarget(stack, "Lambda", image=image, network=network)
     on_lambda.grant_invoke(caller).assert_success()
@@ -30,7 +30,7 @@ def test_a_caller_may_only_use_the_target(asynchronous: bool, tmp_path: Path) ->
         "SageMaker",
         image=image,
         network=network,
-        capacity=capacity,
+        capacity=Instances(),
         asynchronous=asynchronous,
     )
     on_sagemaker.grant_invoke(caller).assert_success()
