@@ -19,7 +19,7 @@ ARM_FAMILIES = (
     *("r6g", "r6gd", "r7gd", "r8g"),
 )
 ARM_INSTANCE_TYPE = "ml.c7g.large"
-DOORMAN_MEMORY_MB = 512  # a doorman is a function that forwards every call
+DOORMAN_MEMORY_MB = 512
 
 _BUCKET = "s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -194,10 +194,13 @@ class Config:
         return 100 if self.mode == "sagemaker" and self.keep_url else 0
 
     @property
+    def is_doorman(self) -> bool:
+        """Return True if the function forwards every call, and so loads no model."""
+        return self.forward_percent == 100 and not self.spill
+
+    @property
     def function_memory_mb(self) -> int:
-        """Return the function's memory. A function that forwards every call loads no model."""
-        forwards_all = self.forward_percent == 100 and not self.spill
-        return DOORMAN_MEMORY_MB if forwards_all else self.lambda_memory_mb
+        return DOORMAN_MEMORY_MB if self.is_doorman else self.lambda_memory_mb
 
 
 RULES: dict[str, rules.Rule[Any]] = {
