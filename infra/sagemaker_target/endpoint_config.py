@@ -28,8 +28,8 @@ _GPU_ENVIRONMENT = {
     "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
 }
 
-_START_TIMEOUT_SECONDS = 300  # of the container, until its first healthy /ping
-_DOWNLOAD_TIMEOUT_SECONDS = 600  # of model_data
+_START_TIMEOUT_SECONDS = 300  # until the container's first healthy /ping
+_DOWNLOAD_TIMEOUT_SECONDS = 600  # for model_data
 
 # The alarms on the new fleet need three minutes; the old fleet is kept for longer.
 _BAKE_SECONDS = 300

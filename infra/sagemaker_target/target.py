@@ -32,7 +32,7 @@ def endpoint_name(stack_name: str, sagemaker_type: str, instance_type: str) -> s
     limit, and is in lower case, because SageMaker writes ARNs in lower case and IAM is
     case-sensitive.
     """
-    # "endpoint" gives names another digest than the names with capital letters of old versions.
+    # "endpoint" changes the digest, because older versions had names with capital letters.
     identity = "\n".join(("endpoint", stack_name, sagemaker_type, instance_type))
     prefix = stack_name.lower()[:54].rstrip("-")
     return f"{prefix}-{sha256(identity.encode()).hexdigest()[:8]}"
