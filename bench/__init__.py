@@ -1,1 +1,1 @@
-"""Benchmarks: what the server costs, and how it stands against its peers."""
+"""Benchmarks of the server alone and of the server against its peers."""

@@ -1,9 +1,8 @@
-"""The request of every benchmark, and the check that a server answered it rightly."""
+"""The request of every benchmark, and the check of every answer."""
 
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +14,6 @@ from serving.artifact.resolve import resolve
 from serving.core.contract import Payload
 from serving.core.settings import Settings
 
-TOLERANCE = 1e-5  # of a probability; the artifact's builder holds two engines to the same
-
-Classes = Sequence[tuple[str, float]]  # label and probability, most probable first
-
 
 def photograph() -> bytes:
     """Return the picture of every request: a JPEG of 640x480."""
@@ -28,31 +23,21 @@ def photograph() -> bytes:
 
 
 def expected_answer(settings: Settings, photo: bytes) -> bytes:
-    """Return the right answer about a picture, found without a server. Raise StartError."""
+    """Compute the correct answer without a server. Raise StartError."""
     net = inference.load_model(resolve(settings).folder)
     return json.dumps(inference.infer(Payload(photo, "image/jpeg"), net)).encode()
 
 
-def expected_classes(settings: Settings, photo: bytes) -> Classes:
-    """Return the classes of the right answer. Raise StartError."""
-    return classes(json.loads(expected_answer(settings, photo)))
-
-
-def classes(document: Any) -> Classes:
-    """Return the classes in `{"results": [{"label": ..., "prob": ...}, ...]}`."""
-    return [(one["label"], float(one["prob"])) for one in document["results"]]
-
-
 class Gate:
-    """Let right answers pass, whatever a server wraps them in.
+    """Check answers by their classes, whatever else a server returns.
 
-    A body that passed once is compared by its bytes from then on: the load generator shares the
-    CPUs with the server, and parses nothing twice.
+    A body that passed once is compared by its bytes from then on, because the load generator shares
+    the CPUs with the server.
     """
 
-    def __init__(self, expected: Classes, tolerance: float = TOLERANCE) -> None:
-        """Take the expected classes, and how far a probability may differ from them."""
-        self._expected, self._tolerance = expected, tolerance
+    def __init__(self, expected: bytes, tolerance: float = 1e-5) -> None:
+        # 1e-5 is also the tolerance of the artifact's builder.
+        self._expected, self._tolerance = _classes(expected), tolerance
         self._passed: set[bytes] = set()
 
     def check(self, status: int, body: bytes) -> None:
@@ -60,7 +45,7 @@ class Gate:
         if status == 200 and body in self._passed:
             return
         difference = self._difference(body) if status == 200 else math.inf
-        if not difference <= self._tolerance:  # so written, it holds for NaN
+        if not difference <= self._tolerance:  # also True for NaN
             raise WrongAnswer(
                 f"wrong answer: {status} {body[:300]!r}; expected 200 and {self._expected}, each "
                 f"within {self._tolerance:g}"
@@ -68,12 +53,17 @@ class Gate:
         self._passed.add(body)
 
     def _difference(self, body: bytes) -> float:
-        """Return the largest difference of a probability; infinity if the labels differ."""
+        """Return the largest difference of a probability, or infinity if the labels differ."""
         try:
-            labels, found = zip(*classes(json.loads(body)))
+            labels, found = zip(*_classes(body))
         except (ValueError, KeyError, TypeError):
             return math.inf
         expected_labels, expected = zip(*self._expected)
         if labels != expected_labels:
             return math.inf
         return float(np.max(np.abs(np.subtract(found, expected))))
+
+
+def _classes(body: bytes) -> Sequence[tuple[str, float]]:
+    """Return label and probability of each class in the answer, in its order."""
+    return [(one["label"], float(one["prob"])) for one in json.loads(body)["results"]]

@@ -1,15 +1,14 @@
-"""Measure a Lambda cold start: from an event to its answer, when no process exists yet.
+"""Measure a Lambda cold start: the time from an event to its answer if no process runs yet.
 
-AWS's emulator starts the function when the first event comes. Our handler and the proof of
-concept's alternate; with --doorman, a function that forwards to an endpoint and our handler.
-`imports` lasts until the handler loads the model, `load` until it is ready (ours has then answered
-a picture), `answer` is the rest. The exit status is 1 after a wrong answer.
+AWS's emulator starts the function when the first event arrives. Runs alternate between our handler
+and the proof of concept's; with --doorman, between a function that forwards to an endpoint and our
+handler. `imports` ends when the handler loads the model, `load` when it is ready (ours has
+classified a picture by then), and `answer` is the rest. A wrong answer ends the run with status 1.
 """
 
 import argparse
 import json
 import os
-import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,37 +20,37 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
 from bench import command, stats  # noqa: E402 - found by the line above
-from bench.answers import Gate, expected_answer, expected_classes, photograph  # noqa: E402
+from bench.answers import Gate, expected_answer, photograph  # noqa: E402
 from bench.load import memory_mb, tree  # noqa: E402
 from bench.servers import endpoint, use_image_environment  # noqa: E402
 from ops import local_servers  # noqa: E402
 from ops.inputs import Input, data_uri  # noqa: E402
 from serving.artifact.resolve import resolve  # noqa: E402
 
-# The proof of concept's handler runs without entry.sh, which sets variables of libraries.
 SIDES = {
     "ours": f"exec {local_servers.ENTRY}",
     "proof_of_concept": "exec aws-lambda-rie $RIE_OPTIONS python -m awslambdaric handler.handler",
     "doorman": f"exec {local_servers.ENTRY}",
 }
 
-# Milliseconds of each stage and of all, and the function's memory (10^6 bytes) after its answer.
+# The milliseconds of each stage and their total, and the function's memory (10^6 bytes).
 ColdStart = dict[str, float]
 
 
 def measure(options: argparse.Namespace) -> None:
     settings, photo = use_image_environment(), photograph()
-    artifact, gate = resolve(settings).folder, Gate(expected_classes(settings, photo))
-    del os.environ["OMP_NUM_THREADS"]  # entry.sh and each handler choose, as they do on Lambda
+    artifact, expected = resolve(settings).folder, expected_answer(settings, photo)
+    gate = Gate(expected)
+    del os.environ["OMP_NUM_THREADS"]  # entry.sh or the handler sets it, as on Lambda
     sides = ("doorman", "ours") if options.doorman else ("ours", "proof_of_concept")
     pairs = []
-    with endpoint(expected_answer(settings, photo)) as forwarding:
+    with endpoint(expected) as forwarding:
         for number in range(options.pairs + 1):
             pair = {}
             for side in sides[:: -1 if number % 2 else 1]:
                 more = forwarding if side == "doorman" else {}
                 pair[side] = cold_start(side, photo, gate, artifact, more)
-            if number:  # the first of each read its files from the disk
+            if number:  # the first pair read its files from the disk
                 pairs.append(pair)
                 times = (f"{side} {pair[side]['total']:.0f} ms" for side in sides)
                 print(f"pair {number}:", *times, flush=True)
@@ -60,8 +59,8 @@ def measure(options: argparse.Namespace) -> None:
         figures = (f"{key} {value:.0f}" for key, value in found[side]["medians"].items())
         print(f"{side}: {', '.join(figures)} (ms and MB)")
     for name in ("times_sooner", "memory"):
-        low, high = found[name]["interval"]
-        print(f"{name}: {found[name]['ratio']:.2f} ({low:.2f} to {high:.2f})")
+        ratio, (low, high) = found[name].values()
+        print(f"{name}: {ratio:.2f} ({low:.2f} to {high:.2f})")
     if options.out:
         stats.write(options.out, found)
 
@@ -71,11 +70,10 @@ def cold_start(
 ) -> ColdStart:
     """Measure one cold start. Raise WrongAnswer or FaceError."""
     port = local_servers.free_port()
-    addresses = f"--runtime-interface-emulator-address 127.0.0.1:{port} "
-    addresses += f"--runtime-api-address 127.0.0.1:{local_servers.free_port()}"
     environment = {
         **local_servers.lambda_settings(),
-        "RIE_OPTIONS": addresses,
+        "RIE_OPTIONS": f"--runtime-interface-emulator-address 127.0.0.1:{port} "
+        f"--runtime-api-address 127.0.0.1:{local_servers.free_port()}",
         "PYTHONPATH": str(ROOT / "bench" / "peers" / "proof_of_concept"),
         "BENCH_ARTIFACT": str(artifact),
         **more,
@@ -95,7 +93,7 @@ def cold_start(
 
 
 def _ready(output: str) -> tuple[float, float]:
-    """Return when the model was loaded, in seconds of the epoch, and how long that took."""
+    """Return when the model was ready, in seconds since the epoch, and how long loading took."""
     for line in output.splitlines():
         if '"message": "ready"' in line:
             record = json.loads(line[line.index("{") :])
@@ -106,7 +104,7 @@ def _ready(output: str) -> tuple[float, float]:
 def summary(
     pairs: Sequence[Mapping[str, ColdStart]], sides: tuple[str, str] = ("ours", "proof_of_concept")
 ) -> dict[str, Any]:
-    """Return each handler's medians, and the ratios of time and memory with their intervals."""
+    """Return each side's medians, and the ratios of time and memory with their intervals."""
     both = [(pair[sides[0]], pair[sides[1]]) for pair in pairs]
     found: dict[str, Any] = {
         "pairs": len(pairs),
@@ -114,8 +112,7 @@ def summary(
         "memory": stats.interval([ours["rss_mb"] / peer["rss_mb"] for ours, peer in both]),
     }
     for side, rounds in zip(sides, zip(*both)):
-        medians = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
-        found[side] = {"medians": medians, "rounds": list(rounds)}
+        found[side] = {"medians": stats.medians(rounds), "rounds": list(rounds)}
     return found
 
 

@@ -1,4 +1,4 @@
-"""The options of the benchmarks, and what they do about a failure."""
+"""The options of the benchmarks, and their exit status."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from serving.core.errors import StartError
 def parser_of(
     text: str | None, *, pairs: int, attempts: int | None = None
 ) -> argparse.ArgumentParser:
-    """Return a parser of the common options; `attempts` is None if rounds have no length."""
+    """Return a parser of the common options. Without `attempts`, rounds have no length."""
     parser = argparse.ArgumentParser(prog=sys.argv[0], description=text)
     add = parser.add_argument
     add("--pairs", type=int, default=pairs, help="quiet pairs (%(default)s)")
@@ -27,7 +27,7 @@ def parser_of(
 
 
 def run(benchmark: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> int:
-    """Run a benchmark and return the exit status, which is 1 after a wrong answer."""
+    """Run a benchmark and return its exit status, which is 1 after an error or a wrong answer."""
     options = parser.parse_args()
     if options.quick:
         options.pairs, options.attempts, options.seconds, options.concurrency = 4, 1, 1.5, [8]

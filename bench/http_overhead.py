@@ -1,9 +1,9 @@
-"""Measure what the HTTP server costs, in rounds of requests about one JPEG of 640x480.
+"""Measure the overhead of the HTTP server, in rounds of requests with one JPEG of 640x480.
 
-It is compared with as many processes that call the same pipeline without HTTP, or with the server
-of another checkout (--against FOLDER). Every answer is checked. Ratios are medians of pairs of
-rounds, with their 95 % interval; above 1, this server is better. With --forwarding, the program
-measures instead how many milliseconds a function adds that forwards to an endpoint.
+Compare it with the same number of processes that call the pipeline without HTTP, or with the server
+of another checkout (--against FOLDER). Every answer is verified. Ratios are medians of pairs of
+rounds, with a 95 % interval; above 1, this server is better. With --forwarding, measure instead how
+many milliseconds a forwarding function adds to an endpoint's answer.
 """
 
 import argparse
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
 from bench import command, stats  # noqa: E402 - found by the line above
-from bench.answers import Gate, expected_answer, expected_classes, photograph  # noqa: E402
+from bench.answers import Gate, expected_answer, photograph  # noqa: E402
 from bench.load import Check, Round  # noqa: E402
 from bench.servers import endpoint, own_server, use_image_environment  # noqa: E402
 from serving.artifact.resolve import Artifact, resolve  # noqa: E402
@@ -37,10 +37,11 @@ from serving.service import Service, model_of  # noqa: E402
 
 def measure(options: argparse.Namespace) -> None:
     settings, photo = use_image_environment(), photograph()
+    expected = expected_answer(settings, photo)
+    workers, check = settings.workers, Gate(expected, tolerance=0.0).check
     if options.forwarding:
-        measure_forwarding(options, settings, photo)
+        measure_forwarding(options, settings, photo, expected)
         return
-    workers, check = settings.workers, Gate(expected_classes(settings, photo), tolerance=0.0).check
     with ExitStack() as stack:
         this = stack.enter_context(own_server(workers, photo, check))
         sides: dict[str, stats.Measure] = {"HTTP": this.faultless}
@@ -54,13 +55,13 @@ def measure(options: argparse.Namespace) -> None:
         stats.write(options.out, {"seconds_per_round": options.seconds, "runs": runs})
 
 
-def measure_forwarding(options: argparse.Namespace, settings: Settings, photo: bytes) -> None:
-    """Alternate calls of an endpoint with the same calls through a doorman's pipeline."""
+def measure_forwarding(
+    options: argparse.Namespace, settings: Settings, photo: bytes, expected: bytes
+) -> None:
+    """Alternate direct calls of an endpoint with calls through a forwarding pipeline."""
     request = Request("POST", "/invocations", {"content-type": "image/jpeg"}, photo)
-    check = Gate(expected_classes(settings, photo), tolerance=0.0).check
-    added = []
-    answer = expected_answer(settings, photo)
-    with tempfile.TemporaryFile("w") as log, endpoint(answer) as variables:
+    added, check = [], Gate(expected, tolerance=0.0).check
+    with tempfile.TemporaryFile("w") as log, endpoint(expected) as variables:
         forwarder_settings = Settings.from_environment(variables)
         target = Endpoint(forwarder_settings.forward_endpoint, variables)
         forward = Forwarder(forwarder_settings, target, lambda: 60.0)
@@ -87,14 +88,13 @@ def measure_forwarding(options: argparse.Namespace, settings: Settings, photo: b
                 seconds[call] = time.perf_counter() - started
                 check(*found)
             added.append((seconds[forwarded] - seconds[direct]) * 1000)
-    median = stats.interval(added[100:])
-    low, high = median["interval"]
-    print(f"a doorman adds {median['ratio']:.2f} ms ({low:.2f} to {high:.2f}) to an answer")
+    ratio, (low, high) = stats.interval(added[100:]).values()
+    print(f"a doorman adds {ratio:.2f} ms ({low:.2f} to {high:.2f}) to an answer")
 
 
 @contextmanager
 def in_process(workers: int, photo: bytes, check: Check) -> Iterator[stats.Measure]:
-    """Yield a function of concurrency and seconds that measures the pipeline without HTTP."""
+    """Yield a function that measures the pipeline without HTTP."""
     os.environ.update({"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"})  # as entry.sh does
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
 
@@ -113,7 +113,7 @@ def in_process(workers: int, photo: bytes, check: Check) -> Iterator[stats.Measu
 
 @cache
 def pipeline() -> Service:
-    """Return this process's pipeline, warm. Its log goes to a file, as the server's does."""
+    """Return this process's warm pipeline. Its log goes to a file, like the server's."""
     settings = Settings.from_environment(os.environ)
     sys.stdout = tempfile.TemporaryFile("w")  # noqa: SIM115 - open as long as the process lives
     logs.configure(settings.log_level)

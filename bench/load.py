@@ -1,4 +1,4 @@
-"""A closed-loop load generator: each connection asks again as soon as it is answered."""
+"""A closed-loop load generator: each connection sends a request after each answer."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,40 +12,39 @@ from urllib.parse import urlsplit
 import numpy as np
 import psutil
 
-REFUSED = 503
 SILENCE_SECONDS = 30
 PAUSE_SECONDS = 1.0  # after a 503 without Retry-After, or a broken connection
 
-Check = Callable[[int, bytes], None]  # of status and body; raises WrongAnswer
+Check = Callable[[int, bytes], None]  # takes status and body; raises WrongAnswer
 
 
 class WrongAnswer(Exception):
-    """A benchmark that meets a wrong answer has measured nothing."""
+    """A wrong answer, which makes the whole benchmark invalid."""
 
 
 class NoAnswer(WrongAnswer):
-    """The server was silent, or only refused requests and broke connections."""
+    """No answer within a round or for SILENCE_SECONDS."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One round of one server. CPU is user and system time of the server's processes."""
+    """One round of one server. CPU time is the user and system time of the server's processes."""
 
-    requests: int  # answered
+    requests: int  # only answered ones
     requests_per_second: float
     cpu_ms_per_request: float
     p50_ms: float
     p99_ms: float
-    client_cpus: float = 0.0  # used by the load generator: 1.0 is a whole CPU
-    other_cpus: float = 0.0  # used by anything else on the machine: noise
-    refused: int = 0  # 503 responses; they count in no other figure
-    broken: int = 0  # connections that ended without an answer; they count in no other figure
+    client_cpus: float = 0.0  # CPUs that the load generator used
+    other_cpus: float = 0.0  # CPUs that anything else on the machine used
+    refused: int = 0  # 503 responses, which count in no other figure
+    broken: int = 0  # connections that ended without an answer, which count in no other figure
 
     @classmethod
     def of(
         cls, requests_per_second: float, cpu_seconds: float, latencies: Sequence[float], **more: Any
     ) -> "Round":
-        """Build a round from the seconds that each answer took and all CPU seconds together."""
+        """Build a round from the latency of each answer and the total CPU time, in seconds."""
         p50, p99 = (np.percentile(latencies, (50, 99)) * 1000).tolist()
         cpu_ms = cpu_seconds / len(latencies) * 1000
         return cls(len(latencies), requests_per_second, cpu_ms, p50, p99, **more)
@@ -53,7 +52,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server, and what it is asked. Its processes are `pid` and its descendants."""
+    """A running server and its request. Its processes are `pid` and its descendants."""
 
     url: str
     pid: int
@@ -61,7 +60,7 @@ class Server:
     check: Check
 
     def round(self, connections: int, seconds: float) -> Round:
-        """Measure a round over new connections. The rate counts the answers within `seconds`.
+        """Measure a round over new connections. The rate counts answers within `seconds`.
 
         Raise WrongAnswer, and OSError if nothing listens.
         """
@@ -88,21 +87,21 @@ class Server:
         )
 
     def faultless(self, connections: int, seconds: float) -> Round:
-        """Measure a round. Raise WrongAnswer for refusals, broken connections and silence, too."""
+        """Measure a round. Raise WrongAnswer also for a refusal or a broken connection."""
         try:
             found = self.round(connections, seconds)
         except NoAnswer as error:
-            raise WrongAnswer(str(error)) from None
+            raise WrongAnswer(str(error)) from None  # only a peer is started again after NoAnswer
         if found.broken or found.refused:
             raise WrongAnswer(f"{found.refused} refused, {found.broken} broken connections")
         return found
 
 
 def _client(server: Server, until: float) -> tuple[list[tuple[float, float]], int, int]:
-    """Ask over one connection, which is kept alive while the server does, until the time is over.
+    """Send requests over one kept-alive connection until the time is over.
 
-    Return when each answer came with its latency, and the numbers of refusals and of broken
-    connections. Raise WrongAnswer, and OSError for no connection.
+    Return the time and latency of each answer, and the numbers of refusals and of broken
+    connections. Raise WrongAnswer, and OSError if nothing listens.
     """
     url, headers = urlsplit(server.url), {"Content-Type": "image/jpeg"}
     answers, refused, broken = [], 0, 0
@@ -121,20 +120,20 @@ def _client(server: Server, until: float) -> tuple[list[tuple[float, float]], in
                 broken += 1
                 connection.close()
             else:
-                if reply.status != REFUSED:
+                if reply.status != 503:
                     server.check(reply.status, body)
                     now = time.perf_counter()
                     answers.append((now, now - sent))
                     continue
                 refused += 1
                 pause = float(reply.headers.get("Retry-After", pause))
-            # A client that did not wait would measure how fast a server refuses.
+            # Without this pause, the benchmark would measure how fast a server refuses.
             time.sleep(max(0.0, min(pause, until - time.perf_counter())))
     return answers, refused, broken
 
 
 def tree(root: int) -> list[psutil.Process]:
-    """Return a process and all its descendants, whatever session or group they are in."""
+    """Return a process and all its descendants."""
     process = psutil.Process(root)
     return [process, *process.children(recursive=True)]
 

@@ -1,4 +1,4 @@
-"""Compare our server with its peers: the same model and picture, every answer checked.
+"""Compare our server with its peers, with the same model and picture. Every answer is verified.
 
 Each peer is installed once, from locked requirements, into build/peers. The exit status is 1 after
 a wrong answer, or if a peer cannot be installed or started.
@@ -17,16 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
 from bench import command, servers, stats  # noqa: E402 - found by the line above
-from bench.answers import Gate, expected_classes, photograph  # noqa: E402
+from bench.answers import Gate, expected_answer, photograph  # noqa: E402
 from bench.load import NoAnswer, Server  # noqa: E402
 from serving.artifact.resolve import resolve  # noqa: E402
 
-MAX_HANGS = 3  # of a peer at a number of connections; each costs a new start
+MAX_HANGS = 3  # for each peer and number of connections; the peer is started again after each
 
 
 def measure(options: argparse.Namespace) -> None:
     settings, photo = servers.use_image_environment(), photograph()
-    expected, artifact = expected_classes(settings, photo), resolve(settings).folder
+    expected, artifact = expected_answer(settings, photo), resolve(settings).folder
     for name in options.peer:
         servers.install(name)
     exactly = Gate(expected, tolerance=0.0)
@@ -37,7 +37,7 @@ def measure(options: argparse.Namespace) -> None:
             start = partial(servers.peer_server, *peer)
             found = {"runs": [_run(ours, start, n, options) for n in options.concurrency]}
             if options.out:
-                # A run of one peer replaces only that one's results.
+                # Keep the results of the peers that this run does not measure.
                 file = options.out
                 kept = json.loads(file.read_text())["peers"] if file.exists() else {}
                 report = {"seconds_per_round": options.seconds, "peers": {**kept, name: found}}

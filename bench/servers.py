@@ -1,4 +1,4 @@
-"""Our own server and its peers, as processes that are ready in every worker."""
+"""Start our own server and its peers, and wait until every worker is ready."""
 
 import os
 import re
@@ -21,19 +21,19 @@ from ops import local_servers
 from ops.local_servers import ROOT, FaceError
 from serving.core.settings import Settings
 
-# `peers/NAME/start.sh PORT WORKERS` starts one in a temporary folder, with the interpreter of its
-# own environment first on the PATH.
+# `peers/NAME/start.sh PORT WORKERS` starts a peer in a temporary folder. Its environment's
+# interpreter is the first on the PATH.
 PEERS = ("proof_of_concept", "multi_model_server", "litserve", "bentoml", "mlserver")
 FOLDER = ROOT / "bench" / "peers"
 START_SECONDS = 120
-# Variables of libraries that may be set in a shell and are not set in an image.
+# Variables of libraries that a shell may set and the image does not set.
 _LIBRARIES = re.compile("(DNNL|GOMP|KMP|MALLOC|MKL|NPY|OMP|OPENBLAS|OPENCV)_")
-# The documented switches against telemetry: ONNX Runtime's, BentoML's, and the common one.
+# The documented switches against telemetry of ONNX Runtime and BentoML, and the common one.
 _NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1"}
 
 
 def use_image_environment() -> Settings:
-    """Make this process's environment that of the image, and return the settings in it."""
+    """Set this process's environment to the image's, and return the settings in it."""
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     for name in list(os.environ):
         if _LIBRARIES.match(name):
@@ -45,28 +45,28 @@ def use_image_environment() -> Settings:
 
 @contextmanager
 def own_server(workers: int, photo: bytes, check: Check, checkout: Path = ROOT) -> Iterator[Server]:
-    """Start a checkout's `entry.sh serve`; yield once every worker is ready. Raise FaceError."""
+    """Start `entry.sh serve` of a checkout; yield when every worker is ready. Raise FaceError."""
     port = local_servers.free_port()
     entry = str(checkout / "container" / "entry.sh")
     command = [entry, "serve", "--host", "127.0.0.1", "--port", str(port)]
     with local_servers.running(command, {}) as process:
-
-        def is_ready() -> bool:
-            return process.output.count('"message": "ready"') >= workers
-
-        local_servers.wait_until(is_ready, process, "not ready")
+        ready = '"message": "ready"'
+        local_servers.wait_until(
+            lambda: process.output.count(ready) >= workers, process, "not ready"
+        )
         yield Server(f"http://127.0.0.1:{port}/invocations", process.pid, photo, check)
 
 
 @contextmanager
 def endpoint(answer: bytes) -> Iterator[dict[str, str]]:
-    """Serve one answer at once, as sagemaker-runtime; yield the variables of a doorman for it."""
+    """Serve one fixed answer as sagemaker-runtime; yield the variables of a forwarding function."""
     port = local_servers.free_port()
     process = get_context("spawn").Process(target=_serve_endpoint, args=(port, answer), daemon=True)
     process.start()
     try:
-        while not _is_open(port):
-            time.sleep(0.01)
+        with socket.socket() as probe:
+            while probe.connect_ex(("127.0.0.1", port)):
+                time.sleep(0.01)
         yield {
             "FORWARD_ENDPOINT": "bench",
             "FORWARD_PERCENT": "100",
@@ -98,21 +98,16 @@ def _serve_endpoint(port: int, answer: bytes) -> None:
     ThreadingHTTPServer(("127.0.0.1", port), Endpoint).serve_forever()
 
 
-def _is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @contextmanager
 def peer_server(
     name: str, workers: int, artifact: Path, photo: bytes, check: Check
 ) -> Iterator[Server]:
-    """Start a peer; yield once every process has the model and one answer was right.
+    """Start a peer; yield when every process has the model and one answer was correct.
 
     Raise FaceError and WrongAnswer.
     """
     python = install(name)
-    # multi-model-server takes no port above 49151.
+    # multi-model-server accepts ports up to 49151.
     port = next(port for port in iter(local_servers.free_port, None) if port <= 49151)
     with tempfile.TemporaryDirectory(prefix="peer-") as home:
         ready, picture = Path(home, "ready"), Path(home, "photo.jpg")
@@ -122,13 +117,13 @@ def peer_server(
             "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": f"{FOLDER / name}:{FOLDER / 'shared'}:{ROOT / 'container'}",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "HOME": home,  # files that peers keep there are deleted with the folder
+            "HOME": home,  # so that the files of a peer are deleted with the folder
             "TMPDIR": home,
             "BENCH_ARTIFACT": str(artifact),
             "BENCH_PHOTO": str(picture),
             "BENCH_READY": str(ready),
         }
-        wanted = 1 if name == "proof_of_concept" else workers  # it has one process
+        wanted = 1 if name == "proof_of_concept" else workers  # that one has a single process
         start = [str(FOLDER / name / "start.sh"), str(port), str(workers)]
         with local_servers.running(["env", f"--chdir={home}", *start], environment) as process:
             server = Server(f"http://127.0.0.1:{port}/invocations", process.pid, photo, check)
@@ -144,7 +139,7 @@ def peer_server(
 
 
 def install(name: str) -> Path:
-    """Return the peer's interpreter, after its locked packages are installed. Raise FaceError.
+    """Install the peer's locked packages and return its interpreter. Raise FaceError.
 
     A peer without requirements runs in this environment.
     """
@@ -153,21 +148,20 @@ def install(name: str) -> Path:
         return Path(sys.executable)
     environment = ROOT / "build" / "peers" / name
     python = environment / "bin" / "python"
-    _uv("venv", "--allow-existing", "--python", sys.executable, str(environment))
     locked = ["--only-binary", ":all:", "--require-hashes", "--python", str(python)]
-    _uv("pip", "sync", *locked, str(requirements))
+    for arguments in (
+        ["venv", "--allow-existing", "--python", sys.executable, str(environment)],
+        ["pip", "sync", *locked, str(requirements)],
+    ):
+        command = [str(Path(sys.executable).with_name("uv")), "--quiet", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise FaceError(f"uv {' '.join(arguments)}: {done.stderr.strip()[-800:]}")
     return python
 
 
-def _uv(*arguments: str) -> None:
-    command = [str(Path(sys.executable).with_name("uv")), "--quiet", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise FaceError(f"uv {' '.join(arguments)}: {done.stderr.strip()[-800:]}")
-
-
 def _answers(server: Server) -> bool:
-    """Return whether an answer comes. Raise WrongAnswer for a wrong one with status 200."""
+    """Return True if the server answers. Raise WrongAnswer for a wrong answer with status 200."""
 
     def first(status: int, body: bytes) -> None:
         if status != 200:  # some servers answer 404 or 5xx before they serve the model
@@ -182,8 +176,8 @@ def _answers(server: Server) -> bool:
 
 
 def _stop(process: local_servers.Process) -> None:
-    """Stop a peer and its descendants: not every server stops its own workers."""
-    with suppress(psutil.NoSuchProcess):  # it has ended
+    """Stop a peer and its descendants, because not every server stops its workers."""
+    with suppress(psutil.NoSuchProcess):
         descendants = tree(process.pid)[1:]
         process.stop()
         for each in descendants:

@@ -1,4 +1,4 @@
-"""Pairs of rounds: how they alternate, and their medians, ratios and 95 % intervals."""
+"""Measure pairs of rounds, and compute their medians, ratios and 95 % intervals."""
 
 import argparse
 import json
@@ -18,13 +18,14 @@ import psutil
 
 from bench.load import Round
 
-NOISE = 0.05  # of all CPUs: a pair is disturbed where anything else uses more of them
+NOISE = 0.05  # a pair is disturbed if anything else uses more than this share of all CPUs
 PACKAGES = ("flask", "gunicorn", "werkzeug", "numpy", "onnxruntime", "opencv-python-headless")
-# Ratios say how many times better the first of a pair is. Only of the first figure is more better.
+# The first figure is better if it is higher, the others if they are lower.
 FIGURES = ("requests_per_second", "cpu_ms_per_request", "p50_ms", "p99_ms")
 
-Measure = Callable[[int, float], Round]  # of connections and seconds
+Measure = Callable[[int, float], Round]  # takes connections and seconds
 Pair = tuple[Round, Round]  # our server first
+Figures = Mapping[str, float]
 
 
 def match(
@@ -32,11 +33,11 @@ def match(
 ) -> dict[str, Any]:
     """Measure pairs of rounds of the two sides, ours first; print and return the comparison.
 
-    Pairs are measured until `options.pairs` of them are quiet, or `options.attempts` times as
-    many. Chance decides which of a pair is first, so that nothing periodic favours one of them.
+    Stop after `options.pairs` quiet pairs, or after `options.attempts` times as many pairs. The
+    order within a pair is random, so periodic noise favours neither side.
     """
     for measure in sides.values():
-        measure(connections, options.seconds)  # slower than the next, and does not count
+        measure(connections, options.seconds)  # a warm-up
     chance = random.Random(options.pairs)  # noqa: S311 - the same order in every run
     measured, limit = list[Pair](), options.attempts * options.pairs
     while not counted(measured, options.pairs)[1] and len(measured) < limit:
@@ -53,8 +54,8 @@ def match(
 
 
 def _observed(measure: Measure, connections: int, seconds: float) -> Round:
-    """Measure a round, and how many CPUs everything else on the machine used meanwhile."""
-    psutil.cpu_percent()  # begins an interval, which the next call ends
+    """Measure a round, and the CPUs that everything else on the machine used meanwhile."""
+    psutil.cpu_percent()  # starts the interval that the next call ends
     started = time.perf_counter()
     found = measure(connections, seconds)
     elapsed = time.perf_counter() - started
@@ -68,13 +69,13 @@ def is_quiet(pair: Pair) -> bool:
 
 
 def counted(measured: Sequence[Pair], pairs: int) -> tuple[Sequence[Pair], bool]:
-    """Return the quiet pairs, if there are `pairs` of them; else all, and False: not settled."""
+    """Return the quiet pairs and True if there are at least `pairs`, otherwise all and False."""
     quiet = [pair for pair in measured if is_quiet(pair)]
     return (quiet, True) if len(quiet) >= pairs else (measured, False)
 
 
 def interval(values: Sequence[float]) -> dict[str, Any]:
-    """Return the median and its 95 % interval from a bootstrap with fixed draws."""
+    """Return the median and its 95 % interval by a bootstrap with a fixed seed."""
     draws = np.random.default_rng(0).choice(np.array(values), (10_000, len(values)))
     bounds = np.percentile(np.median(draws, axis=1), (2.5, 97.5)).tolist()
     return {"ratio": float(np.median(values)), "interval": bounds}
@@ -85,26 +86,24 @@ def compare(
 ) -> dict[str, Any]:
     """Summarise pairs: the ratio of each figure with its interval, medians, and all rounds."""
     chosen, settled = counted(measured, pairs)
+    ours, other = ([asdict(one) for one in rounds] for rounds in zip(*chosen))
     return {
         "concurrency": connections,
         "settled": settled,
         "pairs": {"measured": len(measured), "counted": len(chosen)},
-        "ratios": {key: _ratio(key, chosen) for key in FIGURES},
-        "medians": {name: _medians(rounds) for name, rounds in zip(names, zip(*chosen))},
+        "ratios": {key: _ratio(key, ours, other) for key in FIGURES},
+        "medians": {name: medians(rounds) for name, rounds in zip(names, (ours, other))},
         "rounds": {n: [asdict(one) for one in rounds] for n, rounds in zip(names, zip(*measured))},
     }
 
 
-def _ratio(key: str, pairs: Sequence[Pair]) -> dict[str, Any]:
-    columns = [[max(asdict(one)[key], 1e-9) for one in rounds] for rounds in zip(*pairs)]
-    better, worse = columns if key == FIGURES[0] else reversed(columns)
-    return interval([a / b for a, b in zip(better, worse)])
+def _ratio(key: str, ours: Sequence[Figures], other: Sequence[Figures]) -> dict[str, Any]:
+    better, worse = (ours, other) if key == FIGURES[0] else (other, ours)
+    return interval([max(a[key], 1e-9) / max(b[key], 1e-9) for a, b in zip(better, worse)])
 
 
-def _medians(rounds: Sequence[Round]) -> dict[str, float]:
-    figures = [asdict(one) for one in rounds]
-    keys = (*FIGURES, "client_cpus", "other_cpus")
-    return {key: statistics.median(one[key] for one in figures) for key in keys}
+def medians(rounds: Sequence[Figures]) -> dict[str, float]:
+    return {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
 
 
 def _show(run: Mapping[str, Any]) -> None:
@@ -112,10 +111,9 @@ def _show(run: Mapping[str, Any]) -> None:
     print(f"{run['concurrency']} connections{settled}")
     (first, ours), (second, other) = run["medians"].items()
     for key, found in run["ratios"].items():
-        low, high = found["interval"]
-        ratio = f"{found['ratio']:.3f} ({low:.3f} to {high:.3f})"
+        ratio, (low, high) = found.values()
         figures = f"{first} {ours[key]:.2f}, {second} {other[key]:.2f}"
-        print(f"    {key}: {figures}: {ratio}")
+        print(f"    {key}: {figures}: {ratio:.3f} ({low:.3f} to {high:.3f})")
     print(f"    CPUs of the load generator: {ours['client_cpus']:.2f}")
 
 

@@ -1,6 +1,6 @@
-"""Print the README's table of speed, or update it with `--into FILE`, from `bench/results`.
+"""Print the README's table of speed from `bench/results`, or update it with `--into FILE`.
 
-The table stands between `<!-- bench -->` and `<!-- /bench -->`.
+The table is between `<!-- bench -->` and `<!-- /bench -->`.
 """
 
 import argparse

@@ -11,30 +11,35 @@ from infra.monitoring.monitoring import Monitoring
 from infra.sagemaker_target.batch import BatchJobs
 from infra.sagemaker_target.target import SageMakerTarget
 
-# A red square, small enough to paste; the others send a photograph of this repository.
+# A red square, which is small enough for a command. The other commands send a photo.
 SQUARE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVQI12P8z4AdMDEMKQkA"
     "zUEBD9aGuoAAAAAASUVORK5CYII="
 )
 PHOTO = "container/photos/cat.jpg"
+_CONSOLES = {
+    "aws": {"Domain": "console.aws.amazon.com"},
+    "aws-cn": {"Domain": "console.amazonaws.cn"},
+    "aws-us-gov": {"Domain": "console.amazonaws-us-gov.com"},
+    "aws-eusc": {"Domain": "console.amazonaws-eusc.eu"},
+}
 
 Outputs = Iterator[tuple[str, str, str]]  # name, value, description
 
 
 def describe(
     stack: Stack,
-    image: Image,
-    *,
     keys: Mapping[str, str],
+    image: Image,
+    monitoring: Monitoring,
+    *,
     on_lambda: LambdaTarget | None,
     on_sagemaker: SageMakerTarget | None,
     jobs: BatchJobs | None,
-    monitoring: Monitoring,
 ) -> None:
-    """Declare the outputs of what exists."""
 
     def outputs() -> Outputs:
-        yield "ContextKeys", json.dumps(keys), "what was deployed, without defaults: ops plan"
+        yield "ContextKeys", json.dumps(keys), "the context keys without defaults, for ops plan"
         yield "ImageUri", image.asset.image_uri, "the image that every target runs"
         if on_lambda:
             yield from _of_lambda(on_lambda, stack.region)
@@ -43,9 +48,11 @@ def describe(
         if jobs:
             model = jobs.model.attr_model_name
             yield "BatchModelName", model, "the model of transform jobs: python -m ops batch"
-            yield "BatchInput", f"{jobs.data_in}/", "what they may read"
-            yield "BatchOutput", f"{jobs.data_out}/", "where they may write"
-        console = f"https://{stack.region}.{_console(stack)}/cloudwatch/home"
+            yield "BatchInput", f"{jobs.data_in}/", "the folder that transform jobs may read"
+            yield "BatchOutput", f"{jobs.data_out}/", "the folder that transform jobs may write"
+        mapping = CfnMapping(stack, "Console", mapping=_CONSOLES)
+        domain = mapping.find_in_map(Aws.PARTITION, "Domain")
+        console = f"https://{stack.region}.{domain}/cloudwatch/home"
         name = f"#dashboards/dashboard/{monitoring.dashboard.dashboard_name}"
         yield "Dashboard", f"{console}?region={stack.region}{name}", "both targets side by side"
 
@@ -53,35 +60,22 @@ def describe(
         CfnOutput(stack, name, value=value, description=description)
 
 
-def _console(stack: Stack) -> str:
-    """Return the domain of the console in the partition that the stack is deployed to."""
-    domains = {
-        "aws": "console.aws.amazon.com",
-        "aws-cn": "console.amazonaws.cn",
-        "aws-us-gov": "console.amazonaws-us-gov.com",
-        "aws-eusc": "console.amazonaws-eusc.eu",
-    }
-    mapping = {partition: {"Domain": domain} for partition, domain in domains.items()}
-    return CfnMapping(stack, "Console", mapping=mapping).find_in_map(Aws.PARTITION, "Domain")
-
-
 def _of_lambda(target: LambdaTarget, region: str) -> Outputs:
     name = target.alias.function_arn
-    yield "FunctionName", name, "the live alias, as --function-name takes it"
-    if target.url:
-        yield from _of_url(target.url.url, region)
+    yield "FunctionName", name, "the live alias, for --function-name"
     command = (
         f"aws lambda invoke --region {region} --function-name {name} "
         "--cli-binary-format raw-in-base64-out "
         f'--payload \'{{"uri": "{SQUARE}"}}\' /dev/stdout'
     )
     yield "InvokeLambda", command, "invoke the function"
-
-
-def _of_url(url: str, region: str) -> Outputs:
+    if not target.url:
+        return
+    url = target.url.url
     yield "FunctionUrl", url, "POST invocations, signed for lambda"
-    # In a subshell, which forgets the credentials again. Only temporary ones have a token: curl
-    # would sign an empty header and not send it. One word, for zsh does not split.
+    # The subshell keeps the credentials out of the user's shell. Only temporary ones have a token;
+    # curl would sign an empty header but not send it. `-H` and its value are one word, because zsh
+    # does not split the expansion.
     command = (
         '(eval "$(aws configure export-credentials --format env)"; '
         f"curl -sS {url}invocations --aws-sigv4 aws:amz:{region}:lambda "
@@ -93,9 +87,9 @@ def _of_url(url: str, region: str) -> Outputs:
 
 
 def _of_sagemaker(target: SageMakerTarget, region: str) -> Outputs:
-    # The resource's own attribute: as an output it waits for the endpoint.
+    # With the resource's attribute, the output waits for the endpoint.
     name = target.endpoint.attr_endpoint_name
-    yield "EndpointName", name, "the endpoint, as --endpoint-name takes it"
+    yield "EndpointName", name, "the endpoint, for --endpoint-name"
     runtime = f"aws sagemaker-runtime --region {region}"
     command = (
         f"{runtime} invoke-endpoint --endpoint-name {name} "
@@ -103,9 +97,9 @@ def _of_sagemaker(target: SageMakerTarget, region: str) -> Outputs:
     )
     if target.work:
         folder = target.work.bucket.s3_url_for_object("input")
-        yield "AsyncInput", f"{folder}/", "where requests of the endpoint are put"
-        yield "AsyncAnswered", target.work.answered.topic_arn, "hears of every answer"
-        yield "AsyncFailed", target.work.failed.topic_arn, "hears of every failure"
+        yield "AsyncInput", f"{folder}/", "the folder for requests of the endpoint"
+        yield "AsyncAnswered", target.work.answered.topic_arn, "the topic of every answer"
+        yield "AsyncFailed", target.work.failed.topic_arn, "the topic of every failure"
         command = (
             f"aws s3 cp --region {region} {PHOTO} {folder}/cat.jpg && "
             f"{runtime} invoke-endpoint-async --endpoint-name {name} "

@@ -34,9 +34,8 @@ class DualInferenceStack(Stack):
         config: Config,
         docker_outputs: Sequence[str] | None,
     ) -> None:
-        super().__init__(
-            scope, construct_id, description=f"{config.built_in}, one image, mode {config.mode}"
-        )
+        description = f"{config.built_in}, one image, mode {config.mode}"
+        super().__init__(scope, construct_id, description=description)
         keys = config.given
         config = look_up_package(self, config)
         network = Network(
@@ -52,7 +51,7 @@ class DualInferenceStack(Stack):
             model_folder=Path(config.model_folder) if config.model_folder else None,
             model_data=config.model_data,
             model_id=config.model_id,
-            # An isolated endpoint reaches no network: the function refuses what it cannot fetch.
+            # An isolated endpoint has no network, so the function must refuse every URI as well.
             uri_allowlist=("none",) if config.network_isolation else config.uri_allowlist,
             with_cuda=config.on_sagemaker and capacity.has_gpu,
             build_args=config.build_args,
@@ -61,7 +60,7 @@ class DualInferenceStack(Stack):
             docker_outputs=docker_outputs,
         )
         examiner = self._create_examiner(config, image)
-        on_lambda = on_sagemaker = None
+        on_lambda = on_sagemaker = jobs = forwarding = None
         if config.on_sagemaker:
             on_sagemaker = SageMakerTarget(
                 self,
@@ -73,22 +72,41 @@ class DualInferenceStack(Stack):
                 data_capture_percent=config.data_capture_percent,
                 log_retention_days=config.log_retention_days,
             )
+            if percent := config.forward_percent:
+                forwarding = Forwarding(endpoint=on_sagemaker, percent=percent, spill=config.spill)
         if config.on_lambda:
-            on_lambda = self._create_lambda(config, image, network, examiner, on_sagemaker)
-        if on_lambda and on_sagemaker:
-            # A broken image fails the endpoint's update first, and never reaches the function.
-            on_lambda.deploy_after(on_sagemaker.endpoint)
-        if examiner:
-            _examine(examiner, on_lambda, on_sagemaker)
-        jobs = None
-        if config.batch_input and config.batch_output:
-            jobs = BatchJobs(
+            on_lambda = LambdaTarget(
                 self,
-                "Batch",
+                "Lambda",
                 image=image,
                 network=network,
-                data_in=config.batch_input,
-                data_out=config.batch_output,
+                memory_mb=DOORMAN_MEMORY_MB if config.is_doorman else config.lambda_memory_mb,
+                ephemeral_mb=config.lambda_ephemeral_mb,
+                timeout_seconds=config.lambda_timeout_seconds,
+                reserved_concurrency=config.lambda_reserved_concurrency,
+                provisioned_concurrency=config.lambda_provisioned_concurrency,
+                url_auth=config.url_auth,
+                cors_origins=config.url_cors_origins,
+                log_retention_days=config.log_retention_days,
+                examiner=examiner.function if examiner else None,
+                examiner_alarms=examiner.alarms[:1] if examiner else (),
+                forwarding=forwarding,
+            )
+            if config.url_auth == "none":
+                Annotations.of(on_lambda).add_warning_v2(
+                    "one-image:PublicUrl",
+                    "url_auth=none: everybody can call the function's URL at this account's cost, "
+                    f"{config.lambda_reserved_concurrency} at once",
+                )
+        if on_lambda and on_sagemaker:
+            # The endpoint's update fails first on a broken image, so the function stays unchanged.
+            on_lambda.deploy_after(on_sagemaker.endpoint)
+        if examiner:
+            examiner.examine(on_lambda, on_sagemaker)
+        if config.batch_input and config.batch_output:
+            data_in, data_out = config.batch_input, config.batch_output
+            jobs = BatchJobs(
+                self, "Batch", image=image, network=network, data_in=data_in, data_out=data_out
             )
         monitoring = Monitoring(
             self,
@@ -99,101 +117,40 @@ class DualInferenceStack(Stack):
             alarm_email=config.alarm_email,
         )
         outputs.describe(
-            self,
-            image,
-            keys=keys,
-            on_lambda=on_lambda,
-            on_sagemaker=on_sagemaker,
-            jobs=jobs,
-            monitoring=monitoring,
+            self, keys, image, monitoring, on_lambda=on_lambda, on_sagemaker=on_sagemaker, jobs=jobs
         )
 
     def _create_examiner(self, config: Config, image: Image) -> Examiner | None:
-        without = ""
-        if not config.examiner:
-            without = "examiner=false"
-        elif config.model_folder and not config.model_data:
+        without = "" if config.examiner else "examiner=false"
+        if config.examiner and config.model_folder and not config.model_data:
             exam = Path(config.model_folder, "artifact", "golden.json")
             if not exam.is_file():
-                fix = f"`python -m ops package {config.model_folder}` makes it of golden cases"
+                fix = f"`python -m ops package {config.model_folder}` creates it from golden cases"
                 without = f"there is no exam in {exam} ({fix})"
-        if without:
-            Annotations.of(self).add_warning_v2(
-                "one-image:NoExaminer",
-                f"{without}: nothing checks that a target gives the image's answers, neither "
-                "before an update goes on nor afterwards",
+        if not without:
+            return Examiner(
+                self,
+                "Examiner",
+                image=image,
+                memory_mb=config.lambda_memory_mb,
+                ephemeral_mb=config.lambda_ephemeral_mb,
+                log_retention_days=config.log_retention_days,
+                every_hour=config.on_lambda
+                and config.on_sagemaker
+                and config.sagemaker_type != "async",
             )
-            return None
-        return Examiner(
-            self,
-            "Examiner",
-            image=image,
-            memory_mb=config.lambda_memory_mb,
-            ephemeral_mb=config.lambda_ephemeral_mb,
-            log_retention_days=config.log_retention_days,
-            every_hour=config.on_lambda
-            and config.on_sagemaker
-            and config.sagemaker_type != "async",
+        Annotations.of(self).add_warning_v2(
+            "one-image:NoExaminer",
+            f"{without}: nothing compares the targets' answers with the image's, neither during "
+            "an update nor afterwards",
         )
-
-    def _create_lambda(
-        self,
-        config: Config,
-        image: Image,
-        network: Network,
-        examiner: Examiner | None,
-        on_sagemaker: SageMakerTarget | None,
-    ) -> LambdaTarget:
-        forwarding = None
-        if on_sagemaker and config.forward_percent:
-            forwarding = Forwarding(
-                endpoint=on_sagemaker, percent=config.forward_percent, spill=config.spill
-            )
-        target = LambdaTarget(
-            self,
-            "Lambda",
-            image=image,
-            network=network,
-            memory_mb=DOORMAN_MEMORY_MB if config.is_doorman else config.lambda_memory_mb,
-            ephemeral_mb=config.lambda_ephemeral_mb,
-            timeout_seconds=config.lambda_timeout_seconds,
-            reserved_concurrency=config.lambda_reserved_concurrency,
-            provisioned_concurrency=config.lambda_provisioned_concurrency,
-            url_auth=config.url_auth,
-            cors_origins=config.url_cors_origins,
-            log_retention_days=config.log_retention_days,
-            examiner=examiner.function if examiner else None,
-            examiner_alarms=examiner.alarms[:1] if examiner else (),
-            forwarding=forwarding,
-        )
-        if config.url_auth == "none":
-            Annotations.of(target).add_warning_v2(
-                "one-image:PublicUrl",
-                "url_auth=none: everybody can call the function's URL at this account's cost, "
-                f"{config.lambda_reserved_concurrency} at once",
-            )
-        return target
-
-
-def _examine(
-    examiner: Examiner, on_lambda: LambdaTarget | None, on_sagemaker: SageMakerTarget | None
-) -> None:
-    """Examine the endpoint before the function changes, and its version before traffic."""
-    if on_sagemaker:
-        examined = examiner.examine_endpoint(on_sagemaker)
-        if on_lambda:
-            on_lambda.deploy_after(examined)
-    if on_lambda:
-        examiner.examine_versions(on_lambda)
-    if on_lambda and on_sagemaker and examiner.alarms:
-        examiner.examine_every_hour(on_lambda, on_sagemaker)
+        return None
 
 
 def _capacity(config: Config) -> Capacity:
     if config.sagemaker_type == "serverless":
         return Serverless(
-            memory_mb=config.serverless_memory_mb,
-            max_concurrency=config.serverless_max_concurrency,
+            memory_mb=config.serverless_memory_mb, max_concurrency=config.serverless_max_concurrency
         )
     return Instances(
         instance_type=config.instance_type,

@@ -1,8 +1,8 @@
-"""Permissions of both targets beyond their own service: the network, the model, listed buckets.
+"""Permissions of both targets outside their own service: the network and S3.
 
-Each grant that a deployment can change is a policy of its own, whose id changes with its content.
-CloudFormation creates the new policy first and removes the old one last, so what still runs keeps
-its permissions.
+Each grant that a deployment can change is a separate policy, whose id changes with its content.
+CloudFormation creates the new policy before it removes the old one, so running resources keep
+their permissions.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from constructs import Construct, IConstruct
 
 from infra.common.findings import suppress_finding
 
-# The name of a bucket that was given up can be taken by anybody.
+# Anybody may take the name of a deleted bucket.
 OF_THIS_ACCOUNT = {"StringEquals": {"s3:ResourceAccount": Aws.ACCOUNT_ID}}
 
 
@@ -31,43 +31,39 @@ def service_role(scope: Construct, construct_id: str, service: str) -> Role:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """The network of both targets' containers; by default AWS's own."""
+    """The network of both targets' containers. By default, it is AWS's own."""
 
     subnet_ids: Sequence[str] = ()
     security_group_ids: Sequence[str] = ()
-    isolated: bool = False
-    """True if SageMaker cuts its containers off from any network."""
+    isolated: bool = False  # True if SageMaker gives its containers no network at all
 
-    def grant_attach(self, scope: Construct, role: IRole, actions: Sequence[str]) -> list[Policy]:
-        """Let `role` attach to the subnets, if any; EC2 scopes no action of it to a subnet."""
-        if not self.subnet_ids:
-            return []
-        statement = PolicyStatement(actions=list(actions), resources=["*"])
-        policy = Policy(scope, "Network", roles=[role], statements=[statement])
-        reason = "the network interfaces of subnet_ids have no name before they are made"
-        suppress_finding(policy, {"AwsSolutions-IAM5[Resource::*]": reason, "CKV_AWS_111": reason})
-        return [policy]
 
-    def deny_attach(self, function: Function, actions: Sequence[str]) -> list[Policy]:
-        """Keep the code of `function` from the actions that Lambda itself needs to attach it.
+def grant_attach(scope: Construct, role: IRole, actions: Sequence[str]) -> Policy:
+    """Let `role` attach to subnets. IAM cannot limit these actions to a subnet."""
+    statement = PolicyStatement(actions=list(actions), resources=["*"])
+    policy = Policy(scope, "Network", roles=[role], statements=[statement])
+    reason = "the network interfaces of subnet_ids have no name before they are made"
+    suppress_finding(policy, {"AwsSolutions-IAM5[Resource::*]": reason, "CKV_AWS_111": reason})
+    return policy
 
-        https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html, under best practices
-        """
-        if not self.subnet_ids:
-            return []
-        statement = PolicyStatement(
-            effect=Effect.DENY,
-            actions=list(actions),
-            resources=["*"],
-            conditions={"ArnEquals": {"lambda:SourceFunctionArn": function.function_arn}},
-        )
-        assert function.role  # noqa: S101 - narrows the type
-        roles = [function.role]
-        return [Policy(function, "CodeMayNotAttach", roles=roles, statements=[statement])]
+
+def deny_attach(function: Function, actions: Sequence[str]) -> Policy:
+    """Deny the code of `function` the actions that Lambda itself needs to attach it.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html, under best practices
+    """
+    statement = PolicyStatement(
+        effect=Effect.DENY,
+        actions=list(actions),
+        resources=["*"],
+        conditions={"ArnEquals": {"lambda:SourceFunctionArn": function.function_arn}},
+    )
+    assert function.role  # noqa: S101 - narrows the type
+    return Policy(function, "CodeMayNotAttach", roles=[function.role], statements=[statement])
 
 
 def policy_of(role: IRole) -> IConstruct:
-    """Return the policy that holds what `role` was granted by itself; there has to be a grant."""
+    """Return the policy that the CDK creates with the first grant to `role`."""
     return role.node.find_child("DefaultPolicy")
 
 

@@ -1,4 +1,4 @@
-"""Alarms on a rate or a duration that stays too high for minutes."""
+"""Alarms on a metric that stays too high, or on one without data."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,27 @@ from constructs import Construct
 
 PERIOD = Duration.minutes(1)
 
-# Of requests. A rollout hands a tenth of them or more to the new version at first, so one that
-# always fails is far above it, and a stray fault under traffic is below.
+# A share of all calls. A rollout starts with at least a tenth of them, so a version that always
+# fails is far above it. A single fault under traffic is below.
 MAX_FAULT_PERCENT = 1
-# Of a forwarding version's calls. The endpoint may refuse some at a peak, but not most of them.
+# A share of the calls that a version forwards. The endpoint may refuse some of them at a peak.
 MAX_SPILL_PERCENT = 50
 
 
 def alarm(
-    scope: Construct, construct_id: str, metric: cloudwatch.IMetric, above: float, description: str
+    scope: Construct,
+    construct_id: str,
+    metric: cloudwatch.IMetric,
+    above: float,
+    description: str,
+    *,
+    periods: int = 3,
+    datapoints: int | None = 2,
 ) -> cloudwatch.Alarm:
-    """Create an alarm that goes off when `metric` is too high in two of three minutes.
+    """Create an alarm that goes off when `metric` is too high in `datapoints` of `periods`.
 
-    That is soon enough to stop a rollout. Minutes without a call do not count.
+    The default, two of three minutes, is soon enough to stop a rollout. Periods without data do
+    not count.
     """
     return cloudwatch.Alarm(
         scope,
@@ -29,18 +37,33 @@ def alarm(
         metric=metric,
         threshold=above,
         comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-        evaluation_periods=3,
-        datapoints_to_alarm=2,
+        evaluation_periods=periods,
+        datapoints_to_alarm=datapoints,
         treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        alarm_description=description,
+    )
+
+
+def alarm_of_none(
+    scope: Construct, construct_id: str, metric: cloudwatch.IMetric, periods: int, description: str
+) -> cloudwatch.Alarm:
+    """Create an alarm that goes off when `metric` is below 1 or missing for `periods`."""
+    return cloudwatch.Alarm(
+        scope,
+        construct_id,
+        metric=metric,
+        threshold=1,
+        comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+        evaluation_periods=periods,
+        treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
         alarm_description=description,
     )
 
 
 def may_see(watched: Sequence[cloudwatch.IAlarm]) -> PolicyStatement:
     """Return the permission to read the alarms, for the role that stops an update."""
-    return PolicyStatement(
-        actions=["cloudwatch:DescribeAlarms"], resources=[alarm.alarm_arn for alarm in watched]
-    )
+    arns = [alarm.alarm_arn for alarm in watched]
+    return PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=arns)
 
 
 def percent(faults: cloudwatch.IMetric, calls: cloudwatch.IMetric) -> cloudwatch.MathExpression:

@@ -1,4 +1,4 @@
-"""Log groups with a retention, which are removed with the stack, and metrics of their lines."""
+"""Log groups, which are deleted with the stack, and metrics of their lines."""
 
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk.aws_cloudwatch import Metric
@@ -12,9 +12,9 @@ from infra.common.findings import resource_of, suppress_finding
 def log_group(
     scope: Construct, construct_id: str, *, retention_days: int, name: str | None = None
 ) -> LogGroup:
-    """Create a log group; give a `name` only where AWS prescribes it."""
+    """Create a log group; pass a `name` only where AWS prescribes it."""
     group = LogGroup(scope, construct_id, log_group_name=name, removal_policy=RemovalPolicy.DESTROY)
-    # The L2's enum has no way from a number to its member.
+    # The L2 construct takes an enum, which cannot be made from a number.
     resource_of(group).add_property_override("RetentionInDays", retention_days)
     reason = "AWS encrypts it with its own key; one of ours is billed by the month"
     suppress_finding(group, {"CKV_AWS_158": reason})
@@ -30,10 +30,9 @@ def count_lines(
     value: str = "1",
     version: str | None = None,
 ) -> Metric:
-    """Make a metric of the lines of that pattern, named like the construct, and return it.
+    """Create a metric of the lines that match `pattern`, named like the construct, and return it.
 
-    With a `version` of the function, each version has its own, and its own is returned. A metric
-    without a line costs nothing.
+    With `version`, each version of the function has a metric; return the metric of this version.
     """
     namespace = Stack.of(scope).stack_name
     MetricFilter(

@@ -2,37 +2,37 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from infra.config import combinations
 from infra.config.keys import ARM_INSTANCE_TYPE, RULES, Config
 
-# Keys of other constructs that a user may look for.
+# Names that are not keys but that a user may expect.
 _HINTS = {
-    "vpc_id": "subnet_ids and security_group_ids say it all",
-    "availability_zones": "subnet_ids say them",
-    "async_output": "the stack makes the bucket; its outputs name it",
-    "region": "the CDK's own: AWS_REGION, or --profile",
+    "vpc_id": "set subnet_ids and security_group_ids instead",
+    "availability_zones": "set subnet_ids instead",
+    "async_output": "the stack creates the bucket; its outputs name it",
+    "region": "the CDK reads it from AWS_REGION or --profile",
 }
 _NO_MODE = (
     "mode is missing: choose lambda, sagemaker or both, with `-c mode=lambda` for one command, or "
     '"mode": "lambda" in "context" of cdk.json for all'
 )
-# The CDK's own: its flags and look-ups, and what its CLI keeps in cdk.context.json.
+# The CDK's flags and look-ups, and the keys that its CLI keeps in cdk.context.json.
 _CDK_NAMES = re.compile("acknowledged-issue-numbers|cli-telemetry|.*[:/@].*")
 
 
 class ConfigError(ValueError):
-    """Reports all configuration mistakes, one line each."""
+    """List all configuration mistakes, one line each."""
 
 
 def read_config(context: Mapping[str, object]) -> Config:
-    """Read the CDK's whole context; a key other than mode may be missing or None: its default.
+    """Read the CDK's whole context. A key other than mode that is missing or None gets its default.
 
-    Values come as text from the command line and as JSON from cdk.json; both are parsed alike.
-    Raises ConfigError with every mistake of single keys, combinations and unknown names.
+    Values are text from the command line or JSON from cdk.json. Raises ConfigError, which lists
+    invalid values, then invalid combinations, then unknown names.
     """
     values: dict[str, Any] = {}
     texts: dict[str, str] = {}
@@ -51,32 +51,27 @@ def read_config(context: Mapping[str, object]) -> Config:
     if values.get("architecture") == "arm64":
         values = {"instance_type": ARM_INSTANCE_TYPE, **values}
     config = Config(**{"mode": "lambda", **values})
-    for combination in combinations.check(config):
-        name = combination.keys[0]
-        if combination.broken and not mistakes.keys() & {*combination.keys}:
+    for keys, broken, allowed in combinations.check(config):
+        name, *_ = keys.split()
+        if broken and not mistakes.keys() & {*keys.split()}:
             texts.setdefault(name, _text(getattr(config, name)))
-            mistakes[name] = combination.allowed
+            mistakes[name] = allowed
     lines = [
         f"{name}={texts[name]!r}: it must be {allowed}" if name in texts else allowed
         for name, allowed in mistakes.items()
     ]
-    if lines := [*lines, *_unknown(context)]:
-        raise ConfigError("\n".join(lines))
-    return config
-
-
-def _unknown(context: Mapping[str, object]) -> Iterator[str]:
-    """Yield a line for each name that is no key, with a hint."""
     for name in context:
         if name in RULES or _CDK_NAMES.fullmatch(name):
             continue
         near = get_close_matches(name, RULES, n=1)
-        hint = _HINTS.get(name) or (
-            f"did you mean {near[0]}?" if near else "docs/05-deployment.md lists all"
-        )
-        yield f"{name}={_text(context[name])!r}: there is no such key; {hint}"
+        other = f"did you mean {near[0]}?" if near else "docs/05-deployment.md lists all"
+        hint = _HINTS.get(name) or other
+        lines.append(f"{name}={_text(context[name])!r}: there is no such key; {hint}")
+    if lines:
+        raise ConfigError("\n".join(lines))
+    return config
 
 
 def _text(value: object) -> str:
-    """Return the value as the command line would have it."""
+    """Return the value as text on the command line."""
     return value if isinstance(value, str) else json.dumps(value)

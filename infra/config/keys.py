@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from infra.config import rules
 
-# GluonCV's without resnet50_v1b_gn, which MXNet cannot export; a misspelt name is refused at synth.
+# GluonCV's classification models without resnet50_v1b_gn, which MXNet cannot export.
 MODEL_NAMES = Path(__file__).with_name("zoo_names.txt").read_text().split()
 _DEFAULT_MODEL = MODEL_NAMES[0]
 
-# What SageMaker hosts of Arm's, of 2026-11; its API lists them beside the others.
+# The Arm families that SageMaker hosts, as of 2026-11.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
 ARM_FAMILIES = (
     *("c6g", "c6gd", "c6gn", "c7g", "c8g", "m6g", "m6gd", "m8g"),
@@ -21,11 +21,10 @@ ARM_INSTANCE_TYPE = "ml.c7g.large"
 
 _BUCKET = "s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-_PORT = (  # 1 to 65535
-    "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
-)
+# 1 to 65535
+_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 
-# Rules of the keys below, where a line does not hold them.
+# Rules that do not fit on the line of their key.
 _MODE = rules.one_of("lambda", "sagemaker", "both")
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
 _STACK_NAME = rules.matching(
@@ -34,8 +33,7 @@ _STACK_NAME = rules.matching(
 # The names of models and folders also name a folder in the image.
 _MODEL_NAME = rules.name_of(MODEL_NAMES, f"{_DEFAULT_MODEL}, or a name of docs/03-zoo-models.md")
 _INSTANCE_TYPE = rules.matching(
-    # gb200 has another Arm CPU.
-    r"ml\.(?!.*-gb)[a-z][a-z0-9-]*\.[a-z0-9-]+",
+    r"ml\.(?!.*-gb)[a-z][a-z0-9-]*\.[a-z0-9-]+",  # NVIDIA's gb200 has Arm CPUs
     "ml.FAMILY.SIZE, such as ml.m5.large or ml.c7g.large",
 )
 _EMAIL = rules.matching(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+", "one address, such as team@example.com")
@@ -48,14 +46,14 @@ _MODEL_DATA = rules.matching(
     "s3://BUCKET/KEY.tar.gz, in a bucket of this account",
 )
 _MODEL_ID = rules.matching("[0-9a-f]{64}", "a model id: 64 hexadecimal digits, lower case")
-# A package without a group, as the Marketplace has them, has no approval.
+# Packages without a group, such as those of AWS Marketplace, have no approval status.
 _MODEL_PACKAGE_ARN = rules.matching(
     "arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:[0-9]{12}:model-package"
     "/[A-Za-z0-9][A-Za-z0-9-]{0,62}/[1-9][0-9]{0,8}",
     "the ARN of a version: arn:aws:sagemaker:REGION:ACCOUNT:model-package/GROUP/VERSION",
 )
 _ARCHITECTURE = rules.one_of("x86_64", "arm64")
-# The CDK has no other way to a build: each is an ARG of the Dockerfile.
+# Each is an ARG of the Dockerfile.
 _BUILD_ARGS = rules.list_of(
     r"(AWS_SERVICES|(BASE|EXPORTER)_IMAGE|MXNET_GLUON_REPO|PIP_INDEX_URL|WITH_MXNET)"
     r"=[^,\x00-\x1f]+",
@@ -66,23 +64,20 @@ _BUILD_ARGS = rules.list_of(
 _REBUILD = rules.matching("[A-Za-z0-9.-]{1,64}", "a word, such as a date: 2026-11-30")
 _SAGEMAKER_TYPE = rules.one_of("realtime", "serverless", "async")
 _FOLDER = rules.matching(
-    # Without *, ? and $, which would be wildcards in the role's policy.
+    # *, ? and $ would be wildcards in the role's policy.
     rf"(?=.{{1,512}}$){_BUCKET}(/[A-Za-z0-9_!.()'=+@:-]+)*/?",
     "s3://BUCKET or s3://BUCKET/FOLDER, in a bucket of this account",
 )
 # https://docs.aws.amazon.com/lambda/latest/api/API_Cors.html
-_ORIGINS = rules.list_of(
-    r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?",
-    "origins such as https://example.com, or *",
-    most=100,
-)
+_ORIGIN = r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?"
+_ORIGINS = rules.list_of(_ORIGIN, "origins such as https://example.com, or *", most=100)
 _ALLOWLIST = rules.list_of(
     rf"\*|(\*\.)?({_LABEL}\.)+{_LABEL}(:({_PORT}))?|{_BUCKET}|none",
     "hosts (images.example.com, *.example.com:8443), buckets (s3://BUCKET), "
     "* (every public host) or none",
     most=100,
 )
-# SageMaker's limits; Lambda has the same.
+# The limits of SageMaker and of Lambda.
 _SUBNETS = rules.list_of("subnet-[0-9a-f]{8,17}", "subnet ids", most=16)
 _GROUPS = rules.list_of("sg-[0-9a-f]{8,17}", "security group ids", most=5)
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
@@ -94,15 +89,15 @@ class Config:
     """The validated choices of one deployment.
 
     Each field is a context key of the same name: `-c KEY=VALUE`, or `context` in cdk.json. It is
-    annotated with its rule. None and () stand for a key that is not given. A key of a target that
-    the mode leaves out is checked all the same and has no effect.
+    annotated with its rule. None and () mean that the key is not set. Keys of a target that the
+    mode leaves out are checked but have no effect.
     """
 
-    # Without a default: to deploy another mode than before removes a target.
+    # There is no default, because deploying another mode than before removes a target.
     mode: Annotated[Literal["lambda", "sagemaker", "both"], _MODE]
     stack_name: Annotated[str, _STACK_NAME] = "DualInferenceStack"
     model_name: Annotated[str, _MODEL_NAME] = _DEFAULT_MODEL
-    # In read_config, ARM_INSTANCE_TYPE with architecture=arm64.
+    # With architecture=arm64, read_config sets ARM_INSTANCE_TYPE.
     instance_type: Annotated[str, _INSTANCE_TYPE] = "ml.m5.large"
     alarm_email: Annotated[str | None, _EMAIL] = None
 
@@ -148,62 +143,55 @@ class Config:
 
     @property
     def built_in(self) -> str:
-        """The name of the model in the image."""
+        """Return the name of the model in the image."""
         return Path(self.model_folder).name if self.model_folder else self.model_name
 
     @property
     def given(self) -> dict[str, str]:
         """Return the mode, and each key that differs from its default, as `-c` takes them."""
-        values = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if getattr(self, field.name) != field.default
-        }
-        return {name: _as_text(value) for name, value in values.items()}
+        found = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                text = ",".join(value) if isinstance(value, tuple) else str(value)
+                found[field.name] = text.lower() if isinstance(value, bool) else text
+        return found
 
     @property
     def on_lambda(self) -> bool:
-        """Return whether this deployment has a function: with keep_url, one that forwards."""
+        """Return True if this deployment has a function; with keep_url, the function forwards."""
         return self.mode in ("lambda", "both") or self.keep_url
 
     @property
     def on_sagemaker(self) -> bool:
-        """Return whether this deployment has the SageMaker target."""
         return self.mode in ("sagemaker", "both")
 
     @property
+    def on_instances(self) -> bool:
+        """Return True if this deployment runs instances of `instance_type`."""
+        return self.on_sagemaker and self.sagemaker_type != "serverless"
+
+    @property
+    def on_arm(self) -> bool:
+        return self.architecture == "arm64"
+
+    @property
     def forward_percent(self) -> int:
-        """Return the share of the function's calls that the endpoint answers."""
+        """Return the share of the function's calls that the endpoint answers, 0 to 100."""
         if self.mode == "both":
             return self.sagemaker_percent
         return 100 if self.mode == "sagemaker" and self.keep_url else 0
 
     @property
     def is_doorman(self) -> bool:
-        """Return whether the function forwards every call, and so needs no model."""
+        """Return True if the function forwards every call, and so loads no model."""
         return self.forward_percent == 100 and not self.spill
-
-    @property
-    def on_arm(self) -> bool:
-        """Return whether all of the stack runs on Arm's CPUs."""
-        return self.architecture == "arm64"
-
-    @property
-    def on_instances(self) -> bool:
-        """Return whether this deployment runs instances of `instance_type`."""
-        return self.on_sagemaker and self.sagemaker_type != "serverless"
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 RULES: dict[str, rules.Rule[Any]] = {
     name: get_args(hint)[1] for name, hint in get_type_hints(Config, include_extras=True).items()
 }
-# The keys of each group, in the order of RULES, with a phrase that says what a key is for.
+# The keys of each group, in the order of RULES, with the meaning of each.
 MEANINGS: dict[str, dict[str, str]] = tomllib.loads(
     Path(__file__).with_name("keys.toml").read_text()
 )

@@ -1,7 +1,7 @@
 """Turn a package of SageMaker's Model Registry into `model_data` and `model_id`.
 
-Lambda cannot deploy from the registry. So the package is looked up at synth, as the CDK looks up a
-VPC: its CLI asks AWS once and keeps the answer in cdk.context.json.
+Lambda cannot deploy from the registry. The CDK looks up the package at synth, like a VPC: its CLI
+asks AWS once and keeps the answer in cdk.context.json.
 """
 
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ from infra.config.context import ConfigError
 from infra.config.keys import RULES, Config
 
 _CONTAINERS, _STATUS = "InferenceSpecification.Containers", "ModelApprovalStatus"
-_FAILED = "$providerError"  # where the CLI puts why a look-up failed; it keeps no such answer
-# In the place of what is going to be looked up: the app is run again then, before anything is made.
+_FAILED = "$providerError"  # the CLI's key for the reason of a failed look-up, which it never keeps
+# A placeholder. The CLI runs the app again with the answer before it creates anything.
 _NOT_YET = "s3://not-looked-up-yet/model.tar.gz"
 
 
 def look_up_package(stack: Stack, config: Config) -> Config:
     """Return `config` with the artifact of `model_package_arn`, if that is given.
 
-    Raises ConfigError, one line: AWS could not be asked, or the package cannot be deployed.
+    Raises ConfigError if the look-up failed or the package cannot be deployed.
     """
     if config.model_package_arn is None:
         return config
@@ -36,7 +36,7 @@ def look_up_package(stack: Stack, config: Config) -> Config:
         account=account,
         region=region,
     )
-    # Not by get_value(), which wants a stack that is bound to one account and region.
+    # get_value() would need a stack that is bound to one account and region.
     key = ContextProvider.get_key(
         stack,
         provider="cc-api-provider",  # AWS's Cloud Control API
@@ -68,8 +68,8 @@ def _artifact(found: Any, config: Config, key: str) -> tuple[str, str]:
     (package,) = found
     if (status := package.get(_STATUS)) != "Approved":
         raise ValueError(
-            f"it is {status or 'not Approved'}, and only what is Approved is deployed; the answer "
-            f"is kept, so once it is approved: cdk context --reset '{key}'"
+            f"it is {status or 'not Approved'}, and only Approved packages are deployed; the "
+            f"answer is kept, so once it is approved: cdk context --reset '{key}'"
         )
     if (containers := package.get(_CONTAINERS)) is None:
         raise ValueError("it has no InferenceSpecification, which names the artifact to serve")

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# SageMaker's limit for one environment value, and so of everything that becomes one.
+# SageMaker's limit for the value of an environment variable.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ContainerDefinition.html
 MAX_ENVIRONMENT_VALUE = 1024
 
@@ -18,19 +18,18 @@ class Rule(Generic[T]):
     """Parse a key's value, and say what is allowed."""
 
     allowed: str  # completes the sentence "it must be ..."
-    parse: Callable[[str], T | None]  # None for a text that breaks the rule
-    many: bool = False  # a list: separated by commas, or a list of texts in cdk.json
-    hint: Callable[[str], str] = lambda _: ""  # for a text that breaks the rule
+    parse: Callable[[str], T | None]  # returns None for an invalid text
+    many: bool = False  # the value is a list: separated by commas, or a JSON list in cdk.json
+    hint: Callable[[str], str] = lambda _: ""  # for an invalid text
 
 
 def one_of(*choices: T) -> Rule[T]:
-    """Return a rule for one of few texts or numbers."""
     by_text = {str(choice): choice for choice in choices}
     return Rule(f"one of {', '.join(by_text)}", by_text.get)
 
 
 def name_of(names: Sequence[str], allowed: str) -> Rule[str]:
-    """Return a rule for one of many names; a misspelt one gets the nearest as a hint."""
+    """Return a rule for one of many names, which suggests the nearest ones for a misspelt name."""
 
     def hint(text: str) -> str:
         near = get_close_matches(text, names)
@@ -41,7 +40,7 @@ def name_of(names: Sequence[str], allowed: str) -> Rule[str]:
 
 def whole(low: int, high: int) -> Rule[int]:
     def parse(text: str) -> int | None:
-        # Nine digits hold every limit here, and int() refuses thousands of them with a traceback.
+        # int() raises an error for more than 4,300 digits; nine are enough for every limit here.
         number = int(text) if re.fullmatch("[0-9]{1,9}", text) else low - 1
         return number if low <= number <= high else None
 
@@ -49,7 +48,7 @@ def whole(low: int, high: int) -> Rule[int]:
 
 
 def boolean() -> Rule[bool]:
-    """`-c KEY=false` arrives as a text, which Python would call true."""
+    """Return a rule for a switch. `-c KEY=false` arrives as text, which Python treats as true."""
     return Rule("true or false", {"true": True, "false": False}.get)
 
 
@@ -58,7 +57,7 @@ def matching(pattern: str, allowed: str) -> Rule[str]:
 
 
 def list_of(pattern: str, items: str, most: int) -> Rule[tuple[str, ...]]:
-    """One item to `most`, each once, which together fit into one environment value."""
+    """Return a rule for 1 to `most` items that together fit into one environment variable."""
 
     def parse(text: str) -> tuple[str, ...] | None:
         found = tuple(dict.fromkeys(item.strip() for item in text.split(",")))

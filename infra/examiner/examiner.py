@@ -1,4 +1,4 @@
-"""The examiner: a function that asks the targets an exam, and stops an update that differs."""
+"""The examiner: a function that sends test requests to the targets and stops a wrong update."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,17 +14,15 @@ from infra.examiner.every_hour import create_alarms, create_schedule, metric_exa
 from infra.image.asset import Image
 from infra.lambda_target.function import create_function
 from infra.lambda_target.target import LambdaTarget
-from infra.sagemaker_target.capacity import Instances
 from infra.sagemaker_target.target import SageMakerTarget
 
-_HANDLER = "serving.examiner.handler.handler"
-# It answers before its own end, and CloudFormation waits a little longer than that.
+# The examiner answers before its own timeout. CloudFormation waits a little longer than that.
 _TIMEOUT_SECONDS = 600
 _SERVICE_TIMEOUT = Duration.seconds(660)
 
 
 class Examiner(Construct):
-    """Compare the targets' answers with the image's own, in one more function of the image.
+    """Compare the targets' answers with the image's own, in another function of the image.
 
     It has the variables of the function that it examines, and some of its own.
     """
@@ -35,45 +33,53 @@ class Examiner(Construct):
         construct_id: str,
         *,
         image: Image,
-        memory_mb: int = 1769,
-        ephemeral_mb: int = 512,
-        log_retention_days: int = 30,
-        every_hour: bool = False,
+        memory_mb: int,
+        ephemeral_mb: int,
+        log_retention_days: int,
+        every_hour: bool,
     ) -> None:
-        """`every_hour`: there will be a schedule, for which there are alarms."""
         super().__init__(scope, construct_id)
         self._image = image
         logs = log_group(self, "Logs", retention_days=log_retention_days)
         self.function = create_function(
             self,
             image=image,
-            network=Network(),
+            network=Network(),  # it needs no VPC
             logs=logs,
             memory_mb=memory_mb,
             ephemeral_mb=ephemeral_mb,
             timeout_seconds=_TIMEOUT_SECONDS,
-            command=_HANDLER,
+            command="serving.examiner.handler.handler",
         )
         self.function.add_environment("EXAMINER_STACK", Aws.STACK_ID)
-        actions = ("DescribeStacks", "DescribeStackResource")
-        self.function.add_to_role_policy(
-            PolicyStatement(
-                actions=[f"cloudformation:{action}" for action in actions],
-                resources=[Aws.STACK_ID],
-            )
-        )
+        actions = ["cloudformation:DescribeStacks", "cloudformation:DescribeStackResource"]
+        statement = PolicyStatement(actions=actions, resources=[Aws.STACK_ID])
+        self.function.add_to_role_policy(statement)
         self.alarms: Sequence[Alarm] = create_alarms(self, logs) if every_hour else ()
 
-    def examine_endpoint(self, target: SageMakerTarget) -> CustomResource:
-        """Return a resource that fails unless the endpoint runs its config and answers rightly.
+    def examine(self, on_lambda: LambdaTarget | None, on_sagemaker: SageMakerTarget | None) -> None:
+        """Examine the endpoint before the function changes, and its version before traffic."""
+        if on_sagemaker:
+            examined = self._examine_endpoint(on_sagemaker)
+            if on_lambda:
+                on_lambda.deploy_after(examined)
+        if on_lambda:
+            self._examine_versions(on_lambda)
+        if on_lambda and on_sagemaker and self.alarms:
+            wanted = {"Alias": on_lambda.alias.function_arn, **_about(on_sagemaker)}
+            create_schedule(self, self.function, wanted)
+            on_sagemaker.leave_out(metric_examined(self))
 
-        It changes with the endpoint config, the image and the model, and then examines again.
+    def _examine_endpoint(self, target: SageMakerTarget) -> CustomResource:
+        """Return a resource that fails unless the endpoint runs its config and answers correctly.
+
+        A change of the endpoint config, the image or the model starts another exam.
         """
         actions = ["DescribeEndpoint"] if target.work else ["DescribeEndpoint", "InvokeEndpoint"]
         statement = PolicyStatement(
             actions=[f"sagemaker:{action}" for action in actions], resources=[target.arn]
         )
-        # Named like the endpoint, for another one gets another policy.
+        # The id contains the endpoint's, because another endpoint gets another policy.
         policy = self._policy(f"Asks{target.endpoint_name[-8:]}", statement)
         image = {
             "Image": self._image.asset.image_tag,
@@ -82,20 +88,18 @@ class Examiner(Construct):
         properties = {"Target": "endpoint", **_about(target), **image}
         return self._exam("Endpoint", properties, after=[target.endpoint, policy])
 
-    def examine_versions(self, target: LambdaTarget) -> None:
-        """Examine each version of the function before its alias leads to it.
+    def _examine_versions(self, target: LambdaTarget) -> None:
+        """Examine each version of the function before its alias points to it.
 
-        CodeDeploy calls the examiner, except for the first version, which it does not deploy.
+        CodeDeploy calls the examiner for every version but the first, which it does not deploy.
         """
         if forwarding := target.forwarding:
             compare = _about(forwarding.endpoint)["Compare"]
             for name, value in {**forwarding.environment, "EXAMINER_COMPARE": compare}.items():
                 self.function.add_environment(name, value)
         version = target.function.current_version
-        # The logical id alone: naming the version would let the examiner, and so the exam of the
-        # endpoint, wait for the function.
-        new_version = resource_of(version).logical_id
-        self.function.add_environment("EXAMINER_VERSION", new_version)
+        # With a reference to the version, the examiner and the endpoint's exam would wait for it.
+        self.function.add_environment("EXAMINER_VERSION", resource_of(version).logical_id)
         function, versions = target.function.function_arn, f"{target.function.function_arn}:*"
         policy = self._policy("Versions")
         for action, resources in {
@@ -113,14 +117,8 @@ class Examiner(Construct):
         first = self._exam("FirstVersion", {"Target": "version"}, after=[version, policy])
         target.alias.node.add_dependency(first, policy)
 
-    def examine_every_hour(self, on_lambda: LambdaTarget, on_sagemaker: SageMakerTarget) -> None:
-        """Examine what serves, even if nothing is deployed."""
-        wanted = {"Alias": on_lambda.alias.function_arn, **_about(on_sagemaker)}
-        create_schedule(self, self.function, wanted)
-        on_sagemaker.leave_out(metric_examined(self))
-
     def _policy(self, construct_id: str, *statements: PolicyStatement) -> Policy:
-        """Create a policy that the function does not wait for, other than its role's own."""
+        """Create a policy for which the function does not wait."""
         assert self.function.role  # noqa: S101 - narrows the type
         return Policy(self, construct_id, roles=[self.function.role], statements=[*statements])
 
@@ -140,11 +138,11 @@ class Examiner(Construct):
 
 
 def _about(target: SageMakerTarget) -> dict[str, str]:
-    """Return what the examiner's handler needs to know of an endpoint."""
-    has_gpu = isinstance(target.capacity, Instances) and target.capacity.has_gpu
+    """Return what the examiner's handler needs to know about an endpoint."""
+    # A GPU adds in another order, so its answers differ in the last digits.
+    compare = "identity" if target.capacity.has_gpu else "answers"
     return {
         "Endpoint": target.endpoint_name,
         "EndpointConfig": target.config_name,
-        # A GPU adds in another order.
-        "Compare": "nothing" if target.work else "identity" if has_gpu else "answers",
+        "Compare": "nothing" if target.work else compare,
     }

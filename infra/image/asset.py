@@ -16,28 +16,28 @@ from infra.image import build_context
 from infra.image.build_context import CONTAINER
 
 # SageMaker's CreateModel refuses OCI manifests and Lambda refuses image indexes, so the image has
-# to be one Docker manifest (V2, schema 2). Since BuildKit 0.31 every export has OCI's media types
+# to be one Docker manifest (V2, schema 2). Since BuildKit 0.31 every export has OCI media types
 # unless told otherwise (https://github.com/moby/buildkit/pull/6824 and 6844). Attestations, which
 # would make an index, are off: the CDK CLI builds with BUILDX_NO_DEFAULT_ATTESTATIONS=1.
 DOCKER_MANIFEST = "type=docker,oci-mediatypes=false"
 
 
 def docker_outputs(environment: Mapping[str, str]) -> Sequence[str] | None:
-    """Return what to pass to `docker build --output`, by the environment that it will run in.
+    """Return what to pass to `docker build --output` in this environment.
 
-    DOCKER_BUILDKIT=0 chooses Docker's legacy builder, which has no `--output` and always writes
-    Docker's manifests.
+    DOCKER_BUILDKIT=0 selects Docker's legacy builder, which has no `--output` and always writes
+    Docker manifests.
     """
     legacy = environment.get("DOCKER_BUILDKIT", "").lower() in ("0", "f", "false")
     return None if legacy else [DOCKER_MANIFEST]
 
 
 class Image(Construct):
-    """Build the image from container/, and hold what every target passes to it.
+    """Build the image from container/, and hold the settings that every target passes to it.
 
-    It is one `asset`, published once. Its tag is the hash of what the image is built from, and so
-    is IMAGE_ID. Raises ConfigError for a `model_folder` that lacks a part, and for the legacy
-    builder if `on_arm`: MXNet exports on x86-64, and that builder's stages have one platform.
+    The tag of its one asset is the hash of the build's inputs, and so is IMAGE_ID. Raises
+    ConfigError for a `model_folder` that lacks a file, and for the legacy builder on Arm: MXNet
+    exports on x86-64, and all stages of the legacy builder have one platform.
     """
 
     def __init__(
@@ -51,22 +51,16 @@ class Image(Construct):
         model_id: str | None = None,
         uri_allowlist: Sequence[str] = ("*",),
         with_cuda: bool = False,
-        build_args: Sequence[str] = (),
-        rebuild: str | None = None,
+        build_args: Sequence[str] = (),  # each NAME=VALUE
+        rebuild: str | None = None,  # another value builds the image again, without the cache
         on_arm: bool = False,
         docker_outputs: Sequence[str] | None = (DOCKER_MANIFEST,),
     ) -> None:
-        """`model_data` and `model_id`: the artifact to serve in place of the built-in one.
-
-        `build_args` are more arguments of the Dockerfile, each NAME=VALUE. Another `rebuild` is
-        another image, built without the cache of the former one.
-        """
         super().__init__(scope, construct_id)
-        self.on_arm = on_arm
+        self.on_arm, self.model_data, self.uri_allowlist = on_arm, model_data, uri_allowlist
         if on_arm and docker_outputs is None:
             raise ConfigError("architecture='arm64': it needs BuildKit, without DOCKER_BUILDKIT=0")
         platforms = ecr_assets.Platform
-        platform = platforms.LINUX_ARM64 if on_arm else platforms.LINUX_AMD64
         with TemporaryDirectory() as temporary:  # the CDK copies it at once
             context = CONTAINER
             if model_folder:
@@ -77,19 +71,17 @@ class Image(Construct):
                 "Asset",
                 directory=str(context),
                 build_args={
-                    **({"WITH_MXNET": "0"} if on_arm else {}),  # it is not for Arm
+                    **({"WITH_MXNET": "0"} if on_arm else {}),  # MXNet does not run on Arm
                     **dict(argument.split("=", 1) for argument in build_args),
                     "MODEL_NAME": model_name,
                     **({"WITH_CUDA": "1"} if with_cuda else {}),
                     **({"REBUILD": rebuild} if rebuild else {}),
                 },
-                platform=platform,  # whatever machine deploys
+                platform=platforms.LINUX_ARM64 if on_arm else platforms.LINUX_AMD64,
                 outputs=list(docker_outputs) if docker_outputs else None,
-                # Either builder makes the same image: it keeps its tag.
+                # Both builders make the same image, so the tag does not depend on `outputs`.
                 invalidation=ecr_assets.DockerImageAssetInvalidationOptions(outputs=False),
             )
-        self.model_data = model_data
-        self.uri_allowlist = uri_allowlist
         self.environment = {
             "MODEL_NAME": model_name,
             "IMAGE_ID": self.asset.asset_hash,

@@ -1,8 +1,6 @@
-"""Assemble the build context of the image: container/ with a model folder in it.
+"""Assemble the build context of the image for the CDK and `make image`.
 
-    python -m infra.image.build_context examples/iris build/context && docker build build/context
-
-The CDK and `make image` both build from these files.
+python -m infra.image.build_context examples/iris build/context && docker build build/context
 """
 
 import sys
@@ -16,17 +14,16 @@ CONTAINER = Path(__file__).parents[2] / "container"
 _LEFT_BEHIND = ignore_patterns(
     *(line.removeprefix("**/") for line in (CONTAINER / ".dockerignore").read_text().splitlines())
 )
-_NEEDED = ("inference.py", "artifact/manifest.json")
 
 
 def write(model_folder: Path, place: Path) -> None:
-    """Create the folder `place`, the context of an image that serves the model folder.
+    """Create the folder `place`: container/ with the files of the model folder.
 
-    Its `inference.py` replaces ours, its `artifact/` replaces an export, and the packages in its
-    optional `requirements.txt` are installed beside ours. Nothing else of it gets into the image.
-    Raises ConfigError if a part is missing.
+    Its `inference.py` replaces ours, its `artifact/` replaces the exported one, and the packages
+    in its optional `requirements.txt` are installed as well. Other files do not get into the
+    image. Raises ConfigError if a file is missing.
     """
-    for name in _NEEDED:
+    for name in ("inference.py", "artifact/manifest.json"):
         if not (model_folder / name).is_file():
             raise ConfigError(
                 f"model_folder={str(model_folder)!r}: it lacks {name}; "

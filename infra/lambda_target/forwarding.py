@@ -1,4 +1,4 @@
-"""The function as the address of the endpoint: it forwards a share of its calls, or all."""
+"""Let the function forward a share of its calls, or all, to the endpoint."""
 
 from dataclasses import dataclass
 
@@ -6,30 +6,22 @@ from aws_cdk.aws_iam import Policy, PolicyStatement
 from aws_cdk.aws_lambda import Function
 from constructs import Construct
 
-from infra.config.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
 from infra.sagemaker_target.target import SageMakerTarget
 
-DOORMAN_MEMORY_MB = 512
-"""The memory of a function that loads no model."""
-WAIT_SECONDS = SYNCHRONOUS_TIMEOUT_SECONDS
-"""How long a call may wait for the endpoint, before the time that the function's own answer has.
-
-A function that ended before the endpoint would lose answers that the endpoint still gives.
-"""
+DOORMAN_MEMORY_MB = 512  # a doorman is a function that forwards every call and loads no model
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forwarding:
-    """What a function forwards: a share of its calls, to one endpoint."""
+    """Forward a share of the function's calls to one endpoint."""
 
     endpoint: SageMakerTarget
-    percent: int = 100
-    spill: bool = False
-    """True if the function answers itself what the endpoint does not answer."""
+    percent: int
+    spill: bool  # True if the function answers what the endpoint does not
 
     @property
     def construct_id(self) -> str:
-        """Return the name of what exists for this endpoint's sake: another one gets its own."""
+        """Return the id of the constructs for this endpoint; another endpoint gets its own."""
         return f"Forwards{self.endpoint.endpoint_name[-8:]}"
 
     @property
@@ -42,16 +34,15 @@ class Forwarding:
         }
 
     def allow(self, scope: Construct, function: Function) -> None:
-        """Let `function` invoke the endpoint, which is there before it and gone after it.
+        """Let `function` invoke the endpoint, which is created before it and deleted after it.
 
         CloudFormation creates in the order of DependsOn: endpoint and permission, function,
-        version, alias. On the way back, it removes what the template no longer has after all
-        else has changed: the alias has left the version that forwards before the endpoint goes.
-        A rollback and `cdk destroy` remove in the reverse order: alias and function first.
+        version, alias. On the way back, it first updates everything else and then deletes what the
+        template no longer has, so the alias leaves the forwarding version before the endpoint is
+        deleted. A rollback and `cdk destroy` delete in reverse order: alias and function first.
         """
         assert function.role  # noqa: S101 - narrows the type
-        statement = PolicyStatement(
-            actions=["sagemaker:InvokeEndpoint"], resources=[self.endpoint.arn]
-        )
+        arns = [self.endpoint.arn]
+        statement = PolicyStatement(actions=["sagemaker:InvokeEndpoint"], resources=arns)
         policy = Policy(scope, self.construct_id, roles=[function.role], statements=[statement])
         function.node.add_dependency(self.endpoint.endpoint, policy)

@@ -1,4 +1,4 @@
-"""The Lambda function of the image, its role, and how its alias moves to a new version."""
+"""The Lambda function, its role, and the rollout that moves its alias to a new version."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from aws_cdk.aws_iam import Policy, PolicyStatement
 from aws_cdk.aws_logs import ILogGroup
 from constructs import Construct
 
-from infra.common.access import Network, policy_of, service_role
+from infra.common.access import Network, deny_attach, grant_attach, policy_of, service_role
 from infra.common.alarms import may_see
 from infra.common.findings import resource_of, suppress_finding
 from infra.image.asset import Image
@@ -39,11 +39,11 @@ def create_function(
     environment: Mapping[str, str] | None = None,
     command: str | None = None,
 ) -> lambda_.DockerImageFunction:
-    """Create a function; its versions outlive the deployment that replaces them.
+    """Create a function whose versions outlive the deployment that replaces them.
 
-    `environment` adds to the image's own; `command` names another handler than its own.
+    `environment` adds to the image's variables; `command` replaces the image's handler.
     """
-    # The CDK's own role would have AWS's managed policy, which covers all logs of the account.
+    # The CDK's default role has a managed policy of AWS, which covers all logs of the account.
     role = service_role(scope, "Role", "lambda.amazonaws.com")
     logs.grant_write(role)
     variables = {**image.environment, **(environment or {})}
@@ -52,7 +52,7 @@ def create_function(
     function = lambda_.DockerImageFunction(
         scope,
         "Function",
-        # from_image_asset would declare a second asset. The entrypoint is the image's own.
+        # from_image_asset would declare a second asset.
         code=lambda_.DockerImageCode.from_ecr(
             image.asset.repository,
             tag_or_digest=image.asset.image_tag,
@@ -71,22 +71,9 @@ def create_function(
             removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
         ),
     )
-    # AWS SAM CLI builds the image of what names its asset.
-    image.asset.add_resource_metadata(resource_of(function), "Code.ImageUri")
-    if network.subnet_ids:
-        # The L2 needs the whole VPC, which neither Lambda nor SageMaker does.
-        resource = resource_of(function)
-        resource.add_property_override("VpcConfig.SubnetIds", list(network.subnet_ids))
-        groups = list(network.security_group_ids)
-        resource.add_property_override("VpcConfig.SecurityGroupIds", groups)
-    # A start of the function needs these policies.
-    function.node.add_dependency(
-        *image.grant_read(scope, role),
-        *network.grant_attach(scope, role, _ATTACH_ACTIONS),
-    )
-    if denied := network.deny_attach(function, _ATTACH_ACTIONS):
-        # Not the function, which it names: what is called is a version.
-        function.current_version.node.add_dependency(*denied)
+    resource = resource_of(function)
+    # AWS SAM CLI finds the asset to build by this metadata.
+    image.asset.add_resource_metadata(resource, "Code.ImageUri")
     findings = {
         "W3005": "the CDK's own DependsOn of the role, beside the one of its policy that is needed",
         "CKV_AWS_116": "a caller waits for the answer, and gets the failure instead",
@@ -96,7 +83,18 @@ def create_function(
         findings["CKV_AWS_115"] = (
             "the key lambda_reserved_concurrency: other functions lose what one function reserves"
         )
-    if not network.subnet_ids:
+    # The function cannot start without these policies.
+    function.node.add_dependency(*image.grant_read(scope, role))
+    if network.subnet_ids:
+        # The L2 construct needs the whole VPC, which neither Lambda nor SageMaker does.
+        resource.add_property_override("VpcConfig.SubnetIds", list(network.subnet_ids))
+        groups = list(network.security_group_ids)
+        resource.add_property_override("VpcConfig.SecurityGroupIds", groups)
+        function.node.add_dependency(grant_attach(scope, role, _ATTACH_ACTIONS))
+        # The policy names the function, so it is created after it and before its version.
+        denied = deny_attach(function, _ATTACH_ACTIONS)
+        function.current_version.node.add_dependency(denied)
+    else:
         findings["CKV_AWS_117"] = "the key subnet_ids: it needs no private network"
     suppress_finding(function, findings)
     return function
@@ -113,21 +111,18 @@ def shift_gradually(
 ) -> LambdaDeploymentGroup:
     """Let CodeDeploy move `alias`: 10 % for five minutes, then all.
 
-    If an alarm goes off meanwhile, the alias moves back, and so does the stack. `examiner` is
-    called first, and decides whether any traffic moves. `more_watched` are alarms that come and go
-    with a key, by the name of the policy that lets CodeDeploy see them.
+    If an alarm goes off meanwhile, the alias and the stack roll back. CodeDeploy calls `examiner`
+    before it moves any traffic. `more_watched` holds alarms that only some configurations have, by
+    the name of the policy that lets CodeDeploy read them.
     """
     role = service_role(scope, "RolloutRole", "codedeploy.amazonaws.com")
-    # AWS's managed policy for it allows the same on every function and alarm of the account.
+    # AWS's managed policy would allow these actions on every function and alarm of the account.
+    actions = ("GetAlias", "GetProvisionedConcurrencyConfig", "UpdateAlias")
     role.add_to_policy(
         PolicyStatement(
-            actions=[
-                "lambda:GetAlias",
-                "lambda:GetProvisionedConcurrencyConfig",
-                "lambda:UpdateAlias",
-            ],
-            # Written out: the alias waits for the deployment group, and so for this role. AWS
-            # checks some of these on the function and some on the alias.
+            actions=[f"lambda:{action}" for action in actions],
+            # AWS checks some actions on the function and some on the alias. The alias waits for
+            # the deployment group, and so for this role: the role cannot refer to it.
             resources=[function.function_arn, f"{function.function_arn}:{alias.alias_name}"],
         )
     )
@@ -146,11 +141,11 @@ def shift_gradually(
         alarms=[*watched, *(alarm for alarms in more_watched.values() for alarm in alarms)],
         role=role.without_policy_updates(),  # the construct would add the managed policy
     )
-    # Naming the role does not wait for its policies.
+    # A reference to the role does not wait for its policies.
     group.node.add_dependency(*policies)
     if examiner:
-        # As the group's `pre_hook` it would get a permission in its role's own policy, which names
-        # this group, and is needed before there is a version.
+        # `pre_hook` would add a permission to the role's policy, which names this group, and
+        # CodeDeploy needs the permission before there is a version.
         resource_of(alias).add_override(
             "UpdatePolicy.CodeDeployLambdaAliasUpdate.BeforeAllowTrafficHook",
             examiner.function_name,

@@ -9,25 +9,26 @@ from aws_cdk.aws_applicationautoscaling import CfnScalingPolicy
 from aws_cdk.aws_cloudwatch import Alarm, MathExpression, Metric, Stats
 from aws_cdk.aws_iam import Grant, IGrantable
 from aws_cdk.aws_logs import FilterPattern, IFilterPattern
-from constructs import Construct, IConstruct, IDependable
+from constructs import Construct, IDependable
 
 from infra.common.access import Network
 from infra.common.alarms import MAX_FAULT_PERCENT, MAX_SPILL_PERCENT, PERIOD, alarm, percent
 from infra.common.findings import suppress_finding
 from infra.common.logs import count_lines, log_group
+from infra.config.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
 from infra.image.asset import Image
-from infra.lambda_target.forwarding import WAIT_SECONDS, Forwarding
+from infra.lambda_target.forwarding import Forwarding
 from infra.lambda_target.function import create_function, shift_gradually
 
-# The share of the provisioned executions in use that scaling aims at.
-_PROVISIONED_UTILIZATION = 0.7
+_PROVISIONED_UTILIZATION = 0.7  # the share of provisioned executions in use that scaling aims for
 
 
 class LambdaTarget(Construct):
     """Serve the image as a Lambda function, which is billed by the call.
 
     Callers use `alias` or `url`, never the bare function: a deployment moves both to a new version
-    gradually, and back if one of `alarms` goes off. Old versions stay, to go back to by hand.
+    gradually, and back if one of the rollout's alarms goes off. Old versions are kept for manual
+    rollbacks.
     """
 
     def __init__(
@@ -49,16 +50,17 @@ class LambdaTarget(Construct):
         examiner_alarms: Sequence[Alarm] = (),
         forwarding: Forwarding | None = None,
     ) -> None:
-        """`timeout_seconds`: of the function's own answer; a call that is forwarded has more.
-        `url_auth`: the URL takes signed calls, unsigned ones too (none), or there is none (off).
-        `examiner`: judges a version before traffic reaches it; its alarms stop a rollout, too."""
+        """Create the target. `timeout_seconds` limits the function's own answer.
+
+        `examiner` checks a version before it gets traffic; `examiner_alarms` also stop a rollout.
+        """
         super().__init__(scope, construct_id)
-        self.memory_mb = memory_mb
-        self.on_arm = image.on_arm
+        self.memory_mb, self.on_arm = memory_mb, image.on_arm
         self.provisioned_concurrency = provisioned_concurrency
         self.forwarding = forwarding
         self._logs = log_group(self, "Logs", retention_days=log_retention_days)
-        all_seconds = timeout_seconds + (WAIT_SECONDS if forwarding else 0)
+        # A function that ended before the endpoint would lose the endpoint's answer.
+        all_seconds = timeout_seconds + (SYNCHRONOUS_TIMEOUT_SECONDS if forwarding else 0)
         self.function = create_function(
             self,
             image=image,
@@ -70,57 +72,48 @@ class LambdaTarget(Construct):
             reserved_concurrency=reserved_concurrency,
             environment=forwarding.environment if forwarding else {},
         )
-        self.forwarded_ms: Metric | None = None
-        self.spilled: Metric | None = None
+        self.forwarded_ms = self.spilled = None
         if forwarding:
             forwarding.allow(self, self.function)
-            self.forwarded_ms = count_lines(
-                self,
-                "Forwarded",
-                logs=self._logs,
-                pattern=_target("sagemaker"),
-                value="$.forwardMilliseconds",
-            )
-            self.spilled = count_lines(
-                self, "Spilled", logs=self._logs, pattern=_target("lambda-spill")
-            )
+            milliseconds = "$.forwardMilliseconds"
+            self.forwarded_ms = self._count("Forwarded", _target("sagemaker"), value=milliseconds)
+            self.spilled = self._count("Spilled", _target("lambda-spill"))
         self.alias = self._create_alias(reserved_concurrency)
-        self.url = None
-        if url_auth != "off":
-            self.url = self._create_url(cors_origins, is_public=url_auth == "none")
-        self._cold_starts = count_lines(
-            self,
-            "ColdStarts",
-            logs=self._logs,
-            # Lambda reports the time of a start in the log, and in no metric.
-            pattern=FilterPattern.number_value("$.record.metrics.initDurationMs", ">=", 0),
-            value="$.record.metrics.initDurationMs",
-        )
+        self.url = self._create_url(url_auth, cors_origins) if url_auth != "off" else None
+        # Lambda reports the duration of a cold start in the log only.
+        init_ms = "$.record.metrics.initDurationMs"
+        has_init_ms = FilterPattern.number_value(init_ms, ">=", 0)
+        self._cold_starts = self._count("ColdStarts", has_init_ms, value=init_ms)
         slow_ms = all_seconds * 1000 / 2
-        url_alarms = [self._create_url_alarm()] if self.url else []
+        self.alarms = self._create_alarms("", slow_ms)
+        if self.url:
+            share = percent(self.url_metric("Url5xxCount"), self.url_metric("UrlRequestCount"))
+            fails = "the function's URL answers 5xx: see its log group"
+            self.alarms.append(alarm(self, "UrlFaults", share, MAX_FAULT_PERCENT, fails))
         refused = "calls are refused: raise the function's or the account's concurrency"
-        throttles = alarm(self, "Throttles", self.metric("Throttles"), 0, refused)
-        self.alarms = [*self._create_alarms("", slow_ms), *url_alarms, throttles]
-        # The new version alone judges a rollout, so that a fix can replace what fails.
+        self.alarms.append(alarm(self, "Throttles", self.metric("Throttles"), 0, refused))
+        # Only the new version's alarms stop a rollout, so a fix can replace a failing version.
         version = self.function.current_version.version
+        # The URL's 5xx metric does not distinguish versions, but the log does.
+        is_fault = FilterPattern.number_value("$.status", ">=", 500)
+        faults = self._share("Faults", is_fault, version)
+        fails = "the new version answers 5xx: see the function's log group"
         watched = [
             *self._create_alarms("New", slow_ms, ExecutedVersion=version),
-            self._create_fault_alarm(version),
+            alarm(self, "NewFaults", faults, MAX_FAULT_PERCENT, fails),
         ]
         more_watched = {"ExaminerAlarms": examiner_alarms} if examiner_alarms else {}
         if forwarding:
-            # Not on the way back, which an endpoint that fails must not stop. The alarm of no
-            # capacity may ring for a moment beside an endpoint that is new.
-            spills = self._create_spill_alarm(version, forwarding.percent)
-            alarms = [spills, *forwarding.endpoint.call_alarms]
-            more_watched[f"{forwarding.construct_id}Alarms"] = alarms
+            # A failing endpoint must not stop the way back, so only a version that forwards has
+            # these alarms. NoCapacity is left out: it may go off while an endpoint is new.
+            above = MAX_SPILL_PERCENT * forwarding.percent / 100
+            share = self._share("NewSpilled", _target("lambda-spill"), version)
+            refused = "the endpoint answers less than half of what the new version forwards"
+            spills = alarm(self, "NewSpills", share, above, refused)
+            name = f"{forwarding.construct_id}Alarms"
+            more_watched[name] = [spills, *forwarding.endpoint.call_alarms]
         self.rollout = shift_gradually(
-            self,
-            self.function,
-            self.alias,
-            watched,
-            examiner=examiner,
-            more_watched=more_watched,
+            self, self.function, self.alias, watched, examiner=examiner, more_watched=more_watched
         )
 
     def grant_invoke(self, grantee: IGrantable) -> Grant:
@@ -129,11 +122,11 @@ class LambdaTarget(Construct):
         return grant.combine(self.url.grant_invoke_url(grantee)) if self.url else grant
 
     def deploy_after(self, dependable: IDependable) -> None:
-        """Leave the function as it is until `dependable` has been created or updated."""
+        """Change the function only after `dependable` has been created or updated."""
         self.function.node.add_dependency(dependable)
 
     def metric_invocations(self) -> Metric:
-        """Count the calls of the alias, those by its URL too."""
+        """Count the calls of the alias, including those through its URL."""
         return self.metric("Invocations")
 
     def metric_latency(self, statistic: str) -> Metric:
@@ -141,17 +134,17 @@ class LambdaTarget(Construct):
         return self.metric("Duration", statistic)
 
     def metric_cold_starts(self) -> Metric:
-        """Count the starts that a caller waited for."""
+        """Count the cold starts that delayed a call."""
         return self._cold_starts.with_(statistic=Stats.SAMPLE_COUNT)
 
     def metric_start_duration(self) -> Metric:
-        """Sum the time that these starts took, in ms."""
+        """Sum the duration of these cold starts, in ms."""
         return self._cold_starts.with_(statistic=Stats.SUM)
 
     def metric(self, name: str, statistic: str = Stats.SUM, **dimensions: str) -> Metric:
-        """Return a metric of the alias; in a rollout, ExecutedVersion tells its versions apart.
+        """Return a metric of the alias; the dimension ExecutedVersion selects one of its versions.
 
-        Errors are those of direct calls alone; the URL counts its own.
+        Errors counts direct calls only; `url_metric` counts those through the URL.
         """
         function_name = self.function.function_name
         alias = {"Resource": f"{function_name}:{self.alias.alias_name}", **dimensions}
@@ -164,7 +157,7 @@ class LambdaTarget(Construct):
         )
 
     def url_metric(self, name: str) -> Metric:
-        """Return a sum that AWS publishes for the function, which has this one URL.
+        """Return a metric of the URL, which AWS publishes for the function.
 
         https://docs.aws.amazon.com/lambda/latest/dg/urls-monitoring.html
         """
@@ -179,19 +172,14 @@ class LambdaTarget(Construct):
             version=self.function.current_version,
             provisioned_concurrent_executions=provisioned,
         )
-        # The rest is for the second version that runs during an update.
+        # The rest is reserved for the second version, which runs during an update.
         most = (reserved_concurrency or 0) - (provisioned or 0)
-        if provisioned and most > provisioned:
-            scaling = alias.add_auto_scaling(min_capacity=provisioned, max_capacity=most)
-            scaling.scale_on_utilization(utilization_target=_PROVISIONED_UTILIZATION)
-            self._count_idle_minutes(scaling, alias)
-        return alias
-
-    def _count_idle_minutes(self, scaling: IConstruct, alias: lambda_.Alias) -> None:
-        """Replace AWS's metric of utilization, which has no data without calls.
-
-        Nothing would scale in then, and all of it would stay billed.
-        """
+        if not provisioned or most <= provisioned:
+            return alias
+        scaling = alias.add_auto_scaling(min_capacity=provisioned, max_capacity=most)
+        scaling.scale_on_utilization(utilization_target=_PROVISIONED_UTILIZATION)
+        # AWS's predefined metric of utilization has no data without calls, so it would never scale
+        # in. Replace it by one that is 0 then.
         function = self.function.function_name
         dimensions = {"FunctionName": function, "Resource": f"{function}:{alias.alias_name}"}
         used = {
@@ -209,10 +197,12 @@ class LambdaTarget(Construct):
         policy.add_property_deletion_override(f"{tracking}.PredefinedMetricSpecification")
         specification = f"{tracking}.CustomizedMetricSpecification"
         policy.add_property_override(specification, {"Metrics": queries})
+        return alias
 
-    def _create_url(self, cors_origins: Sequence[str], *, is_public: bool) -> lambda_.FunctionUrl:
+    def _create_url(self, url_auth: str, cors_origins: Sequence[str]) -> lambda_.FunctionUrl:
+        origins, is_public = list(cors_origins), url_auth == "none"
         cors = lambda_.FunctionUrlCorsOptions(
-            allowed_origins=list(cors_origins),
+            allowed_origins=origins,
             allowed_methods=[lambda_.HttpMethod.GET, lambda_.HttpMethod.POST],
             allowed_headers=[
                 "authorization",
@@ -231,20 +221,15 @@ class LambdaTarget(Construct):
         )
         auth = lambda_.FunctionUrlAuthType
         url = self.alias.add_function_url(
-            auth_type=auth.NONE if is_public else auth.AWS_IAM, cors=cors if cors_origins else None
+            auth_type=auth.NONE if is_public else auth.AWS_IAM, cors=cors if origins else None
         )
         if is_public:
             reason = "url_auth=none asks for it; lambda_reserved_concurrency caps what it can cost"
             suppress_finding(url, {"CKV_AWS_258": reason})
         return url
 
-    def _create_url_alarm(self) -> Alarm:
-        share = percent(self.url_metric("Url5xxCount"), self.url_metric("UrlRequestCount"))
-        fails = "the function's URL answers 5xx: see its log group"
-        return alarm(self, "UrlFaults", share, MAX_FAULT_PERCENT, fails)
-
     def _create_alarms(self, prefix: str, slow_ms: float, **dimensions: str) -> list[Alarm]:
-        """Create alarms on the calls with these dimensions, beside the alias' own."""
+        """Create alarms on the alias' calls that have these dimensions."""
         errors = self.metric("Errors", **dimensions)
         share = percent(errors, self.metric("Invocations", **dimensions))
         latency = self.metric("Duration", "p99", **dimensions)
@@ -255,25 +240,16 @@ class LambdaTarget(Construct):
             alarm(self, f"{prefix}Latency", latency, slow_ms, slow),
         ]
 
-    def _create_fault_alarm(self, version: str) -> Alarm:
-        """Create an alarm on the 5xx in a version's log: the URL's metric has no versions."""
-        faults = self._share("Faults", FilterPattern.number_value("$.status", ">=", 500), version)
-        fails = "the new version answers 5xx: see the function's log group"
-        return alarm(self, "NewFaults", faults, MAX_FAULT_PERCENT, fails)
-
-    def _create_spill_alarm(self, version: str, forward_percent: int) -> Alarm:
-        spills = self._share("NewSpilled", _target("lambda-spill"), version)
-        above = MAX_SPILL_PERCENT * forward_percent / 100
-        refused = "the endpoint answers less than half of what the new version forwards"
-        return alarm(self, "NewSpills", spills, above, refused)
+    def _count(self, name: str, pattern: IFilterPattern, **options: str) -> Metric:
+        return count_lines(self, name, logs=self._logs, pattern=pattern, **options)
 
     def _share(self, name: str, pattern: IFilterPattern, version: str) -> MathExpression:
         """Return the share of a version's calls that log a line of that pattern."""
-        lines = count_lines(self, name, logs=self._logs, pattern=pattern, version=version)
+        lines = self._count(name, pattern, version=version)
         calls = self.metric("Invocations", ExecutedVersion=version)
         return percent(lines.with_(statistic=Stats.SUM), calls)
 
 
 def _target(name: str) -> IFilterPattern:
-    """Return the pattern of the function's line about a call that `name` has answered."""
+    """Return the pattern of the log line for a call that `name` has answered."""
     return FilterPattern.string_value("$.target", "=", name)

@@ -1,4 +1,4 @@
-"""Alarms by email, and one dashboard with both targets side by side."""
+"""Alarms by email, and a dashboard with both targets side by side."""
 
 from collections.abc import Sequence
 
@@ -22,17 +22,17 @@ HEIGHT = 6
 
 
 class Monitoring(Construct):
-    """Watch the given targets; each decides what it measures."""
+    """Watch the given targets, which define their own metrics and alarms."""
 
     def __init__(
         self,
         scope: Construct,
         construct_id: str,
         *,
-        on_lambda: LambdaTarget | None = None,
-        on_sagemaker: SageMakerTarget | None = None,
-        other_alarms: Sequence[cloudwatch.Alarm] = (),
-        alarm_email: str | None = None,
+        on_lambda: LambdaTarget | None,
+        on_sagemaker: SageMakerTarget | None,
+        other_alarms: Sequence[cloudwatch.Alarm],
+        alarm_email: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
         if alarm_email:
@@ -43,14 +43,15 @@ class Monitoring(Construct):
             targets = [target for target in (on_lambda, on_sagemaker) if target]
             alarms = [alarm for target in targets for alarm in target.alarms]
             alarms += other_alarms
-            # The policy of enforce_ssl replaces AWS's own, which lets alarms publish.
-            statement = PolicyStatement(
-                principals=[ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["sns:Publish"],
-                resources=[topic.topic_arn],
-                conditions={"ArnEquals": {"aws:SourceArn": [a.alarm_arn for a in alarms]}},
+            # The policy of enforce_ssl replaces AWS's default, which lets alarms publish.
+            topic.add_to_resource_policy(
+                PolicyStatement(
+                    principals=[ServicePrincipal("cloudwatch.amazonaws.com")],
+                    actions=["sns:Publish"],
+                    resources=[topic.topic_arn],
+                    conditions={"ArnEquals": {"aws:SourceArn": [a.alarm_arn for a in alarms]}},
+                )
             )
-            topic.add_to_resource_policy(statement)
             for alarm in alarms:
                 alarm.add_alarm_action(SnsAction(topic))
                 alarm.add_ok_action(SnsAction(topic))
@@ -58,8 +59,8 @@ class Monitoring(Construct):
         columns += [_sagemaker_column(on_sagemaker)] if on_sagemaker else []
         self.dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(3))
         if on_lambda and on_lambda.forwarded_ms and on_lambda.spilled:
-            forwarding = _forwarding_row(on_lambda, on_lambda.forwarded_ms, on_lambda.spilled)
-            self.dashboard.add_widgets(*forwarding)
+            first = _forwarding_row(on_lambda, on_lambda.forwarded_ms, on_lambda.spilled)
+            self.dashboard.add_widgets(*first)
         for row in zip(*columns):
             self.dashboard.add_widgets(*row)
 
@@ -82,7 +83,7 @@ def _lambda_column(target: LambdaTarget) -> list[cloudwatch.IWidget]:
 def _forwarding_row(
     target: LambdaTarget, forwarded_ms: cloudwatch.Metric, spilled: cloudwatch.Metric
 ) -> list[cloudwatch.IWidget]:
-    """Return who answers the function's calls, and how long they wait for the endpoint."""
+    """Return graphs of the answers' share by target, and of the endpoint's latency."""
     answered = {
         "calls": target.metric_invocations(),
         "forwarded": forwarded_ms.with_(statistic=cloudwatch.Stats.SAMPLE_COUNT),
@@ -106,7 +107,7 @@ def _forwarding_row(
 
 
 def _sagemaker_column(target: SageMakerTarget) -> list[cloudwatch.IWidget]:
-    """Return graphs of the same subjects in the same order."""
+    """Return graphs of the same quantities as `_lambda_column`, in the same order."""
     starts: cloudwatch.IWidget = _note("An instance starts before it is called: no cold starts.")
     capacity = _graph("SageMaker: instances", target.metric_instances())
     if isinstance(target.capacity, Serverless):

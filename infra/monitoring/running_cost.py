@@ -1,7 +1,7 @@
-"""Show what 1,000 calls cost at each target right now: metric maths over list prices.
+"""Estimate the current cost of 1,000 calls at each target by metric maths over list prices.
 
-An estimate: it leaves out Lambda's free tier, storage, transfer, and SageMaker's price for data,
-since CloudWatch does not count bytes. The prices are those of `python -m ops cost`.
+The estimate leaves out Lambda's free tier, storage, transfer, and SageMaker's price for data,
+because CloudWatch does not count bytes. The prices are those of `python -m ops cost`.
 """
 
 import json
@@ -23,14 +23,14 @@ _LISTED: dict[str, dict[str, Any]] = json.loads(PRICES.read_text())["regions"][R
 
 
 def on_lambda(target: LambdaTarget) -> MathExpression:
-    """Return the cost of duration, requests, starts, and executions that are kept warm."""
+    """Return the cost of duration, requests, cold starts and provisioned concurrency."""
     prices = _LISTED["lambda_arm64" if target.on_arm else "lambda"]
     memory_gb = target.memory_mb / 1024
     kept = target.provisioned_concurrency or 0
     prefix = "kept_duration_" if kept else ""
     per_second = memory_gb * prices[f"{prefix}usd_per_million_gb_seconds"] / 1e6
     used = f"ms / 1000 * {per_second:.12f} + {prices['usd_per_million_requests'] / 1e6:.12f}"
-    # Starts are billed as calls are, since August 2025; a quarter of an hour may have none.
+    # Since August 2025, AWS bills cold starts like calls.
     per_start_second = memory_gb * prices["usd_per_million_gb_seconds"] / 1e6
     starts = f"FILL(start_ms, 0) / 1000 * {per_start_second:.12f}"
     idle = kept * memory_gb * prices["kept_usd_per_million_gb_seconds"] / 1e6
@@ -44,15 +44,12 @@ def on_lambda(target: LambdaTarget) -> MathExpression:
 
 
 def on_sagemaker(target: SageMakerTarget) -> MathExpression | None:
-    """Return the cost of the instances, or of a serverless endpoint; None without a price."""
+    """Return the cost of the endpoint; None if there is no price of its instance type."""
     if isinstance(target.capacity, Serverless):
         prices = _LISTED["serverless"]
         per_second = target.capacity.memory_mb / 1024 * prices["usd_per_million_gb_seconds"] / 1e6
-        return _cost(
-            prices,
-            f"1000 * us / 1000000 * {per_second:.12f}",
-            us=target.metric_latency(Stats.AVERAGE),
-        )
+        us = target.metric_latency(Stats.AVERAGE)
+        return _cost(prices, f"1000 * us / 1000000 * {per_second:.12f}", us=us)
     prices = _LISTED["instances"]
     per_hour = prices["usd_per_hour"].get(target.capacity.instance_type)
     if per_hour is None:

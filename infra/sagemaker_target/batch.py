@@ -1,7 +1,7 @@
-"""A model for batch transform jobs, and a role for their data.
+"""A model for batch transform jobs, and its role.
 
 Both exist in every mode and cost nothing while no job runs; `python -m ops batch` starts a job.
-They are separate from the endpoint's, so that neither needs the other's permissions.
+They are separate from the endpoint's, so neither needs the other's permissions.
 """
 
 from hashlib import sha256
@@ -16,7 +16,7 @@ from infra.common.findings import suppress_finding
 from infra.image.asset import Image
 from infra.sagemaker_target.model import create_model, execution_role
 
-# SageMaker's own, of all jobs of the account, and the namespace of their machines' metrics.
+# The log group of all jobs of the account, and the namespace of their instances' metrics.
 # https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
 _JOBS = "/aws/sagemaker/TransformJobs"
 
@@ -37,7 +37,7 @@ class BatchJobs(Construct):
         super().__init__(scope, construct_id)
         self.data_in, self.data_out = data_in.rstrip("/"), data_out.rstrip("/")
         role = execution_role(self, image=image, namespace=_JOBS)
-        # The first job makes the log group.
+        # The first job creates the log group.
         group = Stack.of(self).format_arn(service="logs", resource=f"log-group:{_JOBS}")
         actions = ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")
         role.add_to_policy(
@@ -59,7 +59,7 @@ class BatchJobs(Construct):
         grants = {
             bucket: ["s3:ListBucket"],
             f"{self.data_in}/*": ["s3:GetObject"],
-            # Answers are uploaded in parts, which an error takes back.
+            # SageMaker uploads answers in parts, and aborts the upload after an error.
             f"{self.data_out}/*": ["s3:PutObject", "s3:AbortMultipartUpload"],
         }
         digest = sha256(f"{self.data_in} {self.data_out}".encode()).hexdigest()

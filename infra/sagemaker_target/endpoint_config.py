@@ -1,4 +1,4 @@
-"""The endpoint config (the model, its one variant, what is kept in S3), and how it is changed."""
+"""The endpoint config: its model and variant, its storage in S3, and its update policy."""
 
 from collections.abc import Sequence
 
@@ -16,22 +16,22 @@ from infra.sagemaker_target.storage import AsyncWork, CapturedTraffic
 
 VARIANT = "AllTraffic"
 
-# A body of an asynchronous call comes from S3, where AWS's limit is 1 GB; it has to fit in memory.
+# Asynchronous requests come from S3, where AWS's limit is 1 GB, but must fit into memory.
 _ASYNC_MAX_BODY_BYTES = 64 * 1024 * 1024
 
-# With driver 580, for CUDA 13: the image's. The default AMI's driver is older.
+# It has driver 580, which the image's CUDA 13 needs. The default AMI has an older driver.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
 _GPU_AMI = "al2023-ami-sagemaker-inference-gpu-4-1"
-# The NVIDIA Container Toolkit reads them, and puts the driver into the container.
+# The NVIDIA Container Toolkit reads these and mounts the driver into the container.
 _GPU_ENVIRONMENT = {
     "NVIDIA_VISIBLE_DEVICES": "all",
     "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
 }
 
-_START_TIMEOUT_SECONDS = 300  # of the container, until its first healthy /ping
-_DOWNLOAD_TIMEOUT_SECONDS = 600  # of model_data
+_START_TIMEOUT_SECONDS = 300  # until the container's first healthy /ping
+_DOWNLOAD_TIMEOUT_SECONDS = 600  # for model_data
 
-# How long the new fleet is watched before the old one goes: the alarms need three minutes.
+# The alarms on the new fleet need three minutes; the old fleet is kept for longer.
 _BAKE_SECONDS = 300
 _MAX_SECONDS = 3600
 _ROLLING_SECONDS = 8 * 3600  # AWS's limit
@@ -61,63 +61,54 @@ def create_endpoint_config(
         store = CapturedTraffic(scope, "Capture", role=role)
         capture = store.config(data_capture_percent)
         model.node.add_dependency(store.policy)
-    config = CfnEndpointConfig(
+    batch = capacity.rolling_batch
+    endpoint_config = CfnEndpointConfig(
         scope,
-        # UpdateEndpoint needs a new config, even where only these choices are new.
-        "KeptSize" * capacity.keeps_size
-        + (f"Batch{capacity.rolling_batch}" if capacity.rolling_batch else "")
-        + "EndpointConfig",
-        production_variants=[_variant(model, capacity, downloads=image.model_data is not None)],
+        # UpdateEndpoint needs a new config even if only the update policy changes.
+        "KeptSize" * capacity.keeps_size + (f"Batch{batch}" if batch else "") + "EndpointConfig",
+        production_variants=[_variant(model, capacity, downloads=bool(image.model_data))],
         async_inference_config=work.config() if work else None,
         data_capture_config=capture,
     )
-    # SageMaker may take an update back by itself, and CloudFormation may not notice: then the
-    # endpoint still runs the old ones. They cost nothing.
-    for resource in (model, config):
+    # SageMaker may roll back an update without CloudFormation noticing. The endpoint then still
+    # runs the old resources, so they are kept. They cost nothing.
+    for resource in (model, endpoint_config):
         resource.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
         resource.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN
-    return config
+    return endpoint_config
 
 
 def update_policy(
     watched: Sequence[IAlarm], instances: Instances
 ) -> CfnEndpoint.DeploymentConfigProperty:
-    """Return an update that one of `watched` takes back.
-
-    A large fleet is replaced in batches, any other by a second one, blue/green.
-    """
+    """Return a policy for updates, which roll back if one of `watched` goes off."""
     rollback = CfnEndpoint.AutoRollbackConfigProperty(
         alarms=[CfnEndpoint.AlarmProperty(alarm_name=alarm.alarm_name) for alarm in watched]
     )
-    if instances.rolling_batch:
+    if batch := instances.rolling_batch:
         return CfnEndpoint.DeploymentConfigProperty(
             rolling_update_policy=CfnEndpoint.RollingUpdatePolicyProperty(
-                maximum_batch_size=_instances(instances.rolling_batch),
+                maximum_batch_size=_instances(batch),
                 wait_interval_in_seconds=_BAKE_SECONDS,
-                # A fleet has at most 20 batches; each starts for as long as the first one.
+                # A fleet has at most 20 batches, each of which starts as slowly as the first.
                 maximum_execution_timeout_in_seconds=_ROLLING_SECONDS,
             ),
             auto_rollback_configuration=rollback,
         )
-    return CfnEndpoint.DeploymentConfigProperty(
-        blue_green_update_policy=_blue_green(with_canary=instances.minimum >= 2),
-        auto_rollback_configuration=rollback,
-    )
-
-
-def _blue_green(*, with_canary: bool) -> CfnEndpoint.BlueGreenUpdatePolicyProperty:
-    """Return an update that starts with one new instance, or moves a single one at once."""
-    # AWS allows at most half of the fleet.
+    # AWS allows a canary of at most half of the fleet. A single instance is replaced at once.
+    with_canary = instances.minimum >= 2
     routing = CfnEndpoint.TrafficRoutingConfigProperty(
         type="CANARY" if with_canary else "ALL_AT_ONCE",
         canary_size=_instances(1) if with_canary else None,
         wait_interval_in_seconds=_BAKE_SECONDS,
     )
-    return CfnEndpoint.BlueGreenUpdatePolicyProperty(
-        traffic_routing_configuration=routing,
-        # With one instance there is no step to wait after, only the old fleet to keep.
-        termination_wait_in_seconds=_BAKE_SECONDS,
-        maximum_execution_timeout_in_seconds=_MAX_SECONDS,
+    return CfnEndpoint.DeploymentConfigProperty(
+        blue_green_update_policy=CfnEndpoint.BlueGreenUpdatePolicyProperty(
+            traffic_routing_configuration=routing,
+            termination_wait_in_seconds=_BAKE_SECONDS,
+            maximum_execution_timeout_in_seconds=_MAX_SECONDS,
+        ),
+        auto_rollback_configuration=rollback,
     )
 
 
@@ -144,7 +135,7 @@ def _variant(
         instance_type=capacity.instance_type,
         initial_instance_count=max(1, capacity.minimum),
         inference_ami_version=_GPU_AMI if capacity.has_gpu else None,
-        # The default is random, which lets a request wait behind another beside an idle instance.
+        # With the default, RANDOM, a request may wait for another while an instance is idle.
         routing_config=CfnEndpointConfig.RoutingConfigProperty(
             routing_strategy="LEAST_OUTSTANDING_REQUESTS"
         ),

@@ -26,14 +26,14 @@ _ATTACH_ACTIONS = (
 
 
 def execution_role(scope: Construct, *, image: Image, namespace: str) -> Role:
-    """Create a role that pulls the image and writes metrics of `namespace`."""
+    """Create a role that may pull the image and write metrics of `namespace`."""
     role = access.service_role(scope, "Role", "sagemaker.amazonaws.com")
-    # Includes ecr:GetAuthorizationToken, which AWS grants on "*" only.
+    # This includes ecr:GetAuthorizationToken, which AWS grants on "*" only.
     image.asset.repository.grant_pull(role)
     role.add_to_policy(
         PolicyStatement(
             actions=["cloudwatch:PutMetricData"],  # the instances' CPU, memory and disk
-            resources=["*"],  # AWS knows no resource for it; the namespace narrows it
+            resources=["*"],  # the action has no resource type; the namespace limits it
             conditions={"StringEquals": {"cloudwatch:namespace": namespace}},
         )
     )
@@ -43,21 +43,17 @@ def execution_role(scope: Construct, *, image: Image, namespace: str) -> Role:
 
 
 def create_model(
-    scope: Construct,
-    *,
-    image: Image,
-    network: Network,
-    role: IRole,
-    environment: Mapping[str, str],
+    scope: Construct, *, image: Image, network: Network, role: IRole, environment: Mapping[str, str]
 ) -> CfnModel:
     """Create the model, and let `role` read its artifact and attach to its network.
 
-    It waits for these grants: CreateModel pulls with the role at once.
+    The model waits for these grants, because CreateModel pulls the image with the role at once.
     """
-    attached = network.grant_attach(scope, role, _ATTACH_ACTIONS)
-    for policy in attached:
+    attached = []
+    if network.subnet_ids:
+        attached = [access.grant_attach(scope, role, _ATTACH_ACTIONS)]
         reason = "SageMaker's own account may attach the network interfaces that it makes"
-        suppress_finding(policy, {"CKV_AWS_109": reason})
+        suppress_finding(attached[0], {"CKV_AWS_109": reason})
     vpc = CfnModel.VpcConfigProperty(
         subnets=list(network.subnet_ids), security_group_ids=list(network.security_group_ids)
     )

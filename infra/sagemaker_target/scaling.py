@@ -1,4 +1,4 @@
-"""Scale an endpoint's instances by its calls, or by the requests that wait."""
+"""Scale an endpoint's instances by its calls, or by its waiting requests."""
 
 from hashlib import md5
 
@@ -11,12 +11,13 @@ from constructs import Construct
 
 from infra.common.findings import resource_of
 from infra.sagemaker_target.capacity import Instances
+from infra.sagemaker_target.endpoint_config import VARIANT
 
-# Waiting requests for each instance; from
+# Waiting requests per instance:
 # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html
 _BACKLOG_PER_INSTANCE = 5
 
-# An instance takes minutes to start and is billed from then: scale out soon, and in late.
+# An instance takes minutes to start, so scale out soon and in late.
 _SCALE_OUT_COOLDOWN = Duration.seconds(60)
 _SCALE_IN_COOLDOWN = Duration.seconds(300)
 
@@ -27,78 +28,67 @@ _SERVICE_ROLE = (
 )
 
 
-class Scaling(Construct):
-    """Keep the instances of one variant between the minimum and the maximum of `instances`."""
+def scale(
+    parent: Construct, *, endpoint_name: str, instances: Instances, asynchronous: bool
+) -> None:
+    """Keep the endpoint's instances between their minimum and maximum.
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        endpoint_name: str,
-        variant: str,
-        instances: Instances,
-        asynchronous: bool,
-    ) -> None:
-        super().__init__(scope, construct_id)
-        role = f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/{_SERVICE_ROLE}"
-        target = autoscaling.ScalableTarget(
-            self,
-            "Target",
-            service_namespace=autoscaling.ServiceNamespace.SAGEMAKER,
-            scalable_dimension="sagemaker:variant:DesiredInstanceCount",
-            # By the endpoint's own attribute: what is scaled has to exist.
-            resource_id=f"endpoint/{endpoint_name}/variant/{variant}",
-            min_capacity=instances.minimum,
-            max_capacity=instances.maximum,
-            role=Role.from_role_arn(self, "ServiceRole", role),
-        )
-        backlog = _endpoint_metric("ApproximateBacklogSizePerInstance", endpoint_name)
-        calls = autoscaling.PredefinedMetric.SAGEMAKER_VARIANT_INVOCATIONS_PER_INSTANCE
-        aim = _BACKLOG_PER_INSTANCE if asynchronous else instances.invocations_per_minute
-        policy = autoscaling.TargetTrackingScalingPolicy(
-            self,
-            "Policy",
-            policy_name="target-tracking",
-            scaling_target=target,
-            custom_metric=backlog if asynchronous else None,
-            predefined_metric=None if asynchronous else calls,
-            target_value=aim,
-            scale_out_cooldown=_SCALE_OUT_COOLDOWN,
-            scale_in_cooldown=_SCALE_IN_COOLDOWN,
-        )
-        _keep_logical_id(target)
-        _keep_logical_id(policy)
-        if asynchronous and instances.minimum == 0:
-            self._start_first_instance(target, endpoint_name)
-
-    def _start_first_instance(self, target: autoscaling.ScalableTarget, endpoint_name: str) -> None:
-        """Start an instance when work waits and none runs: the backlog of each has no value then.
-
-        https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale-scale-up.html
-        """
-        step = autoscaling.StepScalingAction(
-            self,
-            "FirstInstance",
-            policy_name="first-instance",
-            scaling_target=target,
-            adjustment_type=autoscaling.AdjustmentType.CHANGE_IN_CAPACITY,
-            metric_aggregation_type=autoscaling.MetricAggregationType.AVERAGE,
-            cooldown=_SCALE_IN_COOLDOWN,
-        )
-        step.add_adjustment(adjustment=1, lower_bound=0)
-        _keep_logical_id(step)
-        alarm = Alarm(
-            self,
-            "Waiting",
-            metric=_endpoint_metric("HasBacklogWithoutCapacity", endpoint_name),
-            evaluation_periods=2,
-            threshold=1,
-            comparison_operator=ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=TreatMissingData.MISSING,
-            alarm_description="work waits and no instance runs: the first one is started",
-        )
-        alarm.add_alarm_action(ApplicationScalingAction(step))
+    `endpoint_name` is the endpoint's attribute, so that the endpoint exists before it is scaled.
+    """
+    scope = Construct(parent, "Scaling")
+    role = f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/{_SERVICE_ROLE}"
+    target = autoscaling.ScalableTarget(
+        scope,
+        "Target",
+        service_namespace=autoscaling.ServiceNamespace.SAGEMAKER,
+        scalable_dimension="sagemaker:variant:DesiredInstanceCount",
+        resource_id=f"endpoint/{endpoint_name}/variant/{VARIANT}",
+        min_capacity=instances.minimum,
+        max_capacity=instances.maximum,
+        role=Role.from_role_arn(scope, "ServiceRole", role),
+    )
+    backlog = _endpoint_metric("ApproximateBacklogSizePerInstance", endpoint_name)
+    calls = autoscaling.PredefinedMetric.SAGEMAKER_VARIANT_INVOCATIONS_PER_INSTANCE
+    aim = _BACKLOG_PER_INSTANCE if asynchronous else instances.invocations_per_minute
+    policy = autoscaling.TargetTrackingScalingPolicy(
+        scope,
+        "Policy",
+        policy_name="target-tracking",
+        scaling_target=target,
+        custom_metric=backlog if asynchronous else None,
+        predefined_metric=None if asynchronous else calls,
+        target_value=aim,
+        scale_out_cooldown=_SCALE_OUT_COOLDOWN,
+        scale_in_cooldown=_SCALE_IN_COOLDOWN,
+    )
+    _keep_logical_id(target)
+    _keep_logical_id(policy)
+    if instances.minimum > 0:
+        return
+    # While no instance runs, the backlog per instance has no value. Start one when requests wait.
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale-scale-up.html
+    step = autoscaling.StepScalingAction(
+        scope,
+        "FirstInstance",
+        policy_name="first-instance",
+        scaling_target=target,
+        adjustment_type=autoscaling.AdjustmentType.CHANGE_IN_CAPACITY,
+        metric_aggregation_type=autoscaling.MetricAggregationType.AVERAGE,
+        cooldown=_SCALE_IN_COOLDOWN,
+    )
+    step.add_adjustment(adjustment=1, lower_bound=0)
+    _keep_logical_id(step)
+    alarm = Alarm(
+        scope,
+        "Waiting",
+        metric=_endpoint_metric("HasBacklogWithoutCapacity", endpoint_name),
+        evaluation_periods=2,
+        threshold=1,
+        comparison_operator=ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        treat_missing_data=TreatMissingData.MISSING,
+        alarm_description="work waits and no instance runs: the first one is started",
+    )
+    alarm.add_alarm_action(ApplicationScalingAction(step))
 
 
 def _endpoint_metric(name: str, endpoint_name: str) -> Metric:
@@ -111,10 +101,10 @@ def _endpoint_metric(name: str, endpoint_name: str) -> Metric:
 
 
 def _keep_logical_id(construct: Construct) -> None:
-    """Give the resource the logical id of an L1 construct in this place, which it had at first.
+    """Give the resource the logical id that an L1 construct would have, as in earlier versions.
 
-    Under another id CloudFormation would create it beside the old one and then delete that one; for
-    Application Auto Scaling both are the same, so it would refuse or delete what is in use.
+    With another id, CloudFormation would create the resource again and then delete the old one.
+    For Application Auto Scaling both are the same, so it would refuse or delete the one in use.
     """
     path = construct.node.path.split("/")[1:]  # without the stack
     digest = md5("/".join(path).encode(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""Buckets of an endpoint: asynchronous requests and answers, captured traffic."""
+"""Buckets of an endpoint, for asynchronous requests and answers or for captured traffic."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload")
 
 
 def _bucket(scope: Construct) -> Bucket:
-    """Create a private, encrypted bucket whose objects expire; it outlives the stack."""
+    """Create a private, encrypted bucket that outlives the stack, and whose objects expire."""
     bucket = Bucket(
         scope,
         "Bucket",
@@ -38,7 +38,10 @@ def _bucket(scope: Construct) -> Bucket:
 
 
 def _policy(scope: Construct, role: IRole, bucket: Bucket, **grants: Sequence[str]) -> Policy:
-    """Let `role` do `FOLDER=ACTIONS` and nothing else; the CDK's own grants have wildcards."""
+    """Let `role` do only ACTIONS on FOLDER for each FOLDER=ACTIONS.
+
+    The CDK's grants would allow actions with wildcards.
+    """
     policy = Policy(scope, "Access", roles=[role])
     name = Stack.of(bucket).get_logical_id(resource_of(bucket))
     reason = "every object of the folder; nobody knows their names beforehand"
@@ -50,7 +53,7 @@ def _policy(scope: Construct, role: IRole, bucket: Bucket, **grants: Sequence[st
 
 
 class AsyncWork(Construct):
-    """Keep requests (`input/`) and answers (`output/`, `failure/`), and notify two topics."""
+    """Store requests (`input/`) and answers (`output/`, `failure/`), and notify two topics."""
 
     def __init__(self, scope: Construct, construct_id: str, *, role: IRole) -> None:
         super().__init__(scope, construct_id)
@@ -67,17 +70,16 @@ class AsyncWork(Construct):
             suppress_finding(topic, {"CKV_AWS_26": reason})
 
     def grant_use(self, grantee: IGrantable) -> None:
-        """Let `grantee` put requests, read answers, and see that one is not there yet."""
-        answers = [self.bucket.arn_for_objects(f"{name}/*") for name in ("output", "failure")]
-        for action, arns in (
-            ("s3:PutObject", [self.bucket.arn_for_objects("input/*")]),
-            ("s3:GetObject", answers),
-            ("s3:ListBucket", [self.bucket.bucket_arn]),
-        ):
+        """Let `grantee` put requests and read answers, and learn that an answer is missing."""
+        objects = self.bucket.arn_for_objects
+        for action, arns in {
+            "s3:PutObject": [objects("input/*")],
+            "s3:GetObject": [objects("output/*"), objects("failure/*")],
+            "s3:ListBucket": [self.bucket.bucket_arn],
+        }.items():
             Grant.add_to_principal(grantee=grantee, actions=[action], resource_arns=arns)
 
     def config(self) -> CfnEndpointConfig.AsyncInferenceConfigProperty:
-        """Return the part of the endpoint config."""
         return CfnEndpointConfig.AsyncInferenceConfigProperty(
             output_config=CfnEndpointConfig.AsyncInferenceOutputConfigProperty(
                 s3_output_path=self.bucket.s3_url_for_object("output"),
@@ -90,7 +92,7 @@ class AsyncWork(Construct):
 
 
 class CapturedTraffic(Construct):
-    """Keep a share of the requests and answers."""
+    """Store a share of the requests and answers."""
 
     def __init__(self, scope: Construct, construct_id: str, *, role: IRole) -> None:
         super().__init__(scope, construct_id)
@@ -98,7 +100,6 @@ class CapturedTraffic(Construct):
         self.policy = _policy(self, role, self.bucket, capture=_WRITE)
 
     def config(self, percent: int) -> CfnEndpointConfig.DataCaptureConfigProperty:
-        """Return the part of the endpoint config."""
         return CfnEndpointConfig.DataCaptureConfigProperty(
             enable_capture=True,
             initial_sampling_percentage=percent,
@@ -107,7 +108,7 @@ class CapturedTraffic(Construct):
                 CfnEndpointConfig.CaptureOptionProperty(capture_mode="Input"),
                 CfnEndpointConfig.CaptureOptionProperty(capture_mode="Output"),
             ],
-            # As text; anything else, an image, is kept in base64.
+            # JSON is stored as text; SageMaker stores other types in base64.
             capture_content_type_header=CfnEndpointConfig.CaptureContentTypeHeaderProperty(
                 json_content_types=["application/json", "application/jsonlines"]
             ),

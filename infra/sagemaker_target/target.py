@@ -3,30 +3,24 @@
 from hashlib import sha256
 
 from aws_cdk import Duration, Stack
-from aws_cdk.aws_cloudwatch import (
-    Alarm,
-    ComparisonOperator,
-    MathExpression,
-    Metric,
-    Stats,
-    TreatMissingData,
-)
+from aws_cdk.aws_cloudwatch import Alarm, MathExpression, Metric, Stats
 from aws_cdk.aws_iam import Grant, IGrantable, Policy
 from aws_cdk.aws_sagemaker import CfnEndpoint
 from constructs import Construct
 
 from infra.common.access import Network
-from infra.common.alarms import MAX_FAULT_PERCENT, PERIOD, alarm, may_see
+from infra.common.alarms import MAX_FAULT_PERCENT, PERIOD, alarm, alarm_of_none, may_see
 from infra.common.logs import log_group
 from infra.config.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
 from infra.image.asset import Image
+from infra.sagemaker_target import endpoint_config
 from infra.sagemaker_target.capacity import Capacity, Instances
-from infra.sagemaker_target.endpoint_config import VARIANT, create_endpoint_config, update_policy
+from infra.sagemaker_target.endpoint_config import VARIANT
 from infra.sagemaker_target.model import execution_role
-from infra.sagemaker_target.scaling import Scaling
+from infra.sagemaker_target.scaling import scale
 from infra.sagemaker_target.storage import AsyncWork
 
-# AWS's default: a call may ask for more, in InvocationTimeoutSeconds.
+# AWS's default; a call may set InvocationTimeoutSeconds to more.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpointAsync.html
 _ASYNC_TIMEOUT_SECONDS = 15 * 60
 
@@ -34,19 +28,21 @@ _ASYNC_TIMEOUT_SECONDS = 15 * 60
 def endpoint_name(stack_name: str, sagemaker_type: str, instance_type: str) -> str:
     """Return the endpoint's name, known at synth so that its alarms can name it without a cycle.
 
-    It changes with what AWS cannot change in place. It has at most 63 characters, AWS's limit, and
-    is in lower case, as SageMaker writes it in ARNs, which IAM compares by letter case.
+    It contains everything that AWS cannot change in place. It has at most 63 characters, AWS's
+    limit, and is in lower case, because SageMaker writes ARNs in lower case and IAM is
+    case-sensitive.
     """
-    # "endpoint" makes the digest another one than that of the names with capital letters.
+    # "endpoint" changes the digest, because older versions had names with capital letters.
     identity = "\n".join(("endpoint", stack_name, sagemaker_type, instance_type))
     prefix = stack_name.lower()[:54].rstrip("-")
     return f"{prefix}-{sha256(identity.encode()).hexdigest()[:8]}"
 
 
 class SageMakerTarget(Construct):
-    """Serve the image as an endpoint. Instances cost by the hour, whether they are called or not.
+    """Serve the image as an endpoint. Instances are billed by the hour, even without calls.
 
-    L1 constructs: the alpha L2 ones lack rollout guardrails, data capture, serverless and async.
+    The constructs are L1: the alpha L2 constructs lack rollout guardrails, data capture, serverless
+    and asynchronous endpoints.
     """
 
     def __init__(
@@ -57,11 +53,10 @@ class SageMakerTarget(Construct):
         image: Image,
         network: Network,
         capacity: Capacity,
-        asynchronous: bool = False,
+        asynchronous: bool = False,  # only with Instances
         data_capture_percent: int = 0,
         log_retention_days: int = 30,
     ) -> None:
-        """`asynchronous`: callers put requests into a bucket of the endpoint. Only on instances."""
         super().__init__(scope, construct_id)
         self.capacity = capacity
         self._examined: Metric | None = None
@@ -70,12 +65,12 @@ class SageMakerTarget(Construct):
         self.endpoint_name = endpoint_name(
             Stack.of(self).stack_name, kind, instances.instance_type if instances else ""
         )
-        # By its name, so that who waits for no endpoint can be granted something on it.
+        # This ARN lets a policy name the endpoint without waiting for it.
         self.arn = Stack.of(self).format_arn(
             service="sagemaker", resource="endpoint", resource_name=self.endpoint_name
         )
-        # Everything below belongs to this endpoint alone: when it is replaced, all of it is created
-        # anew, and the old endpoint keeps its own until it is gone.
+        # Everything below belongs to this endpoint. A replacement gets new resources, and the old
+        # endpoint keeps its own until it is deleted.
         home = Construct(self, self.endpoint_name[-8:])
         # SageMaker writes to the group of this name; the stack creates it to set its retention.
         logs = log_group(
@@ -87,13 +82,13 @@ class SageMakerTarget(Construct):
         role = execution_role(home, image=image, namespace="/aws/sagemaker/Endpoints")
         logs.grant(
             role,
-            "logs:CreateLogGroup",  # SageMaker's agent asks for it, though the group exists
+            "logs:CreateLogGroup",  # SageMaker's agent needs it, although the group exists
             "logs:CreateLogStream",
             "logs:DescribeLogStreams",
             "logs:PutLogEvents",
         )
         self.work = AsyncWork(home, "Async", role=role) if asynchronous else None
-        endpoint_config = create_endpoint_config(
+        created = endpoint_config.create_endpoint_config(
             home,
             image=image,
             network=network,
@@ -102,43 +97,41 @@ class SageMakerTarget(Construct):
             work=self.work,
             data_capture_percent=data_capture_percent,
         )
-        self.config_name = config_name = endpoint_config.attr_endpoint_config_name
+        self.config_name = config_name = created.attr_endpoint_config_name
         self.endpoint = CfnEndpoint(
             home, "Endpoint", endpoint_name=self.endpoint_name, endpoint_config_name=config_name
         )
         if instances:
-            # The new fleet alone judges an update, so that a fix can replace what fails.
+            # Only the new fleet's alarms stop an update, so a fix can replace a failing fleet.
             watched = self._create_alarms(home, "New", EndpointConfigName=config_name)
-            self.endpoint.deployment_config = update_policy(watched, instances)
+            self.endpoint.deployment_config = endpoint_config.update_policy(watched, instances)
             self.endpoint.retain_all_variant_properties = instances.keeps_size
-            # Not in the role's own policy: the alarms name the endpoint config, which waits for it.
+            # The alarms name the endpoint config, which waits for the role's own policy.
             policy = Policy(home, "Alarms", roles=[role], statements=[may_see(watched)])
             self.endpoint.node.add_dependency(policy)
         self.call_alarms = self._create_alarms(home, "")
         self.alarms = [*self.call_alarms]
         if instances and instances.minimum > 0:
-            self.alarms.append(self._create_capacity_alarm(home))
+            none = "no healthy instance has reported for five minutes"
+            no_capacity = alarm_of_none(home, "NoCapacity", self.metric_instances(), 5, none)
+            # Created earlier, it would be in alarm until the endpoint is ready.
+            no_capacity.node.add_dependency(self.endpoint)
+            self.alarms.append(no_capacity)
         if asynchronous:
             self.alarms.append(self._create_undelivered_alarm(home))
-        if instances and instances.is_scaled:
-            Scaling(
-                home,
-                "Scaling",
-                endpoint_name=self.endpoint.attr_endpoint_name,
-                variant=VARIANT,
-                instances=instances,
-                asynchronous=asynchronous,
-            )
+        if instances and instances.minimum < instances.maximum:
+            name = self.endpoint.attr_endpoint_name
+            scale(home, endpoint_name=name, instances=instances, asynchronous=asynchronous)
 
     def grant_invoke(self, grantee: IGrantable) -> Grant:
-        """Let `grantee` invoke this endpoint; an asynchronous one through its bucket."""
+        """Let `grantee` invoke this endpoint, and use the bucket of an asynchronous one."""
         if self.work:
             self.work.grant_use(grantee)
         action = "sagemaker:InvokeEndpointAsync" if self.work else "sagemaker:InvokeEndpoint"
         return Grant.add_to_principal(grantee=grantee, actions=[action], resource_arns=[self.arn])
 
     def leave_out(self, examined: Metric) -> None:
-        """Leave the examiner's calls out of those of `metric_invocations`."""
+        """Subtract the examiner's calls in `metric_invocations`."""
         self._examined = examined
 
     def metric_invocations(self, period: Duration = PERIOD) -> Metric | MathExpression:
@@ -155,11 +148,11 @@ class SageMakerTarget(Construct):
         )
 
     def metric_latency(self, statistic: str) -> Metric:
-        """Measure the time until the container has answered, in µs."""
+        """Measure the time that the container takes to answer, in µs."""
         return self.metric("ModelLatency", statistic)
 
     def metric_instances(self) -> Metric:
-        """Count the running instances: no metric does, but each reports its CPU every minute."""
+        """Count the running instances by their reports of CPU usage, one a minute."""
         return self.metric("CPUUtilization", Stats.SAMPLE_COUNT, "/aws/sagemaker/Endpoints")
 
     def metric(
@@ -180,9 +173,9 @@ class SageMakerTarget(Construct):
         )
 
     def _create_alarms(self, scope: Construct, prefix: str, **dimensions: str) -> list[Alarm]:
-        """Create alarms on the calls with these dimensions, beside the endpoint's own.
+        """Create alarms on the endpoint's calls that have these dimensions.
 
-        AWS adds EndpointConfigName during an update; it tells the new fleet from the old one.
+        During an update, the dimension EndpointConfigName selects the new fleet.
         https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
         """
         seconds = _ASYNC_TIMEOUT_SECONDS if self.work else SYNCHRONOUS_TIMEOUT_SECONDS
@@ -196,7 +189,7 @@ class SageMakerTarget(Construct):
         ]
 
     def _create_undelivered_alarm(self, scope: Construct) -> Alarm:
-        """Create an alarm on requests that never reach the container, and on lost answers.
+        """Create an alarm on requests that never reach the container and on lost answers.
 
         https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html
         """
@@ -211,28 +204,5 @@ class SageMakerTarget(Construct):
             label="requests without an answer",
             period=PERIOD,
         )
-        return Alarm(
-            scope,
-            "Undelivered",
-            metric=total,
-            threshold=0,
-            comparison_operator=ComparisonOperator.GREATER_THAN_THRESHOLD,
-            evaluation_periods=1,
-            treat_missing_data=TreatMissingData.NOT_BREACHING,
-            alarm_description="requests or answers are lost in S3, or expire: see the topic Failed",
-        )
-
-    def _create_capacity_alarm(self, scope: Construct) -> Alarm:
-        no_capacity = Alarm(
-            scope,
-            "NoCapacity",
-            metric=self.metric_instances(),
-            threshold=1,
-            comparison_operator=ComparisonOperator.LESS_THAN_THRESHOLD,
-            evaluation_periods=5,
-            treat_missing_data=TreatMissingData.BREACHING,  # none reports
-            alarm_description="no healthy instance has reported for five minutes",
-        )
-        # It would ring until the endpoint is there.
-        no_capacity.node.add_dependency(self.endpoint)
-        return no_capacity
+        lost = "requests or answers are lost in S3, or expire: see the topic Failed"
+        return alarm(scope, "Undelivered", total, 0, lost, periods=1, datapoints=None)

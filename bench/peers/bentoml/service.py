@@ -1,7 +1,7 @@
-"""BentoML: a worker process for each CPU, an ASGI application mounted in the service, no batches.
+"""BentoML: a worker process per CPU, an ASGI application mounted in the service, no batches.
 
-Adapted from https://docs.bentoml.com (Apache-2.0). An API method of BentoML's own would get the
-body as a temporary file.
+Adapted from https://docs.bentoml.com (Apache-2.0). A BentoML API method would get the body as a
+temporary file.
 """
 
 import os

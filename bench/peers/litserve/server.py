@@ -1,7 +1,7 @@
-"""LitServe: a worker process for each CPU, as its documentation advises, and no batches.
+"""LitServe: a worker process per CPU, as its documentation advises, and no batches.
 
-Adapted from https://lightning.ai/docs/litserve (Apache-2.0). The body arrives as it was sent, by a
-FastAPI dependency, since LitServe itself reads only JSON and forms.
+Adapted from https://lightning.ai/docs/litserve (Apache-2.0). A FastAPI dependency reads the raw
+body, because LitServe itself reads only JSON and forms.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""MLServer: a parallel worker for each CPU, adaptive batching off, a custom HTTP endpoint.
+"""MLServer: a parallel worker per CPU, adaptive batching off, a custom HTTP endpoint.
 
-Adapted from https://mlserver.readthedocs.io (Apache-2.0). Its other way in, the Open Inference
-Protocol, would carry the picture in base64 within JSON: more work for the same answer.
+Adapted from https://mlserver.readthedocs.io (Apache-2.0). MLServer's usual Open Inference Protocol
+would carry the picture as base64 in JSON, which is more work for the same answer.
 """
 
 from typing import Annotated, Any

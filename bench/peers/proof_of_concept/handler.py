@@ -1,4 +1,4 @@
-"""The proof of concept's Lambda face: the event names the picture, the answer is the function's."""
+"""The proof of concept's Lambda face. The event contains the picture as a data URI."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ import inference
 
 _started = time.perf_counter()
 net = inference.load_model()
-# In the words of our own log, so that one reader finds the stages of both.
+# The same line as in our log, so the benchmark finds the stages of both.
 _ready = {
     "timestamp": datetime.now(UTC).isoformat(),
     "message": "ready",

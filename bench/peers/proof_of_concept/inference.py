@@ -1,6 +1,6 @@
-"""The proof of concept's model, rebuilt from its description: every step is MXNet's or GluonCV's.
+"""The proof of concept's model, rebuilt from its description with MXNet and GluonCV.
 
-The exported symbol and its params, GluonCV's evaluation transform, softmax, the five best.
+It runs the exported symbol and params with GluonCV's evaluation transform, softmax and top 5.
 """
 
 import json
@@ -19,7 +19,7 @@ def load_model() -> Any:
     folder = Path(os.environ["BENCH_ARTIFACT"])
     symbol, params = next(folder.glob("*symbol.json")), next(folder.glob("*.params"))
     net = mx.gluon.SymbolBlock.imports(str(symbol), ["data"], str(params), ctx=mx.cpu())
-    # A zoo model carries its names; those of an exported one are beside it.
+    # A zoo model has its class names; an exported model has them in a file.
     net.classes = (folder / "labels.txt").read_text().splitlines()
     preprocessing = json.loads((folder / "manifest.json").read_text())["preprocessing"]
     net.normalisation = {key: preprocessing[key] for key in ("mean", "std")}
@@ -27,7 +27,7 @@ def load_model() -> Any:
 
 
 def infer(data: bytes, net: Any, uri: str = "") -> dict[str, Any]:
-    """Classify a picture. A fetch is no part of the comparison: `uri` is only returned."""
+    """Classify a picture. The comparison does not include a fetch, so `uri` is only returned."""
     tensor = transform_eval(mx.image.imdecode(data), **net.normalisation)
     found = mx.nd.softmax(net(tensor))[0]
     best = mx.nd.topk(found, k=5).astype("int").asnumpy().tolist()

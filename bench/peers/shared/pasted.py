@@ -1,6 +1,6 @@
-"""The pipeline as a user of a peer pastes it: our decode, resize, engine settings and answer.
+"""Our pipeline as a user of a peer would paste it: decode, resize, engine settings and answer.
 
-The peers differ in what is around it, and in nothing else.
+The peers differ only in the server around it.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ Answer = dict[str, Any]
 
 
 def load() -> Callable[[bytes], Answer]:
-    """From an image's bytes to the five most probable classes, with one thread; warm."""
+    """Return a warm function from an image's bytes to its five most probable classes."""
     classifier = Classifier.load(Path(os.environ["BENCH_ARTIFACT"]), threads=1)
 
     def classify(image: bytes) -> Answer:
@@ -34,5 +34,5 @@ def load() -> Callable[[bytes], Answer]:
 
 
 def ready() -> None:
-    """Tell the harness that this process answers from now on."""
+    """Tell the benchmark that this process can answer."""
     Path(os.environ["BENCH_READY"], str(os.getpid())).touch()

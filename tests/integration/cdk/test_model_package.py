@@ -1,7 +1,7 @@
-"""A package of SageMaker's Model Registry: looked up once by the real CDK CLI, deployed to both.
+"""The real CDK CLI looks up a package of SageMaker's Model Registry once, for both targets.
 
-moto is the registry. It has no Cloud Control API, which the CLI asks; a server here answers in its
-place with what moto's registry holds, as CloudFormation describes an AWS::SageMaker::ModelPackage.
+moto is the registry. It lacks the Cloud Control API, which the CLI calls, so a server here answers
+such calls from moto's registry.
 """
 
 import json
@@ -27,7 +27,7 @@ from support.upstream import Handler, listening
 
 @dataclass
 class Registry:
-    """The account's registry, and how many look-ups it was asked for."""
+    """The account's registry, and the look-ups that it has answered."""
 
     sagemaker: Any
     environment: dict[str, str]
@@ -35,22 +35,19 @@ class Registry:
 
     def register(self, status: str = "Approved") -> str:
         """Create a version of the group `cats` and return its ARN."""
-        specification = {
-            "Containers": [CONTAINER],
+        types = {
             "SupportedContentTypes": ["image/jpeg"],
             "SupportedResponseMIMETypes": ["application/json"],
         }
         created = self.sagemaker.create_model_package(
             ModelPackageGroupName="cats",
             ModelApprovalStatus=status,
-            InferenceSpecification=specification,
+            InferenceSpecification={"Containers": [CONTAINER], **types},
         )
         return str(created["ModelPackageArn"])
 
 
 def cloud_control(registry: Registry) -> type[Handler]:
-    """Return what answers in the place of AWS's Cloud Control API."""
-
     class CloudControl(Handler):
         def reply(self, body: bytes) -> None:
             asked = json.loads(body)
@@ -101,7 +98,7 @@ def registry() -> Iterator[Registry]:
 
 @dataclass
 class Project:
-    """Our cdk.json in a folder of its own, for the CLI writes cdk.context.json beside it."""
+    """A folder with our cdk.json, to which the CLI adds cdk.context.json."""
 
     folder: Path
     environment: dict[str, str]
@@ -109,15 +106,17 @@ class Project:
     def cdk(self, *arguments: str) -> Done:
         return cdk(*arguments, cwd=self.folder, env=self.environment)
 
+    def run_synth(self, arn: str) -> Done:
+        return self.cdk("synth", "--quiet", "-c", "mode=both", "-c", f"model_package_arn={arn}")
+
     def synth(self, arn: str) -> Synthesized:
-        key = f"model_package_arn={arn}"
-        done = self.cdk("synth", "--quiet", "-c", "mode=both", "-c", key)
+        done = self.run_synth(arn)
         assert done.returncode == 0, done.stderr
         return Synthesized(self.folder / "cdk.out", "DualInferenceStack")
 
     def refusal(self, arn: str) -> str:
-        """The one line that a synth ends with."""
-        done = self.cdk("synth", "--quiet", "-c", "mode=both", "-c", f"model_package_arn={arn}")
+        """Return the only line of an error."""
+        done = self.run_synth(arn)
         assert done.returncode != 0
         assert "Traceback" not in done.stderr
         (line,) = (line for line in done.stderr.splitlines() if "Subprocess exited" not in line)
@@ -132,9 +131,7 @@ def project(tmp_path: Path, registry: Registry) -> Project:
     return Project(tmp_path, registry.environment)
 
 
-def test_both_targets_get_the_artifact_and_aws_is_asked_once(
-    project: Project, registry: Registry
-) -> None:
+def test_both_targets_get_the_artifact_by_one_lookup(project: Project, registry: Registry) -> None:
     arn = registry.register()
     assert_served(project.synth(arn))
     assert registry.lookups == [arn]
@@ -142,7 +139,7 @@ def test_both_targets_get_the_artifact_and_aws_is_asked_once(
     assert len(json.loads(kept)) == 1
     assert arn in kept.replace("$:", ":")
 
-    # Whoever has the file, a pipeline say, needs no AWS for the same template.
+    # With this file, the same template needs no AWS, for example in a pipeline.
     project.environment = {
         name: value for name, value in project.environment.items() if not name.startswith("AWS_")
     } | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -150,13 +147,11 @@ def test_both_targets_get_the_artifact_and_aws_is_asked_once(
     assert registry.lookups == [arn]
 
 
-def test_what_is_not_approved_is_refused_and_what_it_says_to_do_helps(
-    project: Project, registry: Registry
-) -> None:
+def test_an_unapproved_package_and_its_message(project: Project, registry: Registry) -> None:
     arn = registry.register("PendingManualApproval")
     line = project.refusal(arn)
     assert line.startswith(
-        f"model_package_arn='{arn}': it is PendingManualApproval, and only what is Approved is "
+        f"model_package_arn='{arn}': it is PendingManualApproval, and only Approved packages are "
         "deployed; "
     )
     registry.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
@@ -171,9 +166,7 @@ def test_what_is_not_approved_is_refused_and_what_it_says_to_do_helps(
 @pytest.mark.parametrize(
     ("credentials", "said"), [(True, "model-package/cats/7"), (False, "credentials")]
 )
-def test_a_package_that_is_not_there_or_cannot_be_asked_for(
-    project: Project, credentials: bool, said: str
-) -> None:
+def test_a_package_without_a_lookup(project: Project, credentials: bool, said: str) -> None:
     arn = ARN.replace("/1", "/7")
     if not credentials:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -181,5 +174,5 @@ def test_a_package_that_is_not_there_or_cannot_be_asked_for(
     line = project.refusal(arn)
     assert line.startswith(f"model_package_arn='{arn}': it cannot be looked up: ")
     assert said in line
-    # Not kept: there may be one tomorrow.
+    # The CLI does not keep the answer, because the package may exist later.
     assert json.loads((project.folder / "cdk.context.json").read_text()) == {}

@@ -1,6 +1,6 @@
-"""cfn-lint, checkov and cdk-nag find nothing unexplained, and nothing is explained in vain.
+"""cfn-lint, checkov and cdk-nag find only what is suppressed, and no suppression is unused.
 
-Each judges every configuration as it is deployed, and as if nothing had been suppressed.
+Each tool checks every configuration with and without the suppressions.
 """
 
 import json
@@ -21,23 +21,20 @@ from ops.local_servers import ROOT
 from support.programs import BIN, run
 from support.templates import CONFIGURATIONS
 
-# A configuration, a resource of it by its logical id or path, and the tool's name of the finding.
+# The configuration, the logical id or path of the resource, and the tool's name of the finding.
 Finding = tuple[str, str, str]
 
 
 @dataclass
 class Findings:
-    """What one tool says of all configurations."""
+    """The findings of one tool in all configurations."""
 
-    left: dict[Finding, str] = field(default_factory=dict)
-    """Found in what is deployed, with the tool's words."""
-    found: set[Finding] = field(default_factory=set)
-    """Found where nothing is explained."""
-    explained: dict[Finding, str] = field(default_factory=dict)
-    """With the reason."""
+    left: dict[Finding, str] = field(default_factory=dict)  # with suppressions: its message
+    found: set[Finding] = field(default_factory=set)  # without suppressions
+    explained: dict[Finding, str] = field(default_factory=dict)  # suppressed: the reason
 
     def add(self, path: str, resource: str, name: str, words: str) -> None:
-        """Add what is found in the template at `path`, below templates/."""
+        """Add a finding in the template at `path`, below templates/."""
         finding = (Path(path).stem, resource, name)
         if Path(path).parent.name == "deployed":
             self.left[finding] = words
@@ -47,11 +44,11 @@ class Findings:
 
 @pytest.fixture(scope="module")
 def assemblies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`NAME/` of each configuration, judged by cdk-nag, and its template in two folders."""
+    """Synthesize each configuration into NAME/ with cdk-nag, and its template into two folders."""
     root = tmp_path_factory.mktemp("assemblies")
     context = {
         **json.loads((ROOT / "cdk.json").read_text())["context"],
-        # cdk-nag's findings are read from its report.
+        # The test reads cdk-nag's findings from its report.
         "@aws-cdk/core:failSynthOnValidationErrors": False,
     }
     for folder in ("deployed", "bare"):
@@ -73,19 +70,17 @@ def assemblies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def judged(folder: Path, program: str, *arguments: str) -> Any:
-    """What it prints, as JSON; without a configuration file of ours or of who runs the test."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "CKV_SKIP_PACKAGE_UPDATE_CHECK": "true",  # of checkov, which would ask PyPI
-    }
+    """Return the program's JSON output. `folder` as HOME keeps users' configuration files out."""
+    # Without the last variable, checkov would ask PyPI for updates.
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    environment["CKV_SKIP_PACKAGE_UPDATE_CHECK"] = "true"
     ran = run([BIN / program, *arguments], cwd=folder, env=environment)
     assert ran.stdout, ran.stderr
     return json.loads(ran.stdout)
 
 
 def metadata(templates: Path, tool: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Each configuration and logical id that has metadata for `tool`."""
+    """Yield configuration, logical id and metadata of each resource with metadata for `tool`."""
     for path in (templates / "deployed").iterdir():
         for resource, declared in json.loads(path.read_text())["Resources"].items():
             if found := declared.get("Metadata", {}).get(tool):
@@ -160,10 +155,10 @@ def findings(assemblies: Path) -> dict[str, Findings]:
 
 
 @pytest.mark.parametrize("tool", ["cfn-lint", "checkov", "cdk-nag"])
-def test_nothing_is_found_but_what_is_explained(findings: Any, tool: str) -> None:
+def test_every_finding_is_explained(findings: Any, tool: str) -> None:
     assert findings[tool].left == {}
     explained = set(findings[tool].explained)
-    assert explained - findings[tool].found == set(), "it is no finding any more"
-    assert findings[tool].found - explained == set(), "it is hidden by other means"
+    assert explained - findings[tool].found == set(), "the suppression is unused"
+    assert findings[tool].found - explained == set(), "something else hides the finding"
     short = {reason for reason in findings[tool].explained.values() if len(reason.split()) < 5}
     assert short == set(), "a reason is a sentence"

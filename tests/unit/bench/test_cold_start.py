@@ -1,5 +1,3 @@
-"""Cold starts are summarised as ratios and medians."""
-
 import pytest
 
 from bench.cold_start import summary

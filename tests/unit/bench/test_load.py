@@ -1,4 +1,4 @@
-"""The load generator counts right answers, and counts refusals and broken connections apart."""
+"""The load generator counts correct answers, refusals and broken connections separately."""
 
 import itertools
 import json
@@ -11,10 +11,8 @@ from bench.answers import Gate
 from bench.load import Round, Server, WrongAnswer
 from support.upstream import Handler, listening
 
-CLASSES = [("tabby", 0.75), ("lynx", 0.25)]
-BODY = json.dumps(
-    {"results": [{"label": label, "prob": str(prob)} for label, prob in CLASSES]}
-).encode()
+CLASSES = [{"label": "tabby", "prob": "0.75"}, {"label": "lynx", "prob": "0.25"}]
+BODY = json.dumps({"results": CLASSES}).encode()
 Reply = tuple[int, bytes, Mapping[str, str]]
 RIGHT: Reply = (200, BODY, {})
 WRONG: Reply = (200, BODY.replace(b"tabby", b"tiger"), {})
@@ -26,10 +24,7 @@ TRUNCATED: Reply = (200, BODY[:-5], {"Connection": "close", "Content-Length": st
 def driven(
     script: Callable[[int], Reply | None], connections: int = 2, seconds: float = 0.5
 ) -> Round:
-    """Measure a server that answers as `script` says of a request's number.
-
-    None closes the connection without an answer.
-    """
+    """Measure a server whose replies `script` gives by number; None closes the connection."""
     numbers = itertools.count()
 
     class Scripted(Handler):
@@ -44,7 +39,7 @@ def driven(
                 self.close_connection = True
 
     with listening(Scripted) as url:
-        server = Server(f"{url}/invocations", os.getpid(), b"photo", Gate(CLASSES).check)
+        server = Server(f"{url}/invocations", os.getpid(), b"photo", Gate(BODY).check)
         return server.round(connections, seconds)
 
 
@@ -52,7 +47,6 @@ def driven(
     "reply", [RIGHT, CLOSING, (200, json.dumps(json.loads(BODY), indent=3).encode(), {})]
 )
 def test_right_answers_are_counted(reply: Reply) -> None:
-    """Over connections that stay and connections that end, and in other bytes."""
     found = driven(lambda _: reply)
     assert found.requests >= 2
     assert found.requests_per_second > 0
@@ -90,10 +84,7 @@ def test_a_connection_that_ends_without_an_answer_is_counted_apart() -> None:
 
 @pytest.mark.parametrize(
     ("reply", "said"),
-    [
-        (BUSY, "no answer: 4 refusals, 0 broken"),
-        (TRUNCATED, "no answer: 0 refusals, 4 broken"),
-    ],
+    [(BUSY, "no answer: 4 refusals, 0 broken"), (TRUNCATED, "no answer: 0 refusals, 4 broken")],
 )
 def test_refusals_and_broken_connections_alone_are_no_measurement(reply: Reply, said: str) -> None:
     with pytest.raises(WrongAnswer, match=said):

@@ -1,5 +1,3 @@
-"""Peers are compared with the same engine and decode."""
-
 import pytest
 
 from bench.servers import FOLDER, PEERS
@@ -9,7 +7,7 @@ from support.locks import pins
 
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "proof_of_concept"])
 def test_every_peer_serves_with_our_engine_and_decode(name: str) -> None:
-    """The locked files of the peers pin the image's versions."""
+    """The peers' lock files pin the image's versions."""
     locked = pins(FOLDER / name / "requirements.txt")
     theirs = {pin.name: pin.version for pin in locked}
     ours = {pin.name: pin.version for pin in pins(ROOT / "container" / "requirements.txt")}

@@ -1,4 +1,4 @@
-"""Each configuration synthesized once, in this process."""
+"""Synthesize each configuration once, in this process."""
 
 import json
 import os
@@ -17,7 +17,7 @@ os.environ["PATH"] = PATH  # jsii starts the first `node`; ours is beside this i
 
 @pytest.fixture(scope="session")
 def synthesize_anew(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Synthesized]:
-    """As `synthesize`, every time: for what else than the keys has changed meanwhile."""
+    """Return `synthesize` without its cache, for tests that change more than the keys."""
     from aws_cdk import App
 
     from infra.config.context import read_config
@@ -40,19 +40,18 @@ def synthesize_anew(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., S
 
 @pytest.fixture(scope="session")
 def synthesize(synthesize_anew: Callable[..., Synthesized]) -> Callable[..., Synthesized]:
-    """`synthesize(mode="both", ...)`: the stack of these keys under the flags of cdk.json."""
+    """`synthesize(mode="both", ...)` returns the stack of these keys with the flags of cdk.json."""
     return cache(synthesize_anew)
 
 
 @pytest.fixture(scope="session")
 def configured(synthesize: Callable[..., Synthesized]) -> Callable[[str], Synthesized]:
-    """`configured(NAME)`: one of CONFIGURATIONS."""
+    """`configured(NAME)` returns one of CONFIGURATIONS."""
     return lambda name: synthesize(**CONFIGURATIONS[name])
 
 
 @pytest.fixture(params=CONFIGURATIONS)
 def every(request: pytest.FixtureRequest, configured: Callable[[str], Synthesized]) -> Synthesized:
-    """Each of CONFIGURATIONS in turn."""
     return configured(request.param)
 
 

@@ -1,6 +1,6 @@
-"""What a deployment over another one changes in place, and what it makes anew.
+"""An update changes most resources in place and replaces only some of them.
 
-CloudFormation makes what has a new logical id first, and removes what has gone last.
+CloudFormation first creates resources with new logical ids and deletes old ones last.
 """
 
 from collections import defaultdict
@@ -22,7 +22,7 @@ BOTH = {"mode": "both"}
 ARM = {"architecture": "arm64"}
 IN_VPC = {"subnet_ids": SUBNETS, "security_group_ids": GROUPS}
 
-# Values that a deployment may go through, in any order.
+# Settings that deployments may change in any order.
 MODELS: list[Keys] = [
     {},
     {"model_id": MODEL_ID},
@@ -37,12 +37,8 @@ TYPES: list[Keys] = [
     {"sagemaker_type": "realtime", "data_capture_percent": "5"},
     {"sagemaker_type": "realtime", **ARM, "instance_type": "ml.c7g.large"},
     {
-        "sagemaker_type": "realtime",
-        "instance_type": "ml.c7i.xlarge",
-        "data_capture_percent": "5",
-        "model_data": MODEL_DATA,
-        "model_id": MODEL_ID,
-        **IN_VPC,
+        **{"sagemaker_type": "realtime", "instance_type": "ml.c7i.xlarge"},
+        **{"data_capture_percent": "5", "model_data": MODEL_DATA, "model_id": MODEL_ID, **IN_VPC},
     },
     {"sagemaker_type": "serverless"},
     {"sagemaker_type": "async"},
@@ -80,13 +76,13 @@ def ids(stack: Any) -> set[str]:
 
 
 def of_the_endpoint(synthesize: Any, keys: Keys) -> set[str]:
-    """The logical ids of what is there for the endpoint's sake."""
+    """Return the logical ids of the resources that exist only with an endpoint."""
     return ids(synthesize(**keys)) - ids(synthesize(**{**keys, "mode": "lambda"}))
 
 
 @each_pair
 def test_no_policy_is_rewritten(synthesize: Any, one: Keys, other: Keys) -> None:
-    """What still runs, or is gone back to, would lose a permission that it needs."""
+    """Otherwise running resources, or a rollback, could lose a permission."""
     before, after = (
         stack.resources(POLICY) | stack.resources(POLICY, of_examiner=True)
         for stack in (synthesize(**one), synthesize(**other))
@@ -96,10 +92,8 @@ def test_no_policy_is_rewritten(synthesize: Any, one: Keys, other: Keys) -> None
 
 
 @each_pair
-def test_a_policy_under_another_id_has_another_name(
-    synthesize: Any, one: Keys, other: Keys
-) -> None:
-    """Both are their role's for a while; of one name, they would be one, and removed in the end."""
+def test_a_new_policy_has_another_name(synthesize: Any, one: Keys, other: Keys) -> None:
+    """During an update a role has both; with one name, deleting the old one deletes the new one."""
     logical = defaultdict(set)
     for stack in (synthesize(**one), synthesize(**other)):
         for name, policy in stack.resources(POLICY).items():
@@ -109,7 +103,7 @@ def test_a_policy_under_another_id_has_another_name(
 
 @each_pair
 def test_a_version_is_new_where_the_function_is(synthesize: Any, one: Keys, other: Keys) -> None:
-    """Lambda publishes none of a function that is as it was, and the deployment would fail."""
+    """Lambda publishes no version of an unchanged function, and the deployment would fail."""
     versions, functions = (
         [synthesize(**keys).resources(kind) for keys in (one, other)]
         for kind in (VERSION, FUNCTION)
@@ -120,10 +114,8 @@ def test_a_version_is_new_where_the_function_is(synthesize: Any, one: Keys, othe
 
 
 @pytest.mark.parametrize(("one", "other"), [*combinations(TYPES, 2)])
-def test_another_type_or_instance_type_makes_all_of_the_endpoint_anew(
-    synthesize: Any, one: Keys, other: Keys
-) -> None:
-    """And touches nothing else: the old one has its own until it is gone."""
+def test_another_type_replaces_the_whole_endpoint(synthesize: Any, one: Keys, other: Keys) -> None:
+    """Other resources stay, and the old endpoint keeps its own until it is deleted."""
     before, after = {**BOTH, **one}, {**BOTH, **other}
     old, new = of_the_endpoint(synthesize, before), of_the_endpoint(synthesize, after)
     keys = ("sagemaker_type", "instance_type")
@@ -135,7 +127,8 @@ def test_another_type_or_instance_type_makes_all_of_the_endpoint_anew(
         assert ids(synthesize(**before)) - old == ids(synthesize(**after)) - new
 
 
-# For each key: what it is changed from, beside its default, and to. Each adds or changes.
+RESERVED = {"lambda_reserved_concurrency": "5"}
+# For each key, the keys before and after a change.
 IN_PLACE: dict[str, tuple[Keys, Keys]] = {
     "model_name": ({}, {"model_name": "mobilenetv3_large"}),
     "alarm_email": ({}, {"alarm_email": "team@example.com"}),
@@ -148,7 +141,7 @@ IN_PLACE: dict[str, tuple[Keys, Keys]] = {
     "lambda_memory_mb": ({}, {"lambda_memory_mb": "3008"}),
     "lambda_timeout_seconds": ({}, {"lambda_timeout_seconds": "60"}),
     "lambda_ephemeral_mb": ({}, {"lambda_ephemeral_mb": "4096"}),
-    "lambda_reserved_concurrency": ({}, {"lambda_reserved_concurrency": "5"}),
+    "lambda_reserved_concurrency": ({}, RESERVED),
     "lambda_provisioned_concurrency": ({}, {"lambda_provisioned_concurrency": "5"}),
     "min_instances": ({"max_instances": "4"}, {"min_instances": "2", "max_instances": "4"}),
     "max_instances": ({"max_instances": "1"}, {"max_instances": "4"}),
@@ -156,20 +149,14 @@ IN_PLACE: dict[str, tuple[Keys, Keys]] = {
     "data_capture_percent": ({}, {"data_capture_percent": "5"}),
     "serverless_memory_mb": (TYPES[5], {**TYPES[5], "serverless_memory_mb": "6144"}),
     "serverless_max_concurrency": (TYPES[5], {**TYPES[5], "serverless_max_concurrency": "9"}),
-    "url_auth": (
-        {"lambda_reserved_concurrency": "5"},
-        {"lambda_reserved_concurrency": "5", "url_auth": "none"},
-    ),
+    "url_auth": (RESERVED, {**RESERVED, "url_auth": "none"}),
     "url_cors_origins": ({}, {"url_cors_origins": "*"}),
     "uri_allowlist": ({"uri_allowlist": LISTS[2]}, {"uri_allowlist": LISTS[4]}),
     "network_isolation": ({}, {"network_isolation": "true"}),
     "subnet_ids": ({}, IN_VPC),
     "security_group_ids": (IN_VPC, {**IN_VPC, "security_group_ids": GROUPS[:-1] + "1"}),
     "sagemaker_percent": ({"sagemaker_percent": "10"}, {"sagemaker_percent": "100"}),
-    "keep_url": (
-        {"mode": "sagemaker", "keep_url": "true"},
-        {"mode": "both", "sagemaker_percent": "10"},
-    ),
+    "keep_url": (WALKS["move"][3], WALKS["move"][1]),
     "spill": ({"sagemaker_percent": "10"}, {"sagemaker_percent": "10", "spill": "true"}),
     "batch_input": (BATCH, {**BATCH, "batch_input": "s3://more-work"}),
     "batch_output": (BATCH, {**BATCH, "batch_output": "s3://answers-of-ours"}),
@@ -177,14 +164,12 @@ IN_PLACE: dict[str, tuple[Keys, Keys]] = {
     "examiner": ({}, {"examiner": "false"}),
     "mode": ({"mode": "lambda"}, BOTH),
 }
-
-
-# What is read changes with these, and so does the policy that lets it be read.
+# These keys also change the policy that allows reading.
 READ = ("model_data", "uri_allowlist", "batch_input", "batch_output")
 
 
 def test_every_other_key_is_tested() -> None:
-    """Another stack_name is another stack; a model_package_arn stands for model_data."""
+    """Another stack_name creates another stack; model_package_arn only sets model_data."""
     anew = {"stack_name", "sagemaker_type", "instance_type", "model_package_arn"}
     assert IN_PLACE.keys() == {key.name for key in fields(Config)} - anew
 
@@ -196,27 +181,19 @@ def test_any_other_key_changes_in_place(synthesize: Any, key: str) -> None:
     assert before.template != after.template
     gone = ids(before) - ids(after)
     kinds = {before.template["Resources"][name]["Type"] for name in gone}
-    # These cannot change in place; and a policy of what may be read must not.
+    # These types cannot change in place, and policies for reading must not.
     assert kinds <= {VERSION, MODEL, CONFIG} | ({POLICY} if key in READ else set())
-
-
-def sized(kind: str, fewest: int, most: int) -> Keys:
-    return {
-        "mode": "sagemaker",
-        "sagemaker_type": kind,
-        "min_instances": str(fewest),
-        "max_instances": str(most),
-    }
 
 
 @pytest.mark.parametrize("kind", ["realtime", "async"])
 def test_an_endpoint_that_changes_has_a_new_config_to_change_to(synthesize: Any, kind: str) -> None:
-    """UpdateEndpoint refuses the one that the endpoint has."""
+    """UpdateEndpoint refuses the current config."""
     sizes = [(0, 1), (0, 2), (1, 1), (1, 2), (1, 4), (2, 2), (2, 4), (3, 4)]
     sizes += [(4, 20), (4, 21), (4, 60)]  # in batches of one, of two, and blue/green
     refused = []
     for one, other in permutations([size for size in sizes if kind == "async" or size[0]], 2):
-        stacks = [synthesize(**sized(kind, *size)) for size in (one, other)]
+        bounds = [{"min_instances": str(a), "max_instances": str(b)} for a, b in (one, other)]
+        stacks = [synthesize(mode="sagemaker", sagemaker_type=kind, **each) for each in bounds]
         before, after = (stack.only(ENDPOINT)[1] for stack in stacks)
         changed = {key for key in before.keys() | after.keys() if before[key] != after[key]}
         if changed and stacks[0].only(CONFIG) == stacks[1].only(CONFIG):

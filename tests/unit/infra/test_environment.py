@@ -1,4 +1,4 @@
-"""What the template tells the container: the same to both targets, and what it can read."""
+"""The container's variables are the same at both targets, and it can read them."""
 
 import json
 from typing import Any
@@ -16,18 +16,15 @@ ON_LAMBDA, ON_SAGEMAKER = "AWS::Lambda::Function", "AWS::SageMaker::Model"
 def test_the_container_reads_every_variable_that_is_set(every: Any) -> None:
     for environment in every.environments().values():
         assert set(environment) <= variables_read()
-        Settings.from_environment(environment)  # and takes its value
+        Settings.from_environment(environment)  # raises an error for an invalid value
 
 
 def test_both_targets_are_told_the_same(both: Any) -> None:
     environments = both.environments()
     assert environments[ON_LAMBDA] == environments[ON_SAGEMAKER]
     ((tag, _),) = both.images.items()
-    assert environments[ON_LAMBDA] == {
-        "MODEL_NAME": "efficientnet_lite0",
-        "IMAGE_ID": tag,
-        "URI_ALLOWLIST": "*",
-    }
+    expected = {"MODEL_NAME": "efficientnet_lite0", "IMAGE_ID": tag, "URI_ALLOWLIST": "*"}
+    assert environments[ON_LAMBDA] == expected
     assert "ModelDataUrl" not in both.only(ON_SAGEMAKER)[1]["PrimaryContainer"]
 
 
@@ -37,7 +34,7 @@ def test_both_targets_serve_the_same_artifact_and_take_the_same_uris(configured:
     assert environments[ON_LAMBDA]["MODEL_DATA_URL"] == MODEL_DATA
     assert environments[ON_LAMBDA]["MODEL_ID"] == MODEL_ID
     assert environments[ON_SAGEMAKER]["MODEL_ID"] == MODEL_ID
-    # SageMaker downloads it itself, and mounts it.
+    # SageMaker itself downloads and mounts it.
     assert everything.only(ON_SAGEMAKER)[1]["PrimaryContainer"]["ModelDataUrl"] == MODEL_DATA
     assert "MODEL_DATA_URL" not in environments[ON_SAGEMAKER]
     for environment in environments.values():
@@ -63,14 +60,12 @@ def test_only_an_asynchronous_endpoint_takes_larger_bodies(configured: Any) -> N
 
 
 def longest(text: str, last: str, limit: int) -> str:
-    """The longest repetition of `text` with this end within so many characters."""
+    """Return `text` repeated up to `limit` characters, ending with `last`."""
     return text * ((limit - len(last)) // len(text)) + last
 
 
 @pytest.mark.parametrize("sagemaker_type", ["realtime", "async"])
-def test_the_longest_values_fit_the_limits_of_both_services(
-    synthesize: Any, sagemaker_type: str
-) -> None:
+def test_the_longest_values_fit_both_services(synthesize: Any, sagemaker_type: str) -> None:
     environments = synthesize(
         mode="both",
         sagemaker_type=sagemaker_type,

@@ -1,4 +1,4 @@
-"""What `grant_invoke` of each target gives to a caller."""
+"""`grant_invoke` of each target."""
 
 from pathlib import Path
 
@@ -8,9 +8,7 @@ from support.templates import allows, canonical, listed
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_caller_may_use_the_one_target_and_nothing_else(
-    asynchronous: bool, tmp_path: Path
-) -> None:
+def test_a_caller_may_only_use_the_target(asynchronous: bool, tmp_path: Path) -> None:
     from aws_cdk import App, Stack
     from aws_cdk.assertions import Template
     from aws_cdk.aws_iam import AccountRootPrincipal, Role
@@ -57,11 +55,11 @@ def test_a_caller_may_use_the_one_target_and_nothing_else(
     assert endpoint_arn.endswith(f":endpoint/{on_sagemaker.endpoint_name}")
     assert resources.pop("lambda:InvokeFunctionUrl") == {f"${{{alias}}}"}
     assert resources.pop("lambda:InvokeFunction") == {f"${{{alias}}}"}
-    # Direct invocation is among them: one that is not bound to the URL.
+    # Direct invocation is allowed too: this statement is not limited to the URL.
     assert [s for s in policy if s["Action"] == "lambda:InvokeFunction" and "Condition" not in s]
     assert all(action.startswith("s3:") for action in resources)
     assert bool(resources) == asynchronous
-    # Who may invoke asynchronously may hand in requests and collect answers.
+    # Callers of an asynchronous endpoint may put requests and get answers.
     assert len(named("AWS::S3::Bucket")) == asynchronous
     for bucket in named("AWS::S3::Bucket"):
         arn = f"${{{bucket}.Arn}}"

@@ -1,4 +1,4 @@
-"""The outputs: what there is, and invocations that paste into a shell."""
+"""The outputs, and their commands, which users paste into a shell."""
 
 import json
 import shlex
@@ -41,17 +41,14 @@ def test_the_keys_of_a_deployment_are_kept(configured: Any, synthesize: Any) -> 
         assert read_config(kept) == read_config(keys)
     looked_up = synthesize(mode="lambda", model_package_arn=PACKAGE)
     kept = json.loads(looked_up.outputs["ContextKeys"]["Value"])
-    assert kept == {"mode": "lambda", "model_package_arn": PACKAGE}  # and no artifact of it
+    assert kept == {"mode": "lambda", "model_package_arn": PACKAGE}  # without model_data
 
 
-def test_every_output_says_what_it_is_and_one_links_to_the_dashboard(every: Any) -> None:
+def test_every_output_has_a_description_and_one_links_to_the_dashboard(every: Any) -> None:
     for output in every.outputs.values():
         assert output["Description"]
-        assert "Export" not in output  # another stack's use of it would keep this one from changing
-
-
-def test_the_dashboards_link(every: Any) -> None:
-    """In China, GovCloud and Europe's own partition, the console has another domain."""
+        assert "Export" not in output  # an export that another stack imports cannot change
+    # The console's domain depends on the partition.
     dashboard, _ = every.only("AWS::CloudWatch::Dashboard")
     found = every.outputs["Dashboard"]["Value"]["Fn::Join"][1]
     (domain,) = (part["Fn::FindInMap"] for part in found if "Fn::FindInMap" in part)
@@ -73,8 +70,10 @@ def test_the_dashboards_link(every: Any) -> None:
 def pasted(
     stack: Any, output: str, folder: Path, *, status: int = 0, **scripts: str
 ) -> list[list[str]]:
-    """Paste an output into a shell where `aws` and `curl` note their words and then do `scripts`;
-    what a name stands for is written @NAME."""
+    """Run an output in a shell and return the words of each call of `aws` and `curl`.
+
+    The fake programs then run `scripts`. A reference to NAME is written @NAME.
+    """
     for program in ("aws", "curl"):
         script = f'#!/bin/sh\nprintf "%s\\n" {program} "$@" "" >>{folder}/calls\n'
         (folder / program).write_text(script + scripts.get(program, ""))
@@ -117,9 +116,7 @@ def test_the_endpoints_invocation(configured: Any, name: str, tmp_path: Path) ->
     assert words[-1] == "/dev/stdout"
 
 
-def test_the_asynchronous_endpoints_invocation_and_who_hears_of_it(
-    configured: Any, tmp_path: Path
-) -> None:
+def test_the_asynchronous_endpoints_invocation(configured: Any, tmp_path: Path) -> None:
     stack = configured("async")
     bucket, _ = stack.only("AWS::S3::Bucket")
     _, config = stack.only("AWS::SageMaker::EndpointConfig")
@@ -140,9 +137,7 @@ def test_the_asynchronous_endpoints_invocation_and_who_hears_of_it(
     assert after(copy, "--region") == after(invoke, "--region") == "@AWS::Region"
 
 
-def test_nothing_is_invoked_where_the_request_could_not_be_put(
-    configured: Any, tmp_path: Path
-) -> None:
+def test_no_invocation_after_a_failed_upload(configured: Any, tmp_path: Path) -> None:
     calls = pasted(configured("async"), "InvokeEndpoint", tmp_path, status=1, aws="exit 1")
     assert "invoke-endpoint-async" not in str(calls)
 
@@ -158,8 +153,7 @@ def test_the_urls_invocation_is_signed(both: Any, tmp_path: Path, token: str) ->
     assert f"@{url}invocations" in words  # a function URL ends in a slash
     assert after(words, "--aws-sigv4") == "aws:amz:@AWS::Region:lambda"
     assert after(words, "--user") == "AK:SK"
-    assert [word for word in words if "token" in word] == (
-        [f"-Hx-amz-security-token:{token}"] if token else []
-    )
+    tokens = [f"-Hx-amz-security-token:{token}"] if token else []
+    assert [word for word in words if "token" in word] == tokens
     assert "content-type: image/jpeg" in words
     assert (ROOT / after(words, "--data-binary").removeprefix("@")).is_file()

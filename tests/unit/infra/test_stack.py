@@ -1,4 +1,4 @@
-"""What a mode creates, what waits for what, and under which names."""
+"""The resources of each mode, their order and their names."""
 
 from collections import Counter
 from typing import Any
@@ -7,46 +7,34 @@ import pytest
 
 from support.templates import CONFIGURATIONS
 
+ALWAYS = {"CloudWatch::Dashboard": 1}
 ON_LAMBDA = {
-    "AWS::CloudWatch::Alarm": 7,
-    "AWS::CodeDeploy::Application": 1,
-    "AWS::CodeDeploy::DeploymentGroup": 1,
-    "AWS::IAM::Policy": 2,
-    "AWS::IAM::Role": 2,
-    "AWS::Lambda::Alias": 1,
-    "AWS::Lambda::Function": 1,
-    "AWS::Lambda::Url": 1,
-    "AWS::Lambda::Version": 1,
-    "AWS::Logs::LogGroup": 1,
-    "AWS::Logs::MetricFilter": 2,
+    **{"Lambda::Function": 1, "Lambda::Version": 1, "Lambda::Alias": 1, "Lambda::Url": 1},
+    **{"CodeDeploy::Application": 1, "CodeDeploy::DeploymentGroup": 1},
+    **{"IAM::Policy": 2, "IAM::Role": 2, "CloudWatch::Alarm": 7},
+    **{"Logs::LogGroup": 1, "Logs::MetricFilter": 2},
 }
 ON_SAGEMAKER = {
-    "AWS::ApplicationAutoScaling::ScalableTarget": 1,
-    "AWS::ApplicationAutoScaling::ScalingPolicy": 1,
-    "AWS::CloudWatch::Alarm": 5,
-    "AWS::IAM::Policy": 2,
-    "AWS::IAM::Role": 1,
-    "AWS::Logs::LogGroup": 1,
-    "AWS::SageMaker::Endpoint": 1,
-    "AWS::SageMaker::EndpointConfig": 1,
-    "AWS::SageMaker::Model": 1,
+    **{"SageMaker::Endpoint": 1, "SageMaker::EndpointConfig": 1, "SageMaker::Model": 1},
+    "ApplicationAutoScaling::ScalableTarget": 1,
+    "ApplicationAutoScaling::ScalingPolicy": 1,
+    **{"IAM::Policy": 2, "IAM::Role": 1, "CloudWatch::Alarm": 5, "Logs::LogGroup": 1},
 }
-ALWAYS = {"AWS::CloudWatch::Dashboard": 1}
 RESOURCES = {
-    "lambda": Counter(ON_LAMBDA) + Counter(ALWAYS),
-    "sagemaker": Counter(ON_SAGEMAKER) + Counter(ALWAYS),
-    "both": Counter(ON_LAMBDA) + Counter(ON_SAGEMAKER) + Counter(ALWAYS),
+    "lambda": Counter(ALWAYS) + Counter(ON_LAMBDA),
+    "sagemaker": Counter(ALWAYS) + Counter(ON_SAGEMAKER),
+    "both": Counter(ALWAYS) + Counter(ON_LAMBDA) + Counter(ON_SAGEMAKER),
 }
 
 
 @pytest.mark.parametrize("mode", RESOURCES)
 def test_a_mode_creates_its_targets_and_nothing_else(synthesize: Any, mode: str) -> None:
     resources = synthesize(mode=mode, examiner="false").template["Resources"].values()
-    assert Counter(resource["Type"] for resource in resources) == RESOURCES[mode]
+    found = Counter(resource["Type"].removeprefix("AWS::") for resource in resources)
+    assert found == RESOURCES[mode]
 
 
 def test_a_target_that_the_mode_leaves_out_leaves_no_trace(synthesize: Any) -> None:
-    """Its keys have no effect either."""
     everything = {**CONFIGURATIONS["everything"], "examiner": "false"}
     for mode, others in (("lambda", ("SageMaker", "S3")), ("sagemaker", ("Lambda", "CodeDeploy"))):
         resources = synthesize(**{**everything, "mode": mode}).template["Resources"].values()
@@ -57,17 +45,15 @@ def test_a_target_that_the_mode_leaves_out_leaves_no_trace(synthesize: Any) -> N
 @pytest.mark.parametrize(
     "name", ["both", "serverless", "async", "isolated", "shared", "doorman", "everything"]
 )
-def test_the_function_is_left_alone_until_the_endpoint_is_healthy(
-    configured: Any, name: str
-) -> None:
+def test_the_function_changes_after_the_endpoint(configured: Any, name: str) -> None:
     stack = configured(name)
     for kind in ("Function", "Version", "Alias"):
         resource, _ = stack.only(f"AWS::Lambda::{kind}")
         assert "AWS::SageMaker::Endpoint" in stack.waits_for(resource)
 
 
-def test_who_takes_a_role_waits_for_its_policies(every: Any) -> None:
-    """Naming a role does not wait for them, and what it takes the role for may be at once."""
+def test_users_of_a_role_wait_for_its_policies(every: Any) -> None:
+    """A reference to a role does not wait for its policies."""
     taking = {
         "AWS::Lambda::Function": "Role",
         "AWS::CodeDeploy::DeploymentGroup": "ServiceRoleArn",
@@ -77,8 +63,7 @@ def test_who_takes_a_role_waits_for_its_policies(every: Any) -> None:
         for name, resource in every.resources(kind).items():
             policies = every.policies_of(resource["Properties"][key]["Fn::GetAtt"][0])
             assert policies
-            # The endpoint's alarms name its config, and so wait for the model themselves; what is
-            # denied to a function's code names the function.
+            # These policies name the endpoint's config or the function, and so wait for them.
             later_of = {"Model": "cloudwatch:DescribeAlarms", "Function": "SourceFunctionArn"}
             named = later_of.get(kind.rpartition(":")[2], "nothing")
             later = {policy for policy, written in policies.items() if named in str(written)}
@@ -92,15 +77,15 @@ def test_no_physical_name_but_the_endpoints_and_of_its_log_group(every: Any) -> 
     named = {}
     for resource in every.template["Resources"].values():
         properties = resource.get("Properties", {})
-        # What a resource is called has its type's name: `AWS::IAM::Role` -> RoleName.
+        # The name property contains the type, as in `AWS::IAM::Role`: RoleName.
         kind = resource["Type"]
         keys = {f"{kind.split('::')[-1]}Name", "Name", "FilterName"}
         if kind == "AWS::CodeDeploy::DeploymentGroup":
             keys = {"DeploymentGroupName"}
         for key in keys & properties.keys():
             named[kind] = properties[key]
-    # An inline policy has no name of its own outside its role, and CloudFormation demands one; an
-    # alias' Name is unique within its function.
+    # CloudFormation requires a name for inline policies, which is unique within the role. An alias'
+    # name is unique within its function.
     assert named.pop("AWS::IAM::Policy")
     named.pop("AWS::Lambda::Alias", None)
     endpoint = named.pop("AWS::SageMaker::Endpoint", None)
@@ -109,24 +94,22 @@ def test_no_physical_name_but_the_endpoints_and_of_its_log_group(every: Any) -> 
     assert named == expected
 
 
-def test_nothing_but_what_holds_data_or_a_version_outlives_the_stack(every: Any) -> None:
-    kept = {
-        resource["Type"]
-        for resource in every.template["Resources"].values()
-        if resource.get("DeletionPolicy", "Delete") != "Delete"
-    }
+def of_policy(stack: Any, policy: str, value: str) -> set[str]:
+    """Return the types of the resources with this value of a deletion policy."""
+    resources = stack.template["Resources"].values()
+    return {r["Type"] for r in resources if r.get(policy, "Delete").startswith(value)}
+
+
+def test_only_data_and_versions_outlive_the_stack(every: Any) -> None:
     existing = {resource["Type"] for resource in every.template["Resources"].values()}
-    assert kept == {"AWS::Lambda::Version", "AWS::S3::Bucket"} & existing
+    kept = {"AWS::Lambda::Version", "AWS::S3::Bucket"} & existing
+    assert of_policy(every, "DeletionPolicy", "Retain") == kept
 
 
 def test_what_an_endpoint_may_still_run_outlives_its_update(every: Any) -> None:
-    """SageMaker takes an update back without a word, and the old ones would be deleted."""
-    kept = {
-        resource["Type"]
-        for resource in every.template["Resources"].values()
-        if resource.get("UpdateReplacePolicy", "Delete") == "Retain"
-    }
+    """After a rollback by SageMaker, the endpoint still runs the old resources."""
     needed = {"AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig"}
+    kept = of_policy(every, "UpdateReplacePolicy", "Retain")
     assert needed <= kept or not every.resources("AWS::SageMaker::Endpoint")
 
 

@@ -12,7 +12,7 @@ _loaded: list[Callable[[bytes], Any]] = []
 
 
 def handle(data: list[dict[str, Any]] | None, _context: Any) -> list[Any] | None:
-    """Load the model in the first call, which has no data; then answer a batch of one."""
+    """Load the model in the first call, which has no data. Later calls have a batch of one."""
     if not _loaded:
         _loaded.append(load())
     return data and [_loaded[0](bytes(one["body"])) for one in data]

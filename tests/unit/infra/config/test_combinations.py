@@ -1,4 +1,4 @@
-"""Combinations that AWS would refuse: each is reported, and the nearest allowed one is not."""
+"""Each combination that AWS would refuse is reported, and the nearest allowed one is not."""
 
 import re
 from typing import Any
@@ -12,6 +12,11 @@ from infra.config.keys import ARM_FAMILIES, Config
 from support.templates import BATCH, GROUPS, MODEL_DATA, MODEL_ID, SUBNETS
 
 ARM, ARM_TYPE = {"architecture": "arm64"}, re.compile(r"ml\.[a-z]+[0-9]+g[a-z]*\.")
+ASYNC = {"mode": "both", "sagemaker_type": "async"}
+REALTIME = {"sagemaker_type": "realtime"}
+KEPT = {"mode": "sagemaker", "keep_url": "true"}
+WAITING, TYPE = {"lambda_timeout_seconds": "61"}, "instance_type"
+PROVISIONED, RESERVED = "lambda_provisioned_concurrency", "lambda_reserved_concurrency"
 ONE_SUBNET = SUBNETS.partition(",")[0]
 PACKAGE = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/cats/1"
 SERVERLESS = {"mode": "both", "sagemaker_type": "serverless"}
@@ -20,91 +25,43 @@ IN_VPC = {"subnet_ids": SUBNETS, "security_group_ids": GROUPS}
 CLOSED = {"mode": "both", "network_isolation": "true", "uri_allowlist": "s3://pictures"}
 GIVEN_DATA = {"model_data": MODEL_DATA, "model_id": MODEL_ID}
 
-# The key that is reported, what breaks the rule, and a change that mends it (None: not given).
+
+def jobs(data_in: str, data_out: str) -> dict[str, str]:
+    return {"batch_input": data_in, "batch_output": data_out}
+
+
+# The reported key, keys that break a rule, and a change that fixes them (None removes a key).
 CASES: list[tuple[str, dict[str, str], dict[str, str | None]]] = [
     ("model_data", {"model_data": MODEL_DATA}, {"model_id": MODEL_ID}),
     ("model_package_arn", {"model_package_arn": PACKAGE, **GIVEN_DATA}, {"model_data": None}),
-    ("url_auth", {"url_auth": "none"}, {"lambda_reserved_concurrency": "1"}),
-    (
-        "lambda_provisioned_concurrency",
-        {"lambda_provisioned_concurrency": "2", "lambda_reserved_concurrency": "2"},
-        {"lambda_reserved_concurrency": "3"},
-    ),
-    (
-        "lambda_timeout_seconds",
-        {"mode": "both", "lambda_timeout_seconds": "61"},
-        {"sagemaker_type": "async"},
-    ),
-    (
-        "lambda_timeout_seconds",
-        {**SERVERLESS, "lambda_timeout_seconds": "61"},
-        {"lambda_timeout_seconds": "60"},
-    ),
-    (
-        "lambda_timeout_seconds",
-        {"mode": "sagemaker", "keep_url": "true", "lambda_timeout_seconds": "61"},
-        {"keep_url": "false"},
-    ),
-    (
-        "sagemaker_percent",
-        {"mode": "both", "sagemaker_type": "async", "sagemaker_percent": "1"},
-        {"sagemaker_percent": "0"},
-    ),
-    (
-        "keep_url",
-        {"mode": "sagemaker", "sagemaker_type": "async", "keep_url": "true"},
-        {"sagemaker_type": "serverless"},
-    ),
-    (
-        "instance_type",
-        {"mode": "sagemaker", "instance_type": "ml.p3.2xlarge"},
-        {"instance_type": "ml.g4dn.xlarge"},
-    ),
-    (
-        "instance_type",
-        {"mode": "both", "instance_type": "ml.inf2.xlarge"},
-        {"sagemaker_type": "serverless"},
-    ),
-    ("instance_type", {"instance_type": "ml.m6gd.large"}, {"architecture": "arm64"}),
-    ("instance_type", {**ARM, "instance_type": "ml.m5.large"}, {"instance_type": "ml.r8g.large"}),
-    ("instance_type", {**ARM, "instance_type": "ml.g5.large"}, {"architecture": "x86_64"}),
-    # Of Arm's, but no family that SageMaker hosts.
-    ("instance_type", {**ARM, "instance_type": "ml.t4g.large"}, {"instance_type": None}),
+    ("url_auth", {"url_auth": "none"}, {RESERVED: "1"}),
+    ("url_cors_origins", {"url_auth": "off", "url_cors_origins": "*"}, {"url_auth": "iam"}),
+    (PROVISIONED, {PROVISIONED: "2", RESERVED: "2"}, {RESERVED: "3"}),
+    ("lambda_timeout_seconds", {"mode": "both", **WAITING}, {"sagemaker_type": "async"}),
+    ("lambda_timeout_seconds", {**SERVERLESS, **WAITING}, {"lambda_timeout_seconds": "60"}),
+    ("lambda_timeout_seconds", {**KEPT, **WAITING}, {"keep_url": "false"}),
+    ("sagemaker_percent", {**ASYNC, "sagemaker_percent": "1"}, {"sagemaker_percent": "0"}),
+    ("keep_url", {**KEPT, "sagemaker_type": "async"}, {"sagemaker_type": "serverless"}),
+    ("instance_type", {"mode": "sagemaker", TYPE: "ml.p3.2xlarge"}, {TYPE: "ml.g4dn.xlarge"}),
+    ("instance_type", {"mode": "both", TYPE: "ml.inf2.xlarge"}, {"sagemaker_type": "serverless"}),
+    ("instance_type", {TYPE: "ml.m6gd.large"}, {"architecture": "arm64"}),
+    ("instance_type", {**ARM, TYPE: "ml.m5.large"}, {TYPE: "ml.r8g.large"}),
+    ("instance_type", {**ARM, TYPE: "ml.g5.large"}, {"architecture": "x86_64"}),
+    ("instance_type", {**ARM, TYPE: "ml.t4g.large"}, {TYPE: None}),  # SageMaker has no t4g
     ("architecture", {**SERVERLESS, **ARM}, {"sagemaker_type": "async"}),
     ("architecture", {**SERVERLESS, **ARM}, {"mode": "lambda"}),
     ("architecture", {**BATCH, **ARM}, {"batch_input": None, "batch_output": None}),
     ("build_args", {**ARM, "build_args": "WITH_MXNET=1"}, {"build_args": "WITH_MXNET=0"}),
     ("batch_input", {"batch_input": "s3://jobs"}, {"batch_output": "s3://answers"}),
     ("batch_output", {"batch_output": "s3://jobs"}, {"batch_input": "s3://jobs/in"}),
-    (
-        "batch_output",
-        {"batch_input": "s3://jobs/a", "batch_output": "s3://jobs/a/"},
-        {"batch_output": "s3://jobs/ab"},
-    ),
-    (
-        "batch_output",
-        {"batch_input": "s3://jobs/", "batch_output": "s3://jobs/out"},
-        {"batch_input": "s3://jobs/in"},
-    ),
+    ("batch_output", jobs("s3://jobs/a", "s3://jobs/a/"), {"batch_output": "s3://jobs/ab"}),
+    ("batch_output", jobs("s3://jobs/", "s3://jobs/out"), {"batch_input": "s3://jobs/in"}),
     ("min_instances", {"min_instances": "3"}, {"max_instances": "3"}),
-    # The default of max_instances breaks it.
-    (
-        "max_instances",
-        {"mode": "sagemaker", "instance_type": "ml.t2.medium"},
-        {"max_instances": "1"},
-    ),
-    (
-        "url_cors_origins",
-        {"url_auth": "off", "url_cors_origins": "*"},
-        {"url_auth": "iam"},
-    ),
+    # The default of max_instances breaks the rule.
+    ("max_instances", {"mode": "sagemaker", TYPE: "ml.t2.medium"}, {"max_instances": "1"}),
     ("min_instances", {"mode": "sagemaker", "min_instances": "0"}, {"sagemaker_type": "async"}),
     ("data_capture_percent", {**SERVERLESS, "data_capture_percent": "1"}, {"mode": "lambda"}),
-    (
-        "data_capture_percent",
-        {"mode": "both", "sagemaker_type": "async", "data_capture_percent": "1"},
-        {"sagemaker_type": "realtime"},
-    ),
+    ("data_capture_percent", {**ASYNC, "data_capture_percent": "1"}, REALTIME),
     ("network_isolation", {**SERVERLESS, "network_isolation": "true"}, {"sagemaker_type": "async"}),
     ("subnet_ids", {**SERVERLESS, **IN_VPC}, {"sagemaker_type": "realtime"}),
     ("subnet_ids", {**BATCH, **IN_ONE}, {"subnet_ids": SUBNETS}),
@@ -126,29 +83,24 @@ def mistakes(context: dict[str, Any]) -> list[str]:
 def test_every_rule_has_a_case() -> None:
     reported = {line.partition(": ")[2] for _, broken, _ in CASES for line in mistakes(broken)}
     rules = combinations.check(Config(mode="lambda"))
-    assert reported == {f"it must be {rule.allowed}" for rule in rules}
+    assert reported == {f"it must be {allowed}" for _, _, allowed in rules}
 
 
-@pytest.mark.parametrize(("key", "broken", "mended"), CASES)
-def test_a_broken_rule_is_one_line_and_its_mending_passes(
-    key: str, broken: dict[str, str], mended: dict[str, str | None]
-) -> None:
-    """A key that is wrong by itself is not reported again."""
+@pytest.mark.parametrize(("key", "broken", "fix"), CASES)
+def test_a_rule(key: str, broken: dict[str, str], fix: dict[str, str | None]) -> None:
     (line,) = mistakes(broken)
     assert line.startswith(f"{key}=")
-    read_config({"mode": "lambda", **broken, **mended})
-    (line,) = mistakes({**broken, key: "?"})
+    read_config({"mode": "lambda", **broken, **fix})
+    (line,) = mistakes({**broken, key: "?"})  # an invalid value is reported once
     assert line.startswith(f"{key}='?': ")
 
 
-def test_the_families_of_arm_are_those_that_sagemaker_hosts() -> None:
-    """And none is for transform jobs."""
+def test_sagemaker_hosts_the_arm_families_and_runs_no_transform_jobs_on_them() -> None:
     model = boto3.client("sagemaker", region_name="us-east-1").meta.service_model
-    found = {
-        shape: {name.split(".")[1] for name in model.shape_for(shape).enum if ARM_TYPE.match(name)}
+    hosted, transforming = (
+        {name.split(".")[1] for name in model.shape_for(shape).enum if ARM_TYPE.match(name)}
         for shape in ("ProductionVariantInstanceType", "TransformInstanceType")
-    }
-    hosted, transforming = found.values()
+    )
     assert (hosted, transforming) == ({*ARM_FAMILIES}, set())
 
 

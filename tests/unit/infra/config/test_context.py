@@ -1,4 +1,4 @@
-"""Read the context: the defaults, names that are no key, and all mistakes at once."""
+"""Read the context: defaults, unknown names, and all mistakes at once."""
 
 import json
 from dataclasses import asdict
@@ -65,7 +65,7 @@ def test_every_key_is_explained_and_a_reader_meets_five_first() -> None:
 
 
 def test_all_mistakes_are_reported_together_and_each_key_once() -> None:
-    """Those of single keys come first, then combinations, then names that are no key."""
+    """Invalid values come first, then combinations, then unknown names."""
     lines = refused(
         zzz="x",
         mode="both",
@@ -117,11 +117,11 @@ def test_any_other_key_is_told_where_all_are_listed(given: object, said: str) ->
         "aws:cdk:enable-path-metadata",
         "@aws-cdk/aws-iam:minimizePolicies",
         "vpc-provider:account=123456789012:region=eu-west-1",
-        # The CDK's CLI writes these beside cdk.json: `cdk acknowledge`, `cdk cli-telemetry`.
+        # `cdk acknowledge` and `cdk cli-telemetry` write these to cdk.context.json.
         "acknowledged-issue-numbers",
         "cli-telemetry",
     ],
 )
-def test_the_cdks_own_keys_are_left_alone(key: str) -> None:
+def test_the_cdks_own_keys_are_accepted(key: str) -> None:
     for given in ("x", True, [1], None):
         assert read_config({key: given, "mode": "both"}) == Config(mode="both")

@@ -1,4 +1,4 @@
-"""Each context key by itself: what it may be, and what is said when it is not."""
+"""The valid and invalid values of each context key, and the messages."""
 
 import json
 from dataclasses import asdict
@@ -16,9 +16,9 @@ def numbered(prefix: str, count: int) -> str:
 
 
 PACKAGE = "arn:aws:sagemaker:eu-west-1:123456789012:model-package"
-PATH = ":model-package/cats-and-dogs/123"
+PACKAGE_IN_CHINA = "arn:aws-cn:sagemaker:cn-north-1:123456789012:model-package/cats-and-dogs/123"
 
-# What is given, from the command line as text and from cdk.json as JSON; and what it means.
+# Valid values, as text from the command line or JSON from cdk.json, and the parsed values.
 GOOD: dict[str, list[tuple[object, object]]] = {
     "mode": [(mode, mode) for mode in ("lambda", "sagemaker", "both")],
     "stack_name": [(name, name) for name in ("c", "cats-in-production", "C" * 128)],
@@ -28,10 +28,7 @@ GOOD: dict[str, list[tuple[object, object]]] = {
     "model_folder": [(f, f) for f in ("examples/iris", "../my models/cats.v2/", "/cats")],
     "model_data": [(d, d) for d in (MODEL_DATA, "s3://b-1/a_b(1)/x=1/v1+2.tar.gz")],
     "model_id": [(MODEL_ID, MODEL_ID)],
-    "model_package_arn": [
-        (arn, arn)
-        for arn in (f"{PACKAGE}/cats/1", "arn:aws-cn:sagemaker:cn-north-1:1" + "0" * 11 + PATH)
-    ],
+    "model_package_arn": [(arn, arn) for arn in (f"{PACKAGE}/cats/1", PACKAGE_IN_CHINA)],
     "architecture": [(name, name) for name in ("x86_64", "arm64")],
     "build_args": [
         ("WITH_MXNET=0, AWS_SERVICES=s3 sts", ("WITH_MXNET=0", "AWS_SERVICES=s3 sts")),
@@ -70,14 +67,14 @@ GOOD: dict[str, list[tuple[object, object]]] = {
         (f"{'a' * 63}.example.com", (f"{'a' * 63}.example.com",)),
         ("*.example.com:8443,10.0.0.1:65535", ("*.example.com:8443", "10.0.0.1:65535")),
     ],
-    # "false" is a text, which Python calls true.
+    # "false" is text, which Python treats as true.
     "network_isolation": [("true", True), ("false", False), (True, True), (False, False)],
     "subnet_ids": [(given, (*SUBNETS.split(","),)) for given in (SUBNETS, SUBNETS.split(","))],
     "security_group_ids": [(GROUPS, (GROUPS,)), ([GROUPS], (GROUPS,))],
     "log_retention_days": [("1", 1), ("3653", 3653), (400, 400)],
     "examiner": [("false", False), (True, True)],
 }
-# What else a key needs to be given.
+# Other keys that a key needs.
 NEEDED: dict[str, dict[str, str]] = {
     "model_data": {"model_id": MODEL_ID},
     "min_instances": {"max_instances": "2"},
@@ -100,7 +97,7 @@ BAD: dict[str, list[object]] = {
         *["s3://models/", "s3://MODELS/cats.tar.gz"],
         "s3://models/*.tar.gz",  # it would be a wildcard in the roles' policies
         "s3://models/${aws:username}.tar.gz",
-        "s3://models/猫.tar.gz",  # which IAM's policies cannot hold
+        "s3://models/猫.tar.gz",  # IAM policies cannot contain it
         "s3://models/" + "k" * 1024 + ".tar.gz",
         "s3://models/cats.tar.gz\n",
     ],
@@ -140,17 +137,12 @@ BAD: dict[str, list[object]] = {
     "uri_allowlist": [
         *["localhost", "https://example.com", "example.com/path", "a*.example.com"],
         *["example.com:0", "example.com:65536", "example.com:08443", "example.com:https", "*:8443"],
-        *[
-            "*.*.example.com",
-            "Example.com",
-            "例え.example",
-            "example.com,,example.org",
-            "example.-com",
-        ],
+        *["*.*.example.com", "Example.com", "例え.example", "example.com,,example.org"],
+        "example.-com",
         *["s3://", "s3://pictures/cats", "s3://*"],
         *("", True, f"{'a' * 64}.example.com"),
         ",".join(f"{n}.io" for n in range(101)),
-        # SageMaker takes 1,024 bytes for a variable.
+        # SageMaker limits a variable to 1,024 bytes.
         ",".join(f"{n}.images.example.com" for n in range(50)),
     ],
     "network_isolation": ["False", "0", "no", "", 0, 1, "null"],
@@ -211,12 +203,10 @@ def test_a_misspelt_model_gets_the_nearest_before_anything_is_built(name: str, h
     assert ("did you mean" in line) == bool(hint)
 
 
-@pytest.mark.filterwarnings("ignore")  # what MXNet and GluonCV use is deprecated since
+@pytest.mark.filterwarnings("ignore")  # MXNet and GluonCV use deprecated functions
 def test_the_names_are_those_that_the_image_can_be_built_with() -> None:
     from serving.artifact.zoo import classification_names
 
-    assert {*MODEL_NAMES, "resnet50_v1b_gn"} == {
-        *classification_names(),
-        Config(mode="lambda").model_name,
-    }
+    names = {*classification_names(), Config(mode="lambda").model_name}
+    assert {*MODEL_NAMES, "resnet50_v1b_gn"} == names
     assert len(set(MODEL_NAMES)) == len(MODEL_NAMES)

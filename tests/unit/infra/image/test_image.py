@@ -1,4 +1,4 @@
-"""One image: built once, the same in every target and in every mode."""
+"""The stack builds one image, which is the same in every target and mode."""
 
 import json
 import re
@@ -17,12 +17,8 @@ from support.templates import canonical
 CONTAINER = ROOT / "container"
 
 
-def test_canonical() -> None:
-    join = {"Fn::Join": ["", [{"Ref": "AWS::Region"}, ".", {"Fn::Sub": "x-${AWS::Region}"}]]}
-    assert canonical(join) == canonical({"Fn::Sub": "${AWS::Region}.x-${AWS::Region}"})
-
-
-def test_one_image_is_built_for_every_target(every: Any) -> None:
+def test_one_image_is_built_for_every_target(every: Any, both: Any) -> None:
+    assert every.images.keys() == both.images.keys()
     ((tag, image),) = every.images.items()
     assert image["source"]["platform"] == "linux/amd64"
     assert image["source"]["dockerBuildArgs"] == {"MODEL_NAME": "efficientnet_lite0"}
@@ -36,11 +32,9 @@ def test_one_architecture_is_that_of_all_that_the_stack_runs(synthesize: Any) ->
     assert image["source"]["platform"] == "linux/arm64"
     given = {"WITH_MXNET": "0", "AWS_SERVICES": "s3"}
     assert image["source"]["dockerBuildArgs"] == {**given, "MODEL_NAME": "efficientnet_lite0"}
-    functions = [
-        *stack.resources("AWS::Lambda::Function").values(),
-        *stack.resources("AWS::Lambda::Function", of_examiner=True).values(),
-    ]
-    assert [f["Properties"]["Architectures"] for f in functions] == [["arm64"], ["arm64"]]
+    for of_examiner in (False, True):
+        (function,) = stack.resources("AWS::Lambda::Function", of_examiner=of_examiner).values()
+        assert function["Properties"]["Architectures"] == ["arm64"]
     _, config = stack.only("AWS::SageMaker::EndpointConfig")
     assert config["ProductionVariants"][0]["InstanceType"] == "ml.c7g.large"
     assert json.loads(stack.outputs["ContextKeys"]["Value"])["architecture"] == "arm64"
@@ -54,7 +48,7 @@ def test_the_dockerfile_builds_on_both_machines_and_refuses_mxnet_on_arm(
     tmp_path: Path, machine: str, with_mxnet: str, status: int
 ) -> None:
     dockerfile = (CONTAINER / "Dockerfile").read_text()
-    # The legacy builder has no TARGETARCH, and fails on a FROM of a stage that is not there.
+    # The legacy builder has no TARGETARCH and fails if a stage is missing.
     assert "\nFROM exporter-${TARGETARCH:-amd64} AS artifact\n" in dockerfile
     for name in ("amd64", "arm64"):
         assert re.search(rf"^FROM \S.* AS exporter-{name}$", dockerfile, re.MULTILINE)
@@ -70,13 +64,9 @@ def test_the_dockerfile_builds_on_both_machines_and_refuses_mxnet_on_arm(
     checked = runs(r"^RUN (.*?exit 1; })$")
     assert (checked.returncode, len(checked.stderr.splitlines())) == (status, status)
     assert "--build-arg WITH_MXNET=0" in checked.stderr or not status
-    # OpenCV's wheel for Arm has no libquadmath; one that is missed on x86-64 ends the build.
+    # OpenCV's wheel for Arm has no libquadmath; on x86-64, the build fails without it.
     (tmp_path / "libgfortran-1.so").touch()
     assert (runs(r"&& (rm libgfortran-\* .*?)$").returncode == 0) == (machine == "aarch64")
-
-
-def test_no_key_but_the_models_name_makes_another_image(every: Any, both: Any) -> None:
-    assert every.images.keys() == both.images.keys()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +77,7 @@ def test_no_key_but_the_models_name_makes_another_image(every: Any, both: Any) -
         ("iris", {"model_folder": str(ROOT / "examples" / "iris")}),
     ],
 )
-def test_both_targets_run_the_one_image_of_a_model(
+def test_both_targets_run_one_image(
     synthesize: Any, both: Any, name: str, keys: dict[str, str]
 ) -> None:
     stack = synthesize(mode="both", **keys, **{"aws:cdk:enable-asset-metadata": True})
@@ -106,18 +96,16 @@ def test_both_targets_run_the_one_image_of_a_model(
         assert environment["IMAGE_ID"] == tag
 
 
-def test_rebuild_is_another_image_by_an_argument_that_defeats_the_cache(
-    synthesize: Any, both: Any
-) -> None:
+def test_rebuild_builds_another_image_without_cache(synthesize: Any, both: Any) -> None:
     images = [both.images, *(synthesize(mode="both", rebuild=day).images for day in ("a", "b"))]
     assert len({name for found in images for name in found}) == 3
     (image,) = images[2].values()
     assert image["source"]["dockerBuildArgs"]["REBUILD"] == "b"
-    # Before the first thing that a later build could get another version of.
+    # The argument is before the first step that could install another version later.
     base = (ROOT / "container" / "Dockerfile").read_text().partition("\nRUN apt-get update")
     assert "\nARG REBUILD" in base[0]
     assert "apt-get upgrade" in base[2].partition("\n")[0]
-    assert base[0].count("\nRUN ") == 1  # the refusal of MXNet on Arm
+    assert base[0].count("\nRUN ") == 1  # it refuses MXNet on Arm
 
 
 def test_what_a_test_run_leaves_behind_is_no_new_image(
@@ -128,16 +116,14 @@ def test_what_a_test_run_leaves_behind_is_no_new_image(
     (copy / "serving" / "__pycache__" / "left.cpython-311.pyc").touch()
     (copy / "serving" / ".ipynb_checkpoints").mkdir()
     (copy / "serving" / ".ipynb_checkpoints" / "inference-checkpoint.py").touch()
-    (copy / "model" / "._requirements.txt").touch()  # as macOS leaves it
+    (copy / "model" / "._requirements.txt").touch()  # macOS creates such files
     monkeypatch.setattr("infra.image.asset.CONTAINER", copy)
     assert synthesize_anew(mode="both").images.keys() == both.images.keys()
     (copy / "serving" / "new.py").touch()
     assert synthesize_anew(mode="both").images.keys() != both.images.keys()
 
 
-def test_the_legacy_builder_is_given_no_output_and_makes_the_same_image(
-    synthesize_anew: Any, both: Any
-) -> None:
+def test_the_legacy_builder_makes_the_same_image(synthesize_anew: Any, both: Any) -> None:
     legacy = synthesize_anew({"DOCKER_BUILDKIT": "0"}, mode="both")
     assert legacy.images.keys() == both.images.keys()
     assert "dockerOutputs" not in next(iter(legacy.images.values()))["source"]
@@ -161,7 +147,7 @@ def test_the_dockerfile_takes_what_the_build_is_given(synthesize: Any, both: Any
     ((tag, image),) = other.images.items()
     assert tag not in both.images
     assert image["source"]["dockerBuildArgs"] == {**given, "MODEL_NAME": "efficientnet_lite0"}
-    # A stage has only the arguments that it names.
+    # A stage gets only the arguments that it declares.
     stages = (CONTAINER / "Dockerfile").read_text().split("\nFROM ")
     for argument in image["source"]["dockerBuildArgs"]:
         assert any(re.search(rf"^ARG {argument}\b", stage, re.MULTILINE) for stage in stages)
@@ -169,9 +155,7 @@ def test_the_dockerfile_takes_what_the_build_is_given(synthesize: Any, both: Any
         assert ("ARG PIP_INDEX_URL" in stage) == bool(re.search("/pip |install_emulator", stage))
 
 
-def test_a_checkout_of_windows_has_no_carriage_returns_and_a_build_refuses_them(
-    tmp_path: Path,
-) -> None:
+def test_windows_checkouts_and_carriage_returns(tmp_path: Path) -> None:
     """`git -c core.autocrlf=true clone`: `exec entry.sh` finds no interpreter `sh\\r`."""
     attributes = (ROOT / ".gitattributes").read_text()
     origin, program = tmp_path / "origin", tmp_path / "opt" / "program"
@@ -185,7 +169,7 @@ def test_a_checkout_of_windows_has_no_carriage_returns_and_a_build_refuses_them(
     (origin / ".gitattributes").write_text(attributes)
     (origin / "entry.sh").write_bytes((CONTAINER / "entry.sh").read_bytes())
     git("-C", origin, "add", ".")
-    git("-C", origin, "commit", "-m", "as it is here")
+    git("-C", origin, "commit", "-m", "entry")
     git("clone", origin, tmp_path / "clone")
     entry = (tmp_path / "clone" / "entry.sh").read_bytes()
     assert entry == (CONTAINER / "entry.sh").read_bytes()

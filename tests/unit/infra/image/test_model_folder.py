@@ -1,4 +1,4 @@
-"""`-c model_folder`: another kind of model in the same image, for both targets."""
+"""`-c model_folder` puts another kind of model into the image of both targets."""
 
 import shutil
 from pathlib import Path
@@ -13,12 +13,12 @@ from ops.local_servers import ROOT
 IRIS = ROOT / "examples" / "iris"
 
 
-def test_the_same_folder_is_the_same_image_and_a_changed_one_another(
+def test_a_changed_folder_is_another_image(
     synthesize_anew: Any, synthesize: Any, tmp_path: Path
 ) -> None:
     first = synthesize(mode="both", model_folder=str(IRIS)).images.keys()
     copy = shutil.copytree(IRIS, tmp_path / "iris")
-    (copy / "README.md").write_text("for people")  # nothing of it is in the image
+    (copy / "README.md").write_text("for people")  # the image does not contain it
     assert synthesize_anew(mode="lambda", model_folder=f"{copy}/").images.keys() == first
     (copy / "inference.py").write_text("def load_model(_): ...\n\n\ndef infer(*_): ...\n")
     assert synthesize_anew(mode="lambda", model_folder=str(copy)).images.keys() != first
@@ -39,9 +39,7 @@ def test_the_context_is_the_containers_but_for_the_model(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("lacking", ["inference.py", "artifact/manifest.json"])
-def test_a_folder_that_is_no_model_ends_the_synthesis(
-    lacking: str, synthesize_anew: Any, tmp_path: Path
-) -> None:
+def test_an_incomplete_folder(lacking: str, synthesize_anew: Any, tmp_path: Path) -> None:
     copy = shutil.copytree(IRIS, tmp_path / "iris")
     (copy / lacking).unlink()
     with pytest.raises(ConfigError, match=f"^model_folder='.*/iris': it lacks {lacking}; docs/"):

@@ -1,4 +1,4 @@
-"""A function that forwards: what it is told, what it may do, and what outlives what."""
+"""A function that forwards: its variables, its permissions and its order of creation."""
 
 from typing import Any
 
@@ -65,29 +65,21 @@ def test_what_a_mode_leaves_out_forwards_nothing(synthesize: Any, keys: dict[str
 
 
 @pytest.mark.parametrize("seconds", ["1", "30", "60"])
-def test_the_function_outlasts_the_endpoint_and_then_has_its_own_time(
-    synthesize: Any, seconds: str
-) -> None:
-    """A real-time call ends after 60 s. `test_combinations` holds the function's own to that."""
+def test_the_function_outlasts_the_endpoint(synthesize: Any, seconds: str) -> None:
+    """A realtime call ends after 60 s, which is also the maximum of lambda_timeout_seconds."""
     for keys in ({}, {"sagemaker_percent": "10"}):
         stack = synthesize(mode="both", lambda_timeout_seconds=seconds, **keys)
         timeout = stack.only(FUNCTION)[1]["Timeout"]
         assert timeout == int(seconds) + (60 if keys else 0)
-        slow = [
-            alarm["Threshold"]
-            for alarm in stack.gates(ALIAS).values()
-            if alarm.get("MetricName") == "Duration"
-        ]
-        assert slow == [timeout * 1000 / 2]
-        examiner = stack.resources(FUNCTION, of_examiner=True).values()
-        # The examiner waits for one call so long.
-        assert all(timeout <= 120 < e["Properties"]["Timeout"] for e in examiner)
+        (slow,) = (a for a in stack.gates(ALIAS).values() if a.get("MetricName") == "Duration")
+        assert slow["Threshold"] == timeout * 1000 / 2
+        # The examiner waits up to 120 s for one call.
+        (examiner,) = stack.resources(FUNCTION, of_examiner=True).values()
+        assert timeout <= 120 < examiner["Properties"]["Timeout"]
 
 
 @pytest.mark.parametrize("keys", FORWARDING, ids=str)
-def test_it_may_invoke_the_one_endpoint_and_waits_for_both(
-    synthesize: Any, keys: dict[str, str]
-) -> None:
+def test_it_may_invoke_only_this_endpoint(synthesize: Any, keys: dict[str, str]) -> None:
     stack = synthesize(**keys)
     granted = stack.statements("lambda")
     arn = "arn:${AWS::Partition}:sagemaker:${AWS::Region}:${AWS::AccountId}:endpoint/"
@@ -95,18 +87,15 @@ def test_it_may_invoke_the_one_endpoint_and_waits_for_both(
     assert not allows(granted, "sagemaker:InvokeEndpoint", arn + "another")
     assert {s["Action"] for s in granted if "sagemaker" in str(s)} == {"sagemaker:InvokeEndpoint"}
     [endpoint] = stack.resources(ENDPOINT)
-    [policy] = [
-        n
-        for n, p in stack.resources("AWS::IAM::Policy").items()
-        if "Forwards" in n and "InvokeEndpoint" in str(p)
-    ]
-    # What waits for it is removed before it, by a rollback and by `cdk destroy`.
+    policies = stack.resources("AWS::IAM::Policy").items()
+    [policy] = [n for n, p in policies if "Forwards" in n and "InvokeEndpoint" in str(p)]
+    # A rollback and `cdk destroy` delete dependent resources first.
     for kind in (FUNCTION, "AWS::Lambda::Version", ALIAS, URL):
         assert {endpoint, policy} <= stack.before(stack.only(kind)[0])
 
 
 def test_function_alias_and_url_stay_from_the_first_call_to_the_last(synthesize: Any) -> None:
-    """One address: what has another logical id would be made anew, under another name."""
+    """A resource with another logical id would be created again under another name."""
     stacks = [synthesize(**keys) for keys in MOVE]
     for kind in (FUNCTION, ALIAS, URL, "AWS::Logs::LogGroup"):
         kept = [{*stack.resources(kind)} for stack in stacks]
@@ -118,14 +107,14 @@ def test_function_alias_and_url_stay_from_the_first_call_to_the_last(synthesize:
 
 
 def test_the_last_step_of_the_move_changes_no_call(synthesize: Any) -> None:
-    """From both with 100 to keep_url: the same function, so that nothing shifts."""
+    """From both with sagemaker_percent=100 to keep_url, the function stays the same."""
     before, after = synthesize(**MOVE[3]), synthesize(**MOVE[5])
     for kind in (FUNCTION, "AWS::Lambda::Version", ALIAS, URL, ENDPOINT):
         assert before.only(kind) == after.only(kind)
 
 
 def test_another_endpoint_is_there_before_the_function_forwards_to_it(synthesize: Any) -> None:
-    """The old one and its permission go last, as all does that a template no longer has."""
+    """CloudFormation deletes the old endpoint and its permission last."""
     one, other = synthesize(**MOVE[5]), synthesize(**MOVE[7])
     names = [stack.only(ENDPOINT)[1]["EndpointName"] for stack in (one, other)]
     assert [told(stack)["FORWARD_ENDPOINT"] for stack in (one, other)] == names
@@ -139,7 +128,6 @@ def test_another_endpoint_is_there_before_the_function_forwards_to_it(synthesize
 
 
 def test_it_forwards_out_of_a_vpc_and_to_an_isolated_endpoint(synthesize: Any) -> None:
-    """SageMaker's runtime is reached as any other host: by a NAT gateway or an endpoint of it."""
     in_vpc = synthesize(**MOVE[2], subnet_ids=SUBNETS, security_group_ids=GROUPS)
     assert in_vpc.only(FUNCTION)[1]["VpcConfig"]["SubnetIds"] == SUBNETS.split(",")
     assert told(in_vpc)["FORWARD_PERCENT"] == "10"

@@ -1,4 +1,4 @@
-"""The alias moves to a new version gradually, and back on alarm."""
+"""The alias moves to a new version gradually, and back after an alarm."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def test_codedeploy_moves_the_alias_and_back_on_alarm(both: Any) -> None:
     update = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
     assert canonical(update["ApplicationName"]) == f"${{{application}}}"
     assert canonical(update["DeploymentGroupName"]) == f"${{{group_id}}}"
-    # A tenth goes first, for long enough to ring.
+    # A tenth of the traffic moves first, for longer than an alarm needs.
     assert group["DeploymentConfigName"] == "CodeDeployDefault.LambdaCanary10Percent5Minutes"
     gates = both.gates("AWS::Lambda::Alias")
     assert len(gates) == 3
@@ -39,10 +39,7 @@ def test_codedeploy_may_move_this_alias_and_see_its_alarms_only(both: Any) -> No
     alarms = {f"${{{a['Name']['Ref']}.Arn}}" for a in group["AlarmConfiguration"]["Alarms"]}
     assert granted.pop("cloudwatch:DescribeAlarms") == alarms
     assert granted.pop("lambda:InvokeFunction") == {f"${{{examiner}.Arn}}"}
-    assert granted.keys() == {
-        "lambda:GetAlias",
-        "lambda:GetProvisionedConcurrencyConfig",
-        "lambda:UpdateAlias",
-    }
+    actions = {"GetAlias", "GetProvisionedConcurrencyConfig", "UpdateAlias"}
+    assert granted.keys() == {f"lambda:{action}" for action in actions}
     for resources in granted.values():
         assert resources == {f"${{{function}.Arn}}", f"${{{function}.Arn}}:live"}

@@ -8,24 +8,17 @@ from support.templates import GROUPS, SUBNETS, canonical
 def test_the_function(both: Any) -> None:
     _, function = both.only("AWS::Lambda::Function")
     assert function["Architectures"] == ["x86_64"]
-    assert function["MemorySize"] == 1769
-    assert function["Timeout"] == 30
+    assert (function["MemorySize"], function["Timeout"]) == (1769, 30)
     assert function["EphemeralStorage"] == {"Size": 512}
-    assert "ReservedConcurrentExecutions" not in function
-    assert "VpcConfig" not in function
-    # The entrypoint and its command stay the image's own.
     assert function["PackageType"] == "Image"
-    assert "ImageConfig" not in function
+    # Without ImageConfig, the image's own entrypoint and command run.
+    assert not function.keys() & {"ReservedConcurrentExecutions", "VpcConfig", "ImageConfig"}
 
 
 def test_the_functions_keys(synthesize: Any) -> None:
-    stack = synthesize(
-        mode="lambda",
-        lambda_memory_mb="3008",
-        lambda_timeout_seconds="60",
-        lambda_ephemeral_mb="4096",
-        lambda_reserved_concurrency="7",
-    )
+    sizes = {"lambda_memory_mb": "3008", "lambda_ephemeral_mb": "4096"}
+    limits = {"lambda_timeout_seconds": "60", "lambda_reserved_concurrency": "7"}
+    stack = synthesize(mode="lambda", **sizes, **limits)
     _, function = stack.only("AWS::Lambda::Function")
     assert (function["MemorySize"], function["Timeout"]) == (3008, 60)
     assert function["EphemeralStorage"] == {"Size": 4096}
@@ -36,16 +29,14 @@ def test_the_functions_keys(synthesize: Any) -> None:
 
 def test_the_function_joins_the_vpc(configured: Any) -> None:
     _, function = configured("everything").only("AWS::Lambda::Function")
-    assert function["VpcConfig"] == {
-        "SubnetIds": SUBNETS.split(","),
-        "SecurityGroupIds": GROUPS.split(","),
-    }
+    vpc = {"SubnetIds": SUBNETS.split(","), "SecurityGroupIds": GROUPS.split(",")}
+    assert function["VpcConfig"] == vpc
 
 
-def test_versions_are_kept_to_go_back_to(both: Any) -> None:
+def test_old_versions_are_kept(both: Any) -> None:
     (version,) = both.resources("AWS::Lambda::Version").values()
     assert version["UpdateReplacePolicy"] == "Retain"
-    # One that a failed deployment has made is not left behind.
+    # A failed deployment deletes the version that it created.
     assert version["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
@@ -72,10 +63,8 @@ def test_everybody_may_call_a_public_url_and_nothing_else(configured: Any) -> No
     stack = configured("public")
     alias, _ = stack.only("AWS::Lambda::Alias")
     assert stack.only("AWS::Lambda::Url")[1]["AuthType"] == "NONE"
-    permissions = {
-        permission["Properties"]["Action"]: permission["Properties"]
-        for permission in stack.resources("AWS::Lambda::Permission").values()
-    }
+    found = stack.resources("AWS::Lambda::Permission").values()
+    permissions = {p["Properties"]["Action"]: p["Properties"] for p in found}
     assert permissions.keys() == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
     for permission in permissions.values():
         assert permission["Principal"] == "*"
@@ -101,8 +90,7 @@ def test_url_auth_off_leaves_the_url_out_for_regions_without_any(synthesize: Any
         assert not stack.resources("AWS::Lambda::Url")
         assert "Url" not in str(stack.outputs.keys())
         assert "InvokeLambda" in stack.outputs
-        assert "UrlRequestCount" not in str(stack.template)
-        assert "Url5xxCount" not in str(stack.template)
+        assert not [n for n in ("UrlRequestCount", "Url5xxCount") if n in str(stack.template)]
         assert len(stack.gates("AWS::Lambda::Alias")) == 3
 
 

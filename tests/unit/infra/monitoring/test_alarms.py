@@ -1,4 +1,4 @@
-"""What each alarm watches that people hear of, and who hears of them."""
+"""The alarms that send emails: their metrics, and their recipients."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ ENDPOINT = "AWS::SageMaker::Endpoint"
 
 
 def watching(stack: Any, *names: str) -> dict[str, Any]:
-    """The properties of the one alarm for people that watches just these metrics."""
+    """Return the properties of the one alarm, not a gate, on exactly these metrics."""
     (found,) = (
         alarm["Properties"]
         for alarm in stack.resources(ALARM).values()
@@ -21,7 +21,7 @@ def watching(stack: Any, *names: str) -> dict[str, Any]:
 
 
 def is_gate(alarm: dict[str, Any]) -> bool:
-    """Whether it watches just what is new: of no interest but to an update."""
+    """Return True if the alarm watches only the new version or fleet of an update."""
     return any(
         metric["dimensions"].keys() & {"ExecutedVersion", "EndpointConfigName", "version"}
         for metric in metrics(alarm).values()
@@ -32,37 +32,29 @@ def is_gate(alarm: dict[str, Any]) -> bool:
     ("fault", "calls"), [("Errors", "Invocations"), ("Url5xxCount", "UrlRequestCount")]
 )
 def test_the_share_of_a_functions_calls_that_fail(both: Any, fault: str, calls: str) -> None:
-    """A fault through the URL is a count of its own: Lambda's Errors do not hold it."""
+    """Lambda's Errors do not include faults through the URL, which has its own count."""
     alarm = watching(both, fault, calls)
     function, _ = both.only("AWS::Lambda::Function")
     dimensions = {"FunctionName": f"${{{function}}}"}
-    if fault == "Errors":  # of the alias, which is what is called; it has the function's one URL
+    if fault == "Errors":  # callers use the alias; AWS publishes the URL's metrics by function
         dimensions["Resource"] = f"${{{function}}}:live"
-    for metric in metrics(alarm).values():
-        assert metric == {
-            "namespace": "AWS/Lambda",
-            "dimensions": dimensions,
-            "statistic": "Sum",
-            "period": 60,
-        }
-    names = {
-        query["Id"]: query["MetricStat"]["Metric"]["MetricName"]
-        for query in alarm["Metrics"]
-        if "MetricStat" in query
-    }
+    expected = {"namespace": "AWS/Lambda", "dimensions": dimensions, "statistic": "Sum"}
+    assert all(metric == {**expected, "period": 60} for metric in metrics(alarm).values())
     (expression,) = (query for query in alarm["Metrics"] if "Expression" in query)
     assert [q["Id"] for q in alarm["Metrics"] if q["ReturnData"]] == [expression["Id"]]
     counts = {fault: 3, calls: 200}
-    share = evaluate(
-        expression["Expression"], **{name: counts[metric] for name, metric in names.items()}
-    )
-    assert share == pytest.approx(1.5)
+    values = {
+        query["Id"]: counts[query["MetricStat"]["Metric"]["MetricName"]]
+        for query in alarm["Metrics"]
+        if "MetricStat" in query
+    }
+    assert evaluate(expression["Expression"], **values) == pytest.approx(1.5)
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
-    # A tenth of the traffic at a version that always fails rings; one stray fault in 100 does not.
+    # A failing version with a tenth of the traffic triggers it; one fault in 100 calls does not.
     assert 1 <= alarm["Threshold"] < 10
 
 
-def test_throttles_and_a_functions_slowest_calls(both: Any, synthesize: Any) -> None:
+def test_a_functions_throttles_and_latency(both: Any, synthesize: Any) -> None:
     function, _ = both.only("AWS::Lambda::Function")
     dimensions = {"FunctionName": f"${{{function}}}", "Resource": f"${{{function}}}:live"}
     throttles = watching(both, "Throttles")
@@ -80,9 +72,7 @@ def test_throttles_and_a_functions_slowest_calls(both: Any, synthesize: Any) -> 
 @pytest.mark.parametrize(
     ("name", "limit_seconds"), [("both", 60), ("serverless", 60), ("async", 15 * 60)]
 )
-def test_an_endpoints_faults_and_slowest_calls(
-    configured: Any, name: str, limit_seconds: int
-) -> None:
+def test_an_endpoints_faults_and_latency(configured: Any, name: str, limit_seconds: int) -> None:
     stack = configured(name)
     endpoint = stack.only(ENDPOINT)[1]["EndpointName"]
     dimensions = {"EndpointName": endpoint, "VariantName": "AllTraffic"}
@@ -90,7 +80,7 @@ def test_an_endpoints_faults_and_slowest_calls(
     assert metrics(faults)["Invocation5XXErrors"] == {
         "namespace": "AWS/SageMaker",
         "dimensions": dimensions,
-        "statistic": "Average",  # 1 for a call that failed, else 0: a share
+        "statistic": "Average",  # the metric is 1 for a failed call and 0 for others
         "period": 60,
     }
     assert 0.01 <= faults["Threshold"] < 0.1
@@ -104,8 +94,8 @@ LOST = ("RequestDownloadFailures", "ResponseUploadFailures", "ExpiredRequests")
 
 
 @pytest.mark.parametrize("name", ["async", "async_from_none"])
-def test_requests_and_answers_that_are_lost_on_their_way(configured: Any, name: str) -> None:
-    """None of them reaches the container, so none is a 5xx."""
+def test_lost_requests_and_answers(configured: Any, name: str) -> None:
+    """They cause no 5xx, because the container does not see them."""
     stack = configured(name)
     alarm = watching(stack, *LOST)
     endpoint = stack.only(ENDPOINT)[1]["EndpointName"]
@@ -130,44 +120,42 @@ def test_no_healthy_capacity(configured: Any, name: str) -> None:
     alarm = watching(stack, "CPUUtilization")
     metric = metrics(alarm)["CPUUtilization"]
     assert metric["namespace"] == "/aws/sagemaker/Endpoints"
-    assert metric["dimensions"] == {
-        "EndpointName": stack.only(ENDPOINT)[1]["EndpointName"],
-        "VariantName": "AllTraffic",
-    }
+    endpoint = stack.only(ENDPOINT)[1]["EndpointName"]
+    assert metric["dimensions"] == {"EndpointName": endpoint, "VariantName": "AllTraffic"}
     assert metric["statistic"] == "SampleCount"  # each instance reports once a minute
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
-    assert alarm["TreatMissingData"] == "breaching"  # none reports
+    assert alarm["TreatMissingData"] == "breaching"  # without instances there is no data
     (alarm_id,) = (i for i, a in stack.resources(ALARM).items() if a["Properties"] == alarm)
-    assert ENDPOINT in stack.waits_for(alarm_id)  # it would ring until then
+    assert ENDPOINT in stack.waits_for(alarm_id)  # otherwise it would go off until then
 
 
 @pytest.mark.parametrize("name", ["serverless", "async_from_none"])
-def test_no_instance_is_missed_where_none_is_promised(configured: Any, name: str) -> None:
+def test_without_min_instances_there_is_no_capacity_alarm(configured: Any, name: str) -> None:
     watched = configured(name).resources(ALARM).values()
     assert not [a for a in watched if "CPUUtilization" in metrics(a["Properties"])]
 
 
-def test_an_alarm_says_what_it_means_and_bears_a_minute_without_calls(every: Any) -> None:
+def test_descriptions_and_missing_data(every: Any) -> None:
     for alarm in every.resources(ALARM).values():
         assert alarm["Properties"]["AlarmDescription"]
         if "CPUUtilization" not in metrics(alarm["Properties"]):
             assert alarm["Properties"]["TreatMissingData"] in ("notBreaching", "missing")
 
 
-def test_without_an_address_nobody_is_told(both: Any) -> None:
+def test_without_an_address_there_are_no_emails(both: Any) -> None:
     assert not both.resources("AWS::SNS::Subscription")
     for alarm in both.resources(ALARM).values():
         assert not alarm["Properties"].keys() & {"AlarmActions", "OKActions"}
 
 
 @pytest.mark.parametrize("name", ["async", "async_from_none", "shared", "everything"])
-def test_alarm_email_hears_of_every_alarm_and_of_its_end(configured: Any, name: str) -> None:
+def test_alarm_email_gets_every_alarm_and_its_end(configured: Any, name: str) -> None:
     stack = configured(name)
     _, subscription = stack.only("AWS::SNS::Subscription")
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "team@example.com")
     topic = subscription["TopicArn"]
     for alarm in (alarm["Properties"] for alarm in stack.resources(ALARM).values()):
-        if is_gate(alarm):  # beside an alarm of the same calls that does tell
+        if is_gate(alarm):  # another alarm on the same calls sends the email
             assert not alarm.keys() & {"AlarmActions", "OKActions"}
             of_the_log = metrics(alarm).keys() & {"Faults", "NewSpilled"}
             beside = ("Url5xxCount", "UrlRequestCount") if of_the_log else metrics(alarm)
@@ -175,7 +163,7 @@ def test_alarm_email_hears_of_every_alarm_and_of_its_end(configured: Any, name: 
         elif metrics(alarm).keys() != {"HasBacklogWithoutCapacity"}:
             assert alarm["AlarmActions"] == [topic]
             assert alarm["OKActions"] == [topic]
-    # A policy of ours takes the place of AWS's default, which would let alarms publish.
+    # Our policy replaces AWS's default, which would let alarms publish.
     (policy,) = (
         policy["Properties"]["PolicyDocument"]["Statement"]
         for policy in stack.resources("AWS::SNS::TopicPolicy").values()

@@ -1,4 +1,4 @@
-"""One dashboard: both targets side by side, and what 1,000 calls cost at each."""
+"""The dashboard shows both targets side by side, and the cost of 1,000 calls at each."""
 
 import json
 from collections import defaultdict
@@ -20,7 +20,7 @@ def widgets(stack: Any) -> list[dict[str, Any]]:
 
 
 def rows(stack: Any) -> list[list[dict[str, Any]]]:
-    """The dashboard as it is seen: from the top, each row from the left."""
+    """Return the rows from the top, each from the left."""
     found = defaultdict(list)
     for widget in sorted(widgets(stack), key=lambda widget: widget["x"]):
         found[widget["y"]].append(widget)
@@ -28,7 +28,7 @@ def rows(stack: Any) -> list[list[dict[str, Any]]]:
 
 
 def shown(widget: dict[str, Any]) -> set[tuple[str, str, str]]:
-    """Namespace, metric and statistic of each line of a graph."""
+    """Return namespace, metric and statistic of each line of a graph."""
     return {
         (metric[0], metric[1], metric[-1].get("stat", "Average"))
         for metric in widget["properties"].get("metrics", [])
@@ -53,7 +53,7 @@ def test_each_row_is_one_subject_of_each_target(every: Any) -> None:
                 assert widget["properties"]["title"].startswith(f"{target}: ")
                 assert widget["properties"]["region"] == "${AWS::Region}"
             else:
-                assert widget["properties"]["markdown"]  # says why there is nothing to draw
+                assert widget["properties"]["markdown"]  # the reason for the missing graph
 
 
 @pytest.mark.parametrize("name", ["shared", "doorman"])
@@ -105,19 +105,14 @@ def test_what_a_serverless_endpoints_column_shows(configured: Any) -> None:
 
 
 @pytest.mark.parametrize("stack_name", ["DualInferenceStack", "cats"])
-def test_cold_starts_are_counted_from_the_functions_own_log(
-    synthesize: Any, stack_name: str
-) -> None:
-    """Lambda has no metric of them; two stacks do not count into one."""
+def test_cold_starts_are_counted_in_the_log(synthesize: Any, stack_name: str) -> None:
+    """Lambda has no metric of them. Each stack has its own."""
     stack = synthesize(mode="lambda", stack_name=stack_name)
     _, function = stack.only("AWS::Lambda::Function")
-    [counted] = [
-        resource["Properties"]
-        for name, resource in stack.resources("AWS::Logs::MetricFilter").items()
-        if "ColdStarts" in name
-    ]
+    filters = stack.resources("AWS::Logs::MetricFilter").items()
+    [counted] = [resource["Properties"] for name, resource in filters if "ColdStarts" in name]
     assert counted["LogGroupName"] == function["LoggingConfig"]["LogGroup"]
-    # Only the report of a first invocation has it.
+    # Only the report of a first invocation has this field.
     assert "$.record.metrics.initDurationMs" in counted["FilterPattern"]
     (transformation,) = counted["MetricTransformations"]
     assert transformation["MetricValue"] == "$.record.metrics.initDurationMs"
@@ -127,15 +122,12 @@ def test_cold_starts_are_counted_from_the_functions_own_log(
 
 
 def cost(stack: Any, target: str, date: str = "2026-09-27", **measured: float) -> float:
-    """US dollars of 1,000 calls, by the dashboard's own expression.
+    """Evaluate the dashboard's expression: US dollars per 1,000 calls.
 
-    `measured` are the metrics of a quarter of an hour, by the name that AWS publishes them under.
+    `measured` are AWS's metrics of a quarter of an hour, as NAME_STATISTIC.
     """
-    (widget,) = (
-        widget
-        for widget in widgets(stack)
-        if widget["properties"].get("title") == f"{target}: running cost"
-    )
+    title = f"{target}: running cost"
+    (widget,) = (w for w in widgets(stack) if w["properties"].get("title") == title)
     (expression,) = (metric[0] for metric in widget["properties"]["metrics"] if len(metric) == 1)
     assert "USD per 1,000 calls without data" in expression["label"]
     assert expression["label"].endswith(f"list prices of us-east-1, {date}")
@@ -152,16 +144,16 @@ def cost(stack: Any, target: str, date: str = "2026-09-27", **measured: float) -
 def test_the_cost_of_a_function(synthesize: Any) -> None:
     prices = LISTED["lambda"]
     stack = synthesize(mode="lambda", lambda_memory_mb="2048")
-    # 2 GB for 0.1 s, and the request; $0.0035 per 1,000 at 2026's prices.
+    # 2 GB for 0.1 s, and the request: $0.0035 per 1,000 calls at the prices of 2026.
     expected = 1000 * (2 * 0.1 * prices["usd_per_million_gb_seconds"] / 1e6 + CALL)
     for calls in (1, 100_000):
-        for starts in (0, 3):  # of 2 s each, which are billed since August 2025
+        for starts in (0, 3):  # each takes 2 s, which AWS bills since August 2025
             measured = {"Duration_Average": 100, "Invocations_Sum": calls}
             actual = cost(stack, "Lambda", ColdStarts_Sum=starts * 2000, **measured)
             init = 1000 * starts * 2 * 2 * prices["usd_per_million_gb_seconds"] / 1e6 / calls
             assert actual == pytest.approx(expected + init, rel=1e-4)
     warm = synthesize(mode="lambda", lambda_memory_mb="2048", lambda_provisioned_concurrency="3")
-    # As much for a call, at another price; and 3 executions of 2 GB for 900 s, over 300 calls.
+    # A call uses the same at another price. 300 calls share 3 executions of 2 GB for 900 s.
     kept = 3 * 2 * 900 * prices["kept_usd_per_million_gb_seconds"] / 1e6 / 300
     used = 2 * 0.1 * prices["kept_duration_usd_per_million_gb_seconds"] / 1e6 + CALL
     actual = cost(warm, "Lambda", Duration_Average=100, Invocations_Sum=300, ColdStarts_Sum=0)
@@ -179,7 +171,7 @@ def test_the_cost_of_a_function_on_arm(synthesize: Any) -> None:
 @pytest.mark.parametrize("calls", ["Invocations", "InvocationsProcessed"])
 def test_the_cost_of_instances(configured: Any, calls: str) -> None:
     stack = configured("sagemaker" if calls == "Invocations" else "async")
-    # Two instances for a quarter of an hour, each with 15 reports, over 600 calls.
+    # 600 calls share two instances for a quarter of an hour, each with 15 reports.
     expected = 1000 * 2 * LISTED["instances"]["usd_per_hour"]["ml.m5.large"] / 4 / 600
     measured = {"CPUUtilization_SampleCount": 30, f"{calls}_Sum": 600}
     assert cost(stack, "SageMaker", **measured) == pytest.approx(expected, rel=1e-4)

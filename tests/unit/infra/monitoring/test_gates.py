@@ -1,5 +1,7 @@
-"""The alarms that stop an update: they hear of what is new alone, so that a fix can replace what
-fails."""
+"""Gates are the alarms that stop an update. They watch only the new version or fleet.
+
+So a fix can replace a failing one.
+"""
 
 from typing import Any
 
@@ -22,13 +24,13 @@ cases = pytest.mark.parametrize(
 
 
 def of_the_new(stack: Any, kind: str) -> dict[str, Any]:
-    """The gates on AWS's own metrics, which people hear of, too."""
+    """Return the gates on AWS's metrics, for which there are alarms by email too."""
     gates = stack.gates(kind)
     return {name: gates[name] for name in gates if metrics(gates[name]).keys() != OF_THE_LOG}
 
 
 def moved_to(stack: Any, kind: str) -> str:
-    """What an update moves the alias or the endpoint to."""
+    """Return the version or config that an update moves the alias or the endpoint to."""
     _, properties = stack.only(kind)
     key = "FunctionVersion" if kind == ALIAS else "EndpointConfigName"
     return canonical(properties[key])
@@ -46,10 +48,9 @@ def test_what_the_gates_watch(both: Any) -> None:
 
 
 @cases
-def test_a_gate_hears_of_the_new_alone_and_is_there_before_anything_moves(
+def test_a_gate_watches_only_the_new_version_or_fleet(
     configured: Any, name: str, kind: str
 ) -> None:
-    """CloudWatch keeps a metric for each set of dimensions: none of the old one's is read."""
     stack = configured(name)
     assert stack.gates(kind).keys() <= stack.before(stack.only(kind)[0])
     gates = of_the_new(stack, kind)
@@ -60,10 +61,7 @@ def test_a_gate_hears_of_the_new_alone_and_is_there_before_anything_moves(
 
 
 @cases
-def test_beside_a_gate_people_hear_of_the_same_of_old_and_new(
-    configured: Any, name: str, kind: str
-) -> None:
-    """That one rings on while a fix is on its way, and stops nothing."""
+def test_each_gate_has_an_alarm_on_old_and_new(configured: Any, name: str, kind: str) -> None:
     stack = configured(name)
     alarms = {n: resource["Properties"] for n, resource in stack.resources(ALARM).items()}
     telling = {n: alarms[n] for n in alarms if n not in stack.gates(kind)}
@@ -74,12 +72,12 @@ def test_beside_a_gate_people_hear_of_the_same_of_old_and_new(
         (beside,) = (alarm for alarm in telling.values() if metrics(alarm) == wider)
         for key in ("Threshold", "ComparisonOperator", "EvaluationPeriods", "TreatMissingData"):
             assert beside[key] == gate[key]
-        assert gate["TreatMissingData"] == "notBreaching"  # nothing is heard but in an update
+        assert gate["TreatMissingData"] == "notBreaching"  # there is data only during an update
 
 
 @pytest.mark.parametrize("name", ["lambda", "both", "async", "shared", "doorman"])
 def test_the_5xx_of_a_version_are_counted_in_its_log(configured: Any, name: str) -> None:
-    """Lambda counts answers of a URL for the function: a fix would have to wait for the old one."""
+    """AWS counts the 5xx of a URL for all versions, so an old one's would stop a fix."""
     stack = configured(name)
     [gate] = [alarm for alarm in stack.gates(ALIAS).values() if metrics(alarm).keys() == OF_THE_LOG]
     assert "Url" not in str(stack.gates(ALIAS))
@@ -94,7 +92,7 @@ def test_the_5xx_of_a_version_are_counted_in_its_log(configured: Any, name: str)
 
 
 def counted(stack: Any, metric: str) -> dict[str, Any]:
-    """Return what a metric of the function's log counts."""
+    """Return pattern, value and dimensions of a metric of the function's log."""
     _, function = stack.only("AWS::Lambda::Function")
     [found] = [
         resource["Properties"]
@@ -112,16 +110,16 @@ def counted(stack: Any, metric: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("name", "share"), [("shared", 0.1), ("doorman", 1)])
-def test_a_shift_to_a_version_that_forwards_stops_on_the_endpoints_alarms(
+def test_the_endpoints_alarms_stop_a_shift_to_forwarding(
     configured: Any, name: str, share: float
 ) -> None:
-    """And where the endpoint refuses most of what is forwarded: callers would not notice."""
+    """Callers would not notice an endpoint that refuses most calls."""
     stack = configured(name)
     gates = stack.gates(ALIAS)
     watched = [metrics(alarm).keys() for alarm in gates.values()]
     for metric in ("Invocation5XXErrors", "ModelLatency"):
         assert [metric] in [[*names] for names in watched]
-    assert len(gates) == 6  # and not the one of no capacity, which may ring beside a new endpoint
+    assert len(gates) == 6  # without NoCapacity, which may go off while an endpoint is new
     [spills] = [alarm for alarm in gates.values() if "NewSpilled" in metrics(alarm)]
     assert spills["Threshold"] == 50 * share
     assert metrics(spills)["NewSpilled"]["dimensions"] == {"version": moved_to(stack, ALIAS)}
@@ -136,14 +134,13 @@ def test_a_shift_to_a_version_that_forwards_stops_on_the_endpoints_alarms(
 
 
 def test_the_way_back_does_not_wait_for_an_endpoint_that_fails(both: Any) -> None:
-    """No alarm of the endpoint stops a shift to a version that answers itself."""
     assert not both.gates(ENDPOINT).keys() & both.gates(ALIAS).keys()
     namespaces = {m["namespace"] for a in both.gates(ALIAS).values() for m in metrics(a).values()}
     assert "AWS/SageMaker" not in namespaces
 
 
 def test_a_serverless_endpoint_has_no_gates(configured: Any) -> None:
-    """AWS takes none; so nobody is let see them, and no alarm of a config is left over."""
+    """AWS does not support them, so there is no alarm on a config and no permission to see it."""
     stack = configured("serverless")
     assert stack.gates(ENDPOINT) == {}
     for alarm in stack.resources(ALARM).values():

@@ -1,4 +1,4 @@
-"""What a transform job is given: a model of the same image, and a role for its two folders."""
+"""Transform jobs have a model of the same image, and a role for their two folders."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def test_there_is_a_model_in_every_mode_and_it_is_named(synthesize: Any) -> None
         model = models.pop(named.removesuffix(".ModelName}"))["Properties"]
         assert bool(models) == (mode != "lambda")
         for other in models.values():
-            # The endpoint's is the same image, told the same.
+            # The endpoint's model has the same image and variables.
             assert other["Properties"]["PrimaryContainer"] == model["PrimaryContainer"]
             assert other["Properties"]["ExecutionRoleArn"] != model["ExecutionRoleArn"]
         assert canonical(stack.outputs["BatchInput"]["Value"]) == "s3://work-of-ours/in/"
@@ -45,10 +45,8 @@ def test_a_job_reads_its_input_and_writes_its_output(stack: Any) -> None:
         assert not allows(granted, action, f"{BUCKET}/{path}")
     of_buckets = [s for s in granted if "s3:" in str(s["Action"])]
     assert len(of_buckets) == 3
-    for statement in of_buckets:
-        assert statement["Condition"]["StringEquals"] == {
-            "s3:ResourceAccount": {"Ref": "AWS::AccountId"}
-        }
+    account = {"s3:ResourceAccount": {"Ref": "AWS::AccountId"}}
+    assert all(statement["Condition"]["StringEquals"] == account for statement in of_buckets)
 
 
 def test_a_job_writes_the_logs_and_metrics_of_jobs(stack: Any) -> None:
@@ -62,14 +60,8 @@ def test_a_job_writes_the_logs_and_metrics_of_jobs(stack: Any) -> None:
 
 
 def test_the_model_waits_for_all_that_its_role_may_do(synthesize: Any) -> None:
-    stack = synthesize(
-        mode="lambda",
-        **BATCH,
-        model_data=MODEL_DATA,
-        model_id=MODEL_ID,
-        subnet_ids=SUBNETS,
-        security_group_ids=GROUPS,
-    )
+    vpc = {"subnet_ids": SUBNETS, "security_group_ids": GROUPS}
+    stack = synthesize(mode="lambda", **BATCH, **vpc, model_data=MODEL_DATA, model_id=MODEL_ID)
     name, model = stack.only(MODEL)
     role = model["ExecutionRoleArn"]["Fn::GetAtt"][0]
     assert set(stack.policies_of(role)) <= stack.before(name)

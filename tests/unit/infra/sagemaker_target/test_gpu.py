@@ -1,4 +1,4 @@
-"""instance_type=ml.g…: the image is built for it, and its machine has the driver for that."""
+"""With instance_type=ml.g…, the image has CUDA and the instance has a driver for it."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def build_arguments(stack: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["realtime", "async"])
-def test_a_gpu_has_an_image_with_cuda_and_a_driver_for_it(synthesize: Any, kind: str) -> None:
+def test_a_gpu_has_cuda_and_a_driver(synthesize: Any, kind: str) -> None:
     stack = synthesize(mode="both", sagemaker_type=kind, instance_type="ml.g4dn.xlarge")
     assert build_arguments(stack)["WITH_CUDA"] == "1"
     (variant,) = stack.only(CONFIG)[1]["ProductionVariants"]
@@ -23,7 +23,7 @@ def test_a_gpu_has_an_image_with_cuda_and_a_driver_for_it(synthesize: Any, kind:
     assert variant["InferenceAmiVersion"] == "al2023-ami-sagemaker-inference-gpu-4-1"
     environments = stack.environments()
     assert [n for n in environments["AWS::SageMaker::Model"] if n in NVIDIA]
-    # The function runs the same image, and no GPU is there.
+    # The function runs the same image without a GPU.
     assert len(stack.images) == 1
     assert not [n for n in environments["AWS::Lambda::Function"] if n in NVIDIA]
 
@@ -36,7 +36,7 @@ def test_a_gpu_has_an_image_with_cuda_and_a_driver_for_it(synthesize: Any, kind:
         {"mode": "both", "sagemaker_type": "serverless", "instance_type": "ml.g5.xlarge"},
     ],
 )
-def test_nobody_else_pays_for_it(synthesize: Any, keys: dict[str, str]) -> None:
+def test_without_a_gpu_there_is_no_cuda(synthesize: Any, keys: dict[str, str]) -> None:
     stack = synthesize(**keys)
     assert "WITH_CUDA" not in build_arguments(stack)
     for config in stack.resources(CONFIG).values():

@@ -1,4 +1,4 @@
-"""The endpoint moves to a new config beside the old fleet, and back on alarm."""
+"""An update of the endpoint starts a new fleet, and rolls back after an alarm."""
 
 from typing import Any
 
@@ -19,18 +19,16 @@ def test_from_two_instances_on_one_goes_first(configured: Any, name: str) -> Non
     routing = policy(configured(name))["TrafficRoutingConfiguration"]
     several = name in ("fleet", "fixed")
     assert routing["Type"] == ("CANARY" if several else "ALL_AT_ONCE")
-    # AWS takes at most half of the fleet.
+    # AWS allows at most half of the fleet.
     one = {"Type": "INSTANCE_COUNT", "Value": 1}
     assert routing.get("CanarySize") == (one if several else None)
 
 
 @pytest.mark.parametrize("name", WITH_INSTANCES)
-def test_the_new_fleet_is_watched_for_longer_than_an_alarm_needs(
-    configured: Any, name: str
-) -> None:
+def test_the_new_fleet_is_watched_long_enough(configured: Any, name: str) -> None:
     stack = configured(name)
     bake = policy(stack)["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"]
-    # Where all traffic moves at once, this is the wait that the old fleet is there to go back to.
+    # If all traffic moves at once, the old fleet is kept for this time.
     kept = policy(stack)["TerminationWaitInSeconds"]
     alarms = stack.gates(ENDPOINT).values()
     assert alarms
@@ -39,12 +37,9 @@ def test_the_new_fleet_is_watched_for_longer_than_an_alarm_needs(
     assert kept <= 3600
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_BlueGreenUpdatePolicy.html
     assert 600 <= policy(stack)["MaximumExecutionTimeoutInSeconds"] <= 28800
-    # The role sees the alarms, which stop an update.
-    (statement,) = (
-        statement
-        for statement in stack.statements("sagemaker")
-        if statement["Action"] == "cloudwatch:DescribeAlarms"
-    )
+    # The role may read the alarms, which stop an update.
+    granted = stack.statements("sagemaker")
+    (statement,) = (s for s in granted if s["Action"] == "cloudwatch:DescribeAlarms")
     seen = {resource["Fn::GetAtt"][0] for resource in statement["Resource"]}
     assert seen == stack.gates(ENDPOINT).keys()
 
@@ -55,12 +50,12 @@ def test_the_new_fleet_is_watched_for_longer_than_an_alarm_needs(
         ("sagemaker", True),
         ("fleet", True),
         ("async", True),
-        ("async_from_none", False),  # of none there would be no new instance to watch
+        ("async_from_none", False),  # a fleet of none would start no new instance
         ("fixed", False),
     ],
 )
 def test_only_a_fleet_that_scales_keeps_its_size(configured: Any, name: str, kept: bool) -> None:
-    """Of one that is fixed, min_instances could not be changed."""
+    """Otherwise a change of min_instances would have no effect on a fixed fleet."""
     assert configured(name).only(ENDPOINT)[1]["RetainAllVariantProperties"] is kept
 
 
@@ -70,10 +65,10 @@ def test_only_a_fleet_that_scales_keeps_its_size(configured: Any, name: str, kep
         (SMALL, 2, 2, None),
         (SMALL, 3, 3, 1),
         (SMALL, 3, 20, 1),
-        (SMALL, 3, 21, None),  # of 21, one instance would be less than 5 %, and two of 3 too many
+        (SMALL, 3, 21, None),  # one instance of 21 is less than 5 %, and two of 3 more than 50 %
         (SMALL, 4, 21, 2),
         (SMALL, 100, 100, 5),
-        (GPU, 1, 2, None),  # half of one is none
+        (GPU, 1, 2, None),  # one instance of 1 is more than 50 %
         (GPU, 2, 2, 1),
     ],
 )
@@ -90,14 +85,14 @@ def test_a_large_fleet_and_gpus_are_replaced_in_batches(
         rolling = deployment["RollingUpdatePolicy"]
         assert rolling["MaximumBatchSize"] == {"Type": "INSTANCE_COUNT", "Value": batch}
         for fleet in (fewest, most):
-            assert 0.05 <= batch / fleet <= 0.5  # which AWS takes
+            assert 0.05 <= batch / fleet <= 0.5  # AWS's limits
         assert rolling["WaitIntervalInSeconds"] >= 300  # longer than an alarm needs
         steps = most / batch
         assert steps * rolling["WaitIntervalInSeconds"] < 8 * 3600
-        assert rolling["MaximumExecutionTimeoutInSeconds"] == 8 * 3600  # AWS's most
+        assert rolling["MaximumExecutionTimeoutInSeconds"] == 8 * 3600  # AWS's maximum
 
 
 def test_sagemaker_updates_a_serverless_endpoint_by_its_own_means(configured: Any) -> None:
-    """AWS takes no deployment config for it."""
+    """AWS supports no deployment config for it."""
     _, endpoint = configured("serverless").only(ENDPOINT)
     assert not endpoint.keys() & {"DeploymentConfig", "RetainAllVariantProperties"}

@@ -1,4 +1,4 @@
-"""The model, the endpoint config and the endpoint, of each type."""
+"""The model, the endpoint config and the endpoint of each type."""
 
 import re
 from typing import Any
@@ -32,7 +32,7 @@ def test_the_endpoint(both: Any) -> None:
     assert canonical(variant(both)["ModelName"]) == f"${{{model_id}.ModelName}}"
     assert variant(both)["InstanceType"] == "ml.m5.large"
     assert variant(both)["InitialInstanceCount"] == 1
-    # The container's own deadline; its registry pull is not in it.
+    # This deadline does not include the pull of the image.
     assert variant(both)["ContainerStartupHealthCheckTimeoutInSeconds"] >= 60
     assert variant(both)["RoutingConfig"] == {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
     assert "ModelDataDownloadTimeoutInSeconds" not in variant(both)
@@ -46,17 +46,13 @@ def test_the_endpoint(both: Any) -> None:
 
 def test_the_model_joins_the_vpc_and_has_time_to_be_downloaded(configured: Any) -> None:
     stack = configured("everything")
-    assert stack.only(MODEL)[1]["VpcConfig"] == {
-        "Subnets": SUBNETS.split(","),
-        "SecurityGroupIds": GROUPS.split(","),
-    }
+    vpc = {"Subnets": SUBNETS.split(","), "SecurityGroupIds": GROUPS.split(",")}
+    assert stack.only(MODEL)[1]["VpcConfig"] == vpc
     assert variant(stack)["ModelDataDownloadTimeoutInSeconds"] >= 60
 
 
 @pytest.mark.parametrize(("fewest", "started"), [("1", 1), ("3", 3)])
-def test_as_many_instances_start_as_there_are_at_least(
-    synthesize: Any, fewest: str, started: int
-) -> None:
+def test_min_instances_start(synthesize: Any, fewest: str, started: int) -> None:
     stack = synthesize(mode="sagemaker", min_instances=fewest, max_instances="4")
     assert variant(stack)["InitialInstanceCount"] == started
 
@@ -65,14 +61,9 @@ def test_a_serverless_endpoint_has_no_instances(configured: Any, synthesize: Any
     stack = configured("serverless")
     assert variant(stack)["ServerlessConfig"] == {"MemorySizeInMB": 3072, "MaxConcurrency": 10}
     assert not variant(stack).keys() & INSTANCE_FIELDS
-    larger = synthesize(
-        mode="sagemaker",
-        sagemaker_type="serverless",
-        serverless_memory_mb="6144",
-        serverless_max_concurrency="50",
-        model_data=MODEL_DATA,
-        model_id=MODEL_ID,
-    )
+    keys = {"serverless_memory_mb": "6144", "serverless_max_concurrency": "50"}
+    model = {"model_data": MODEL_DATA, "model_id": MODEL_ID}
+    larger = synthesize(mode="sagemaker", sagemaker_type="serverless", **keys, **model)
     assert variant(larger)["ServerlessConfig"] == {"MemorySizeInMB": 6144, "MaxConcurrency": 50}
     assert not variant(larger).keys() & INSTANCE_FIELDS
     assert larger.only(MODEL)[1]["PrimaryContainer"]["ModelDataUrl"] == MODEL_DATA
@@ -82,9 +73,7 @@ def name(stack: Any) -> str:
     return str(stack.only(ENDPOINT)[1]["EndpointName"])
 
 
-def test_the_endpoints_name_changes_with_what_cannot_change_in_place(
-    synthesize: Any, both: Any, configured: Any
-) -> None:
+def test_a_replaced_endpoint_has_another_name(synthesize: Any, both: Any, configured: Any) -> None:
     larger = synthesize(mode="both", instance_type="ml.m5.xlarge", lambda_memory_mb="2048")
     assert variant(larger)["InstanceType"] == "ml.m5.xlarge"
     names = [name(stack) for stack in (both, larger, configured("serverless"), configured("async"))]
@@ -94,9 +83,7 @@ def test_the_endpoints_name_changes_with_what_cannot_change_in_place(
     assert name(other).startswith("cats-")
 
 
-def test_a_serverless_endpoint_does_not_mind_the_instance_type(
-    synthesize: Any, configured: Any
-) -> None:
+def test_serverless_ignores_the_instance_type(synthesize: Any, configured: Any) -> None:
     keys = {"sagemaker_type": "serverless", "instance_type": "ml.m5.xlarge"}
     larger = synthesize(mode="both", **keys).template["Resources"]
     assert larger.keys() == configured("serverless").template["Resources"].keys()
@@ -105,7 +92,7 @@ def test_a_serverless_endpoint_does_not_mind_the_instance_type(
 @pytest.mark.parametrize("stack_name", ["a", "a-", "A" * 53 + "--b", "Cats-" * 25])
 def test_the_endpoints_name_is_one_that_sagemaker_takes(stack_name: str) -> None:
     name = endpoint_name(stack_name, "realtime", "ml.m5.large")
-    # In lower case, as in the ARNs that SageMaker writes: IAM compares them letter by letter.
+    # SageMaker writes ARNs in lower case, and IAM is case-sensitive.
     assert re.fullmatch("[a-z0-9](-*[a-z0-9]){0,62}", name)
     for other in (f"{stack_name}x", stack_name.upper() + "A"):
         assert name != endpoint_name(other, "realtime", "ml.m5.large")

@@ -1,4 +1,4 @@
-"""How many instances an endpoint has, and how many executions a function keeps warm."""
+"""Scaling of an endpoint's instances and of a function's provisioned concurrency."""
 
 from typing import Any
 
@@ -12,18 +12,15 @@ ENDPOINT = "AWS::SageMaker::Endpoint"
 
 
 def tracking(stack: Any, target: str) -> dict[str, Any]:
-    """The configuration of a target's one target-tracking policy."""
-    (found,) = (
-        policy["Properties"]["TargetTrackingScalingPolicyConfiguration"]
-        for policy in stack.resources(POLICY).values()
-        if policy["Properties"]["PolicyType"] == "TargetTrackingScaling"
-        and policy["Properties"]["ScalingTargetId"] == {"Ref": target}
-    )
-    return dict(found)
+    """Return the configuration of a target's one target-tracking policy."""
+    kind, policies = "TargetTrackingScaling", stack.resources(POLICY).values()
+    of_target = [p["Properties"] for p in policies if {"Ref": target} in p["Properties"].values()]
+    (found,) = (policy for policy in of_target if policy["PolicyType"] == kind)
+    return dict(found[f"{kind}PolicyConfiguration"])
 
 
 def assert_of_the_endpoint(stack: Any, metric: dict[str, Any]) -> None:
-    """AWS publishes metrics of waiting work by endpoint, not by variant."""
+    """AWS publishes metrics of waiting requests by endpoint, not by variant."""
     assert metric["Namespace"] == "AWS/SageMaker"
     (dimension,) = metric["Dimensions"]
     assert dimension["Name"] == "EndpointName"
@@ -34,16 +31,14 @@ def assert_of_the_endpoint(stack: Any, metric: dict[str, Any]) -> None:
     ("name", "fewest", "most"),
     [("sagemaker", 1, 2), ("fleet", 2, 8), ("async", 1, 2), ("async_from_none", 0, 2)],
 )
-def test_the_endpoint_that_exists_is_scaled_between_its_bounds(
-    configured: Any, name: str, fewest: int, most: int
-) -> None:
+def test_the_endpoint_is_scaled(configured: Any, name: str, fewest: int, most: int) -> None:
     stack = configured(name)
     endpoint, _ = stack.only(ENDPOINT)
     target, properties = stack.only(TARGET)
     assert properties["ServiceNamespace"] == "sagemaker"
     assert properties["ScalableDimension"] == "sagemaker:variant:DesiredInstanceCount"
     (variant,) = stack.only("AWS::SageMaker::EndpointConfig")[1]["ProductionVariants"]
-    # Its own attribute, not the text: an endpoint has to exist to be registered.
+    # A reference, because the endpoint has to exist before it is registered.
     assert canonical(properties["ResourceId"]) == (
         f"endpoint/${{{endpoint}.EndpointName}}/variant/{variant['VariantName']}"
     )
@@ -83,25 +78,19 @@ def test_instances_come_sooner_than_they_go(configured: Any, name: str) -> None:
 
 
 def test_the_first_instance_is_started_by_an_alarm(configured: Any) -> None:
-    """A backlog per instance has no value while there is none."""
+    """Without instances, the backlog per instance has no value."""
     assert "HasBacklogWithoutCapacity" not in str(configured("async").template)
     stack = configured("async_from_none")
-    ((step_id, step),) = (
-        (name, policy["Properties"])
-        for name, policy in stack.resources(POLICY).items()
-        if policy["Properties"]["PolicyType"] == "StepScaling"
-    )
+    policies = {name: policy["Properties"] for name, policy in stack.resources(POLICY).items()}
+    (step_id,) = (n for n, policy in policies.items() if policy["PolicyType"] == "StepScaling")
+    step = policies[step_id]
     assert step["ScalingTargetId"] == {"Ref": stack.only(TARGET)[0]}
     configuration = step["StepScalingPolicyConfiguration"]
     assert configuration["AdjustmentType"] == "ChangeInCapacity"
-    assert configuration["StepAdjustments"] == [
-        {"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}
-    ]
-    (alarm,) = (
-        alarm["Properties"]
-        for alarm in stack.resources("AWS::CloudWatch::Alarm").values()
-        if alarm["Properties"].get("MetricName") == "HasBacklogWithoutCapacity"
-    )
+    adjustment = {"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}
+    assert configuration["StepAdjustments"] == [adjustment]
+    alarms = [a["Properties"] for a in stack.resources("AWS::CloudWatch::Alarm").values()]
+    (alarm,) = (a for a in alarms if a.get("MetricName") == "HasBacklogWithoutCapacity")
     assert alarm["AlarmActions"] == [{"Ref": step_id}]
     assert_of_the_endpoint(stack, alarm)
     # The metric is 1 while work waits, and missing while none does.
@@ -114,19 +103,17 @@ def test_warm_executions_are_scaled_up_to_the_cap(configured: Any) -> None:
     stack = configured("everything")
     alias_id, alias = stack.only("AWS::Lambda::Alias")
     assert alias["ProvisionedConcurrencyConfig"] == {"ProvisionedConcurrentExecutions": 2}
-    ((target_id, target),) = (
-        (name, target["Properties"])
-        for name, target in stack.resources(TARGET).items()
-        if target["Properties"]["ServiceNamespace"] == "lambda"
-    )
+    targets = {name: target["Properties"] for name, target in stack.resources(TARGET).items()}
+    (target_id,) = (n for n in targets if targets[n]["ServiceNamespace"] == "lambda")
+    target = targets[target_id]
     assert target["ScalableDimension"] == "lambda:function:ProvisionedConcurrency"
     assert (target["MinCapacity"], target["MaxCapacity"]) == (2, 18)  # an update runs two versions
     start, function, end = target["ResourceId"]["Fn::Join"][1]
     assert (start, end) == ("function:", f":{alias['Name']}")
-    # The function's name, seventh of the parts of the alias' ARN.
+    # The function's name is the seventh part of the alias' ARN.
     assert function == {"Fn::Select": [6, {"Fn::Split": [":", {"Ref": alias_id}]}]}
     policy = tracking(stack, target_id)
-    # AWS's predefined metric has no data without calls, and so never scales in.
+    # AWS's predefined metric has no data without calls, so it never scales in.
     assert "PredefinedMetricSpecification" not in policy
     used, filled = policy["CustomizedMetricSpecification"]["Metrics"]
     assert (filled["Expression"], filled["ReturnData"]) == ("FILL(used, 0)", True)
@@ -138,4 +125,4 @@ def test_warm_executions_are_scaled_up_to_the_cap(configured: Any) -> None:
     assert dimensions == {"FunctionName": f"${{{name}}}", "Resource": f"${{{name}}}:live"}
     kind = metric["Namespace"], metric["MetricName"]
     assert kind == ("AWS/Lambda", "ProvisionedConcurrencyUtilization")
-    assert 0.1 <= policy["TargetValue"] <= 0.9  # what Lambda takes
+    assert 0.1 <= policy["TargetValue"] <= 0.9  # Lambda's limits

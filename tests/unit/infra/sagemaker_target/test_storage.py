@@ -1,4 +1,4 @@
-"""What an endpoint keeps in S3, and who is told: asynchronous work, captured traffic."""
+"""The S3 buckets and topics of asynchronous requests and captured traffic."""
 
 from typing import Any
 
@@ -19,24 +19,21 @@ def test_nothing_is_kept_unasked(configured: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", WITH_BUCKET)
 def test_a_bucket_is_emptied_by_time(configured: Any, name: str) -> None:
-    """tests/integration/cdk/test_static_checks.py finds one that is open or not encrypted."""
+    """tests/integration/cdk/test_static_checks.py checks that it is private and encrypted."""
     stack = configured(name)
     bucket_id, bucket = stack.only(BUCKET)
     (rule,) = bucket["LifecycleConfiguration"]["Rules"]
     assert rule["Status"] == "Enabled"
     assert 0 < rule["ExpirationInDays"] <= 30
     assert rule["AbortIncompleteMultipartUpload"]
-    # A stack that goes away does not take data with it, nor fail because there is some; a
-    # deployment that fails takes the bucket that it has made.
+    # Deleting the stack keeps the data; a failed deployment deletes the bucket that it created.
     resource = stack.template["Resources"][bucket_id]
     assert resource["UpdateReplacePolicy"] == "Retain"
     assert resource["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
 @pytest.mark.parametrize("name", ["async", "async_from_none"])
-def test_an_asynchronous_endpoint_writes_to_its_bucket_and_tells_its_topics(
-    configured: Any, name: str
-) -> None:
+def test_an_asynchronous_endpoints_bucket_and_topics(configured: Any, name: str) -> None:
     stack = configured(name)
     bucket, _ = stack.only(BUCKET)
     _, config = stack.only(CONFIG)
@@ -47,7 +44,7 @@ def test_an_asynchronous_endpoint_writes_to_its_bucket_and_tells_its_topics(
     topics = [told["SuccessTopic"]["Ref"], told["ErrorTopic"]["Ref"]]
     assert topics[0] != topics[1]
     assert {*topics} <= {*stack.resources(TOPIC)}
-    # The alarms' topic is another one.
+    # The alarms have another topic.
     for alarm in stack.resources("AWS::CloudWatch::Alarm").values():
         for action in alarm["Properties"].get("AlarmActions", []):
             assert action["Ref"] not in topics
@@ -80,7 +77,7 @@ def test_a_share_of_the_traffic_is_captured(synthesize: Any, percent: int) -> No
     assert canonical(capture["DestinationS3Uri"]) == f"s3://${{{bucket}}}/capture"
     modes = {option["CaptureMode"] for option in capture["CaptureOptions"]}
     assert modes == {"Input", "Output"}
-    # JSON as text; a photograph in base64, which is what SageMaker does with all others.
+    # JSON is stored as text; SageMaker stores other types in base64.
     assert "application/json" in capture["CaptureContentTypeHeader"]["JsonContentTypes"]
     granted = stack.statements("sagemaker")
     assert allows(granted, "s3:PutObject", f"${{{bucket}.Arn}}/capture/a.jsonl")
