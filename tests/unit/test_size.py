@@ -22,7 +22,7 @@ def modules(*places: str) -> list[Path]:
     return files + [path for place in found for path in sorted(place.rglob("*.py"))]
 
 
-@pytest.mark.parametrize(("places", "ceiling"), [(SOURCE, 16_900), (("tests",), 25_400)])
+@pytest.mark.parametrize(("places", "ceiling"), [(SOURCE, 15_900), (("tests",), 24_300)])
 def test_lines(places: tuple[str, ...], ceiling: int) -> None:
     lines = Counter({path: len(path.read_text().splitlines()) for path in modules(*places)})
     largest = [f"{path.relative_to(ROOT)}: {n}" for path, n in lines.most_common(15)]
