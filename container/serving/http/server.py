@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 25  # SageMaker kills the container 30 s after SIGTERM
 _AFTER_NGINX_SECONDS = 3  # gunicorn's grace behind nginx, which has waited for the answers
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM)
 
 
 def serve(settings: Settings, service: Service, host: str, port: int) -> int:
@@ -96,9 +96,10 @@ def _run(gunicorn: Gunicorn, command: Sequence[str]) -> int:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         nonlocal is_stopping
-        is_stopping = is_stopping or number != signal.SIGCHLD
+        is_stopping = is_stopping or number in (signal.SIGTERM, signal.SIGINT)
         if nginx:
             nginx.send_signal(signal.SIGQUIT)  # nginx answers pending requests, then ends
+            signal.alarm(1)  # repeat it: nginx can miss a signal while it starts
         elif is_stopping:
             workers.terminate()
 

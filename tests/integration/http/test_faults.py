@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from integration.http.peers import PHOTO
-from ops.local_servers import ROOT, FaceError
-from soak.server import HOST, Server, serving, until
+from ops.local_servers import ROOT, FaceError, process_environment
+from soak.server import HOST, Server, serving, starting, until
 from support.upstream import Handler, listening
 
 
@@ -163,3 +163,15 @@ def test_a_model_folder_that_vanishes(tmp_path: Path, artifact_folder: Path) -> 
     assert len(said) == 1, errors
     assert str(folder) in said[0]["message"]
     assert not any("traceback" in record for record in errors)
+
+
+def test_a_signal_that_nginx_misses_is_sent_again(tmp_path: Path) -> None:
+    """nginx misses a SIGQUIT that comes while it starts. The stub misses the first one."""
+    stub, started = tmp_path / "nginx", tmp_path / "started"
+    stub.write_text(
+        f"#!/bin/sh\ntrap 'trap \"exit 0\" QUIT' QUIT\n: >{started}\nwhile :; do sleep 0.1; done\n"
+    )
+    stub.chmod(0o755)
+    with starting({"PATH": f"{tmp_path}:{process_environment()['PATH']}"}) as server:
+        until(started.exists)
+        assert server.process.stop() == 0
