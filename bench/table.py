@@ -22,7 +22,7 @@ TITLES = {
     "mlserver": "MLServer, our graph",
 }
 HEAD = """\
-| Compared with | Requests/s, times higher | p99 latency, times lower |
+| Compared with | Requests/s, ours ÷ theirs | p99 latency, theirs ÷ ours |
 | --- | --- | --- |
 """
 

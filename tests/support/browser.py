@@ -98,8 +98,8 @@ class Page:
         """Return the expression's value as soon as it is true."""
         deadline = time.monotonic() + _SECONDS
         while not (value := self.evaluate(expression)):
-            shown = self.evaluate("document.body.innerText")
-            assert time.monotonic() < deadline, (expression, shown)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{expression}: {self.evaluate('document.body?.innerText')}")
             time.sleep(0.05)
         return value
 
