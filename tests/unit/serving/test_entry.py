@@ -15,7 +15,7 @@ from support.programs import run
 )
 def test_an_unknown_word_ends_at_once_with_one_line(word: str) -> None:
     """SageMaker would bill a training job for as long as `train` runs."""
-    ended = run([ENTRY, word], env=process_environment(), timeout=10)
+    ended = run([ENTRY, word], env=process_environment(), timeout=60)
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"'{word}' is not \"serve\", and no Lambda handler of that name can be ")
@@ -24,7 +24,7 @@ def test_an_unknown_word_ends_at_once_with_one_line(word: str) -> None:
 
 @pytest.mark.parametrize("word", ["--help", "-h"])
 def test_help_exits_0(word: str) -> None:
-    ended = run([ENTRY, word], env=process_environment(), timeout=10)
+    ended = run([ENTRY, word], env=process_environment(), timeout=60)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("usage: serve")
 

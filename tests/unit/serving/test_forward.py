@@ -342,10 +342,10 @@ def test_a_connection_that_fails(
         url = f"http://127.0.0.1:{port}"
         started = time.monotonic()
         reply = ask(function(url, seconds=1.5))  # 1 s of it is the function's margin
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 1.5
         assert (reply.status, reason in records()["forwardError"]) == (status, True)
         reply = ask(function(url, spill=True, seconds=1.5))
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 3
         assert dict(reply.headers)["X-Served-By"] == "lambda-spill"
     assert len(asked) == 2
 
@@ -402,14 +402,14 @@ def test_a_slow_look_up(
     look_up = socket.getaddrinfo
 
     def slow(*arguments: Any) -> Any:
-        time.sleep(0.5)
+        time.sleep(1.5)
         return look_up(*arguments)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     started = time.monotonic()
     assert ask(function(runtime.url, seconds=1.2)).status == 504
-    assert time.monotonic() - started < 0.5
-    time.sleep(0.6)
+    assert time.monotonic() - started < 1.2
+    time.sleep(1.6)
     assert len(runtime.connections) == 1
     assert runtime.asked == []
 
