@@ -264,11 +264,13 @@ def wait_until_healthy(face: HttpFace, process: Process) -> HttpFace:
 
 
 def wait_until_open(port: int, process: Process) -> None:
-    """Wait for the port: the emulator starts the function at its first event. Raise FaceError."""
+    """Wait for any HTTP answer: Docker opens a port before its server listens. Raise FaceError."""
 
     def is_open() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
+        try:
+            return bool(_http.request("GET", f"http://127.0.0.1:{port}/").status)
+        except urllib3.exceptions.HTTPError:
+            return False
 
     wait_until(is_open, process, f"nothing listens on port {port}")
 
