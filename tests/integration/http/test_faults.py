@@ -96,12 +96,13 @@ def test_fetches_that_fail_leave_nothing_behind(fetching: Server, upstream: str)
             assert {reply.status for reply in replies} == {424}
         assert [(r.status, r.body) for r in while_they_hang] == [(200, right)] * 10
 
-    for _ in range(3):  # start every thread that the server may have
+    for _ in range(3):  # start the threads that the server needs for so many requests
         all_at_once()
     before = fetching.holding()
-    all_at_once()
-    # A hanging fetch ends shortly after its timeout.
-    until(lambda: fetching.holding().threads <= before.threads)
+    for _ in range(3):
+        all_at_once()
+    # A hanging fetch ends shortly after its timeout; there were 18. A pool may start a thread late.
+    until(lambda: fetching.holding().threads < before.threads + 9)
     until(lambda: fetching.holding().descriptors <= before.descriptors + 4)
     assert fetching.holding().files == before.files
 
