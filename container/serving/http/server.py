@@ -53,7 +53,7 @@ def serve(settings: Settings, service: Service, host: str, port: int) -> int:
 
 def _temporary_folder() -> Path:
     """Make a folder for sockets and bodies, in /dev/shm if the file system is read-only."""
-    for place in (None, "/dev/shm"):  # noqa: S108
+    for place in (None, "/dev/shm"):  # noqa: S108 - mkdtemp makes a private folder in it
         with suppress(OSError):
             return Path(tempfile.mkdtemp(prefix="serve-", dir=place))
     raise StartError("no temporary file can be written: mount a writable folder at /tmp")

@@ -38,7 +38,7 @@ HEADERS = (
     b"Accept-Encoding: gzip|Content-Encoding: gzip|Content-Encoding: base64|Content-Encoding: \x01"
 ).split(b"|")
 LENGTHS = (  # N stands for the length of the body
-    "N|N|N|4|0|0N| N\t|+N|-1|0xN|N, N|N,1|N.0|1eN||a|1_0|１|N N|N\0|N;q=1|1000000000|2147483648|"  # noqa: RUF001
+    "N|N|N|4|0|0N| N\t|+N|-1|0xN|N, N|N,1|N.0|1eN||a|1_0|１|N N|N\0|N;q=1|1000000000|2147483648|"  # noqa: RUF001 - full-width digits
     f"18446744073709551616|4194305|73400320|{'9' * 5000}"
 ).split("|")
 CHUNK_SIZES = (

@@ -50,7 +50,7 @@ special, ordinary = within(SPECIAL), within(ORDINARY)
 anywhere = st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(str) | special | ordinary
 names = st.sampled_from(
     "example.com EXAMPLE.com. a.example.com localhost xn--bcher-kva.example bücher.example 127.1 * "
-    "0x7f.1 2130706433 [::1] [::ffff:127.0.0.1] １２７.0.0.1 a..b . [fe80::1%25eth0] [::1 "  # noqa: RUF001
+    "0x7f.1 2130706433 [::1] [::ffff:127.0.0.1] １２７.0.0.1 a..b . [fe80::1%25eth0] [::1 "  # noqa: RUF001 - full-width digits
     f"example.com\0.a exa\ud800mple.com example。com {'a' * 300}".split(" ")
 )
 literals = anywhere.map(lambda address: f"[{address}]" if ":" in address else address)
@@ -59,7 +59,7 @@ spelt = st.builds(
     st.sampled_from(["http://"] * 6 + ["https://", "HTTP://", "http:", "s3://", "data:,", "//"]),
     st.sampled_from([""] * 6 + ["user:secret@", "@", "a@b@"]),
     literals | literals | names | st.text(st.characters(), max_size=8),
-    st.sampled_from([""] * 6 + [":80", ":0", ":", ":65536", ":-1", ":x", ":８０"]),  # noqa: RUF001
+    st.sampled_from([""] * 6 + [":80", ":0", ":", ":65536", ":-1", ":x", ":８０"]),  # noqa: RUF001 - full-width digits
     st.sampled_from(["", "/", "?", "#", "\\", "/\0", "/\ud800", "/ /", "/%"]),
     st.just("") | st.text(st.characters(), max_size=8),
 )
