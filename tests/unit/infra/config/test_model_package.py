@@ -50,8 +50,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str], str]] = [
     (
         package(without("Environment")),
         {},
-        "it has no model id: neither MODEL_ID in its container's environment nor the key "
-        "model_id; `python -m ops package` prints it",
+        "its container has MODEL_ID=None, and the key model_id is None: ",
     ),
     (
         package(CONTAINER, status="Rejected"),
@@ -61,10 +60,10 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str], str]] = [
     (
         package(CONTAINER),
         {"model_id": "1" * 64},
-        f"its MODEL_ID is {MODEL_ID}, and model_id asks for 111",
+        f"its container has MODEL_ID={MODEL_ID}, and the key model_id is 111",
     ),
     # The Model Registry accepts a package without one of these fields.
-    ({"ModelApprovalStatus": "Approved"}, {}, "it has no InferenceSpecification, which names"),
+    ({"ModelApprovalStatus": "Approved"}, {}, "it has 0 containers, and both targets serve one"),
     (
         {"InferenceSpecification.Containers": [CONTAINER]},
         {},
