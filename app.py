@@ -1,12 +1,10 @@
 """The CDK app: context -> one stack. `cdk deploy -c mode=lambda|sagemaker|both`."""
 
-import os
 import sys
 
 from aws_cdk import App
 
 from infra.config.context import ConfigError, read_config
-from infra.image.asset import docker_outputs
 from infra.stack import DualInferenceStack
 
 
@@ -14,10 +12,7 @@ def main() -> None:
     """Synthesize the stack, or exit with one line per configuration mistake."""
     app = App()
     try:
-        config = read_config(app.node.get_all_context())
-        DualInferenceStack(
-            app, config.stack_name, config=config, docker_outputs=docker_outputs(os.environ)
-        )
+        DualInferenceStack(app, read_config(app.node.get_all_context()))
     except ConfigError as error:
         sys.exit(str(error))
     app.synth()

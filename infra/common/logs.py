@@ -27,27 +27,22 @@ def count_lines(
     *,
     logs: ILogGroup,
     pattern: IFilterPattern,
+    name: str | None = None,
     value: str = "1",
     version: str | None = None,
 ) -> Metric:
-    """Create a metric of the lines that match `pattern`, named like the construct, and return it.
+    """Create a metric of the lines that match `pattern`; by default, its name is `construct_id`.
 
     With `version`, each version of the function has a metric; return the metric of this version.
     """
-    namespace = Stack.of(scope).stack_name
-    MetricFilter(
+    lines = MetricFilter(
         scope,
         construct_id,
         log_group=logs,
         filter_pattern=pattern,
-        metric_namespace=namespace,
-        metric_name=construct_id,
+        metric_namespace=Stack.of(scope).stack_name,
+        metric_name=name or construct_id,
         metric_value=value,
         dimensions={"version": "$.version"} if version else None,
     )
-    return Metric(
-        namespace=namespace,
-        metric_name=construct_id,
-        dimensions_map={"version": version} if version else {},
-        period=PERIOD,
-    )
+    return lines.metric(dimensions_map={"version": version} if version else None, period=PERIOD)

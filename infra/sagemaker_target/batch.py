@@ -7,7 +7,7 @@ They are separate from the endpoint's, so neither needs the other's permissions.
 from hashlib import sha256
 
 from aws_cdk import Stack
-from aws_cdk.aws_iam import IRole, Policy, PolicyStatement
+from aws_cdk.aws_iam import Policy, PolicyStatement
 from constructs import Construct
 
 from infra.common import access
@@ -51,26 +51,16 @@ class BatchJobs(Construct):
         self.model = create_model(
             self, image=image, network=network, role=role, environment=image.environment
         )
-        self.model.node.add_dependency(self._grant_data(role))
-
-    def _grant_data(self, role: IRole) -> Policy:
-        """Let `role` list and read the input, and write the output, object by object."""
-        bucket = "/".join(self.data_in.split("/")[:3])
-        grants = {
-            bucket: ["s3:ListBucket"],
-            f"{self.data_in}/*": ["s3:GetObject"],
-            # SageMaker uploads answers in parts, and aborts the upload after an error.
-            f"{self.data_out}/*": ["s3:PutObject", "s3:AbortMultipartUpload"],
-        }
         digest = sha256(f"{self.data_in} {self.data_out}".encode()).hexdigest()
         policy = Policy(self, f"Data{digest[:8]}", roles=[role])
-        reason = "the keys name the folder; a job may use all of it"
-        for url, actions in grants.items():
-            arns = [access.s3_arn(url)]
-            policy.add_statements(
-                PolicyStatement(actions=actions, resources=arns, conditions=access.OF_THIS_ACCOUNT)
-            )
-            if url.endswith("*"):
-                named = f"arn:<AWS::Partition>:s3:::{url.removeprefix('s3://')}"
-                suppress_finding(policy, {f"AwsSolutions-IAM5[Resource::{named}]": reason})
-        return policy
+        reason, ours = "the keys name the folder; a job may use all of it", access.OF_THIS_ACCOUNT
+        bucket = access.s3_arn("/".join(self.data_in.split("/")[:3]))
+        access.allow(policy, ["s3:ListBucket"], bucket, conditions=ours)
+        for folder, allowed in (
+            (self.data_in, ["s3:GetObject"]),
+            # SageMaker uploads answers in parts, and aborts the upload after an error.
+            (self.data_out, ["s3:PutObject", "s3:AbortMultipartUpload"]),
+        ):
+            objects = access.s3_arn(f"{folder}/*")
+            access.allow(policy, allowed, objects, conditions=ours, wildcard=reason)
+        self.model.node.add_dependency(policy)

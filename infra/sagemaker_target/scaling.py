@@ -28,9 +28,7 @@ _SERVICE_ROLE = (
 )
 
 
-def scale(
-    parent: Construct, *, endpoint_name: str, instances: Instances, asynchronous: bool
-) -> None:
+def scale(parent: Construct, *, endpoint_name: str, instances: Instances) -> None:
     """Keep the endpoint's instances between their minimum and maximum.
 
     `endpoint_name` is the endpoint's attribute, so that the endpoint exists before it is scaled.
@@ -47,6 +45,7 @@ def scale(
         max_capacity=instances.maximum,
         role=Role.from_role_arn(scope, "ServiceRole", role),
     )
+    asynchronous = instances.kind == "async"
     backlog = _endpoint_metric("ApproximateBacklogSizePerInstance", endpoint_name)
     calls = autoscaling.PredefinedMetric.SAGEMAKER_VARIANT_INVOCATIONS_PER_INSTANCE
     aim = _BACKLOG_PER_INSTANCE if asynchronous else instances.invocations_per_minute

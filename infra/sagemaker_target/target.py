@@ -4,7 +4,7 @@ from hashlib import sha256
 
 from aws_cdk import Duration, Stack
 from aws_cdk.aws_cloudwatch import Alarm, MathExpression, Metric, Stats
-from aws_cdk.aws_iam import Grant, IGrantable, Policy
+from aws_cdk.aws_iam import Policy
 from aws_cdk.aws_sagemaker import CfnEndpoint
 from constructs import Construct
 
@@ -53,17 +53,16 @@ class SageMakerTarget(Construct):
         image: Image,
         network: Network,
         capacity: Capacity,
-        asynchronous: bool = False,  # only with Instances
-        data_capture_percent: int = 0,
-        log_retention_days: int = 30,
+        data_capture_percent: int,
+        log_retention_days: int,
     ) -> None:
         super().__init__(scope, construct_id)
         self.capacity = capacity
         self._examined: Metric | None = None
         instances = capacity if isinstance(capacity, Instances) else None
-        kind = "async" if asynchronous else "realtime" if instances else "serverless"
+        asynchronous = capacity.kind == "async"
         self.endpoint_name = endpoint_name(
-            Stack.of(self).stack_name, kind, instances.instance_type if instances else ""
+            Stack.of(self).stack_name, capacity.kind, capacity.instance_type
         )
         # This ARN lets a policy name the endpoint without waiting for it.
         self.arn = Stack.of(self).format_arn(
@@ -120,15 +119,7 @@ class SageMakerTarget(Construct):
         if asynchronous:
             self.alarms.append(self._create_undelivered_alarm(home))
         if instances and instances.minimum < instances.maximum:
-            name = self.endpoint.attr_endpoint_name
-            scale(home, endpoint_name=name, instances=instances, asynchronous=asynchronous)
-
-    def grant_invoke(self, grantee: IGrantable) -> Grant:
-        """Let `grantee` invoke this endpoint, and use the bucket of an asynchronous one."""
-        if self.work:
-            self.work.grant_use(grantee)
-        action = "sagemaker:InvokeEndpointAsync" if self.work else "sagemaker:InvokeEndpoint"
-        return Grant.add_to_principal(grantee=grantee, actions=[action], resource_arns=[self.arn])
+            scale(home, endpoint_name=self.endpoint.attr_endpoint_name, instances=instances)
 
     def leave_out(self, examined: Metric) -> None:
         """Subtract the examiner's calls in `metric_invocations`."""

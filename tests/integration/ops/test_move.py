@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from infra.config.context import read_config
-from infra.lambda_target.forwarding import DOORMAN_MEMORY_MB
+from infra.lambda_target.target import DOORMAN_MEMORY_MB
 from integration.ops.deployed import SETTINGS, Deployed
 from ops.commands import move
 from ops.cost import one_url
