@@ -7,16 +7,9 @@ from aws_cdk import App
 from infra.config.context import ConfigError, read_config
 from infra.stack import DualInferenceStack
 
-
-def main() -> None:
-    """Synthesize the stack, or exit with one line per configuration mistake."""
-    app = App()
-    try:
-        DualInferenceStack(app, read_config(app.node.get_all_context()))
-    except ConfigError as error:
-        sys.exit(str(error))
-    app.synth()
-
-
-if __name__ == "__main__":
-    main()
+app = App()
+try:
+    DualInferenceStack(app, read_config(app.node.get_all_context()))
+except ConfigError as error:
+    sys.exit(str(error))
+app.synth()

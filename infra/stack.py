@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aws_cdk import Annotations, Stack
+from aws_cdk import Annotations, CfnOutput, Stack
 from constructs import Construct
 
 from infra import outputs
@@ -13,8 +13,8 @@ from infra.examiner.examiner import Examiner
 from infra.image.asset import Image
 from infra.lambda_target.target import DOORMAN_MEMORY_MB, LambdaTarget
 from infra.monitoring.monitoring import Monitoring
-from infra.sagemaker_target.batch import BatchJobs
 from infra.sagemaker_target.capacity import Capacity, Instances, Serverless
+from infra.sagemaker_target.model import BatchJobs
 from infra.sagemaker_target.target import SageMakerTarget
 
 
@@ -60,6 +60,7 @@ class DualInferenceStack(Stack):
                 capacity=capacity,
                 data_capture_percent=config.data_capture_percent,
                 log_retention_days=config.log_retention_days,
+                examined=examiner.examined if examiner else None,
             )
         if config.on_lambda:
             on_lambda = LambdaTarget(
@@ -105,9 +106,10 @@ class DualInferenceStack(Stack):
             other_alarms=examiner.alarms if examiner else (),
             alarm_email=config.alarm_email,
         )
-        outputs.describe(
+        for name, value, description in outputs.of_stack(
             self, keys, image, monitoring, on_lambda=on_lambda, on_sagemaker=on_sagemaker, jobs=jobs
-        )
+        ):
+            CfnOutput(self, name, value=value, description=description)
 
     def _create_examiner(self, config: Config, image: Image) -> Examiner | None:
         exam = Path(config.model_folder or "", "artifact", "golden.json")

@@ -11,7 +11,7 @@ from typing import Any
 
 from aws_cdk import Aws, Stack
 from aws_cdk.aws_iam import IRole, Policy, PolicyStatement, Role, ServicePrincipal
-from constructs import Construct, IConstruct
+from constructs import Construct
 
 from infra.common.findings import suppress_finding
 
@@ -47,9 +47,11 @@ def grant_attach(scope: Construct, role: IRole, actions: Sequence[str]) -> Polic
     return policy
 
 
-def policy_of(role: IRole) -> IConstruct:
+def policy_of(role: IRole) -> Policy:
     """Return the policy that the CDK creates with the first grant to `role`."""
-    return role.node.find_child("DefaultPolicy")
+    policy = role.node.find_child("DefaultPolicy")
+    assert isinstance(policy, Policy)  # noqa: S101 - narrows the type
+    return policy
 
 
 def s3_arn(url: str) -> str:

@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
-
-T = TypeVar("T")
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 # SageMaker's limit for the value of an environment variable.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ContainerDefinition.html
@@ -17,11 +15,11 @@ _MAX_ENVIRONMENT_VALUE = 1024
 
 
 @dataclass(frozen=True)
-class Rule(Generic[T]):
+class Rule:
     """Parse a key's value, and say what is allowed."""
 
     allowed: str  # completes the sentence "it must be ..."
-    parse: Callable[[str], T | None]  # returns None for an invalid text
+    parse: Callable[[str], Any]  # returns None for an invalid text
     names: Sequence[str] = ()  # if not empty, a misspelt name gets the nearest of these
 
     def hint(self, text: str) -> str:
@@ -29,7 +27,7 @@ class Rule(Generic[T]):
         return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def _whole(low: int, high: int) -> Rule[int]:
+def _whole(low: int, high: int) -> Rule:
     def parse(text: str) -> int | None:
         # int() raises an error for more than 4,300 digits; nine are enough for every limit here.
         number = int(text) if re.fullmatch("[0-9]{1,9}", text) else low - 1
@@ -38,11 +36,11 @@ def _whole(low: int, high: int) -> Rule[int]:
     return Rule(f"a whole number from {low} to {high}", parse)
 
 
-def _matching(pattern: str, allowed: str) -> Rule[str]:
+def _matching(pattern: str, allowed: str) -> Rule:
     return Rule(allowed, lambda text: text if re.fullmatch(pattern, text) else None)
 
 
-def _list_of(pattern: str, items: str, most: int) -> Rule[tuple[str, ...]]:
+def _list_of(pattern: str, items: str, most: int) -> Rule:
     """Return a rule for 1 to `most` items that together fit into one environment variable."""
 
     def parse(text: str) -> tuple[str, ...] | None:
@@ -235,10 +233,10 @@ class Config:
         return self.forward_percent == 100 and not self.spill
 
 
-def _rule(hint: Any) -> Rule[Any]:
+def _rule(hint: Any) -> Rule:
     """Return the rule of a field by its type."""
     if get_origin(hint) is Annotated:
-        rule: Rule[Any] = get_args(hint)[1]
+        rule: Rule = get_args(hint)[1]
         return rule
     if hint is bool:
         return Rule("true or false", {"true": True, "false": False}.get)

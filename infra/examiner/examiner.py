@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import Aws, CustomResource, Duration, Stack
-from aws_cdk.aws_cloudwatch import Alarm, Stats
+from aws_cdk.aws_cloudwatch import Alarm, Metric, Stats
 from aws_cdk.aws_iam import Policy, PolicyStatement
 from aws_cdk.aws_logs import FilterPattern, ILogGroup
 from aws_cdk.aws_scheduler import CfnSchedule
 from constructs import Construct, IDependable
 
-from infra.common.access import Network, service_role
-from infra.common.alarms import alarm, alarm_of_none
-from infra.common.findings import resource_of, suppress_finding
-from infra.common.logs import count_lines, log_group
+from infra.common.access import Network, allow, service_role
+from infra.common.alarms import alarm, alarm_of_none, count_lines, log_group
+from infra.common.findings import resource_of
 from infra.image.asset import Image
 from infra.lambda_target.function import create_function
 from infra.lambda_target.target import LambdaTarget
@@ -57,6 +56,7 @@ class Examiner(Construct):
         actions = ["cloudformation:DescribeStacks", "cloudformation:DescribeStackResource"]
         statement = PolicyStatement(actions=actions, resources=[Aws.STACK_ID])
         self.function.add_to_role_policy(statement)
+        self.examined: Metric | None = None
         self.alarms = self._create_alarms(logs) if every_hour else []
 
     def examine(self, on_lambda: LambdaTarget | None, on_sagemaker: SageMakerTarget | None) -> None:
@@ -69,35 +69,25 @@ class Examiner(Construct):
             self._examine_versions(on_lambda, on_sagemaker)
         if on_lambda and on_sagemaker and self.alarms:
             self._create_schedule({"Alias": on_lambda.alias.function_arn, **_about(on_sagemaker)})
-            on_sagemaker.leave_out(self._examined)
 
     def _create_alarms(self, logs: ILogGroup) -> list[Alarm]:
         """Create an alarm on answers that differ, and one on three hours without an exam.
 
         The first one stays in alarm until an hourly exam finds no difference.
         """
+        by_schedule = FilterPattern.string_value("$.trigger", "=", "Schedule")
+        is_exam = FilterPattern.string_value("$.message", "=", "exam")
+        skews = count_lines(self, "Skew", logs, by_schedule, "$.skews", suffix="Filter")
+        exams = count_lines(self, "Examined", logs, is_exam, "$.endpointCalls", suffix="Filter")
         hour = Duration.hours(1)
-        pattern = FilterPattern.string_value("$.trigger", "=", "Schedule")
-        found = count_lines(
-            self, "SkewFilter", logs=logs, pattern=pattern, name="Skew", value="$.skews"
-        )
-        skews = found.with_(statistic=Stats.MAXIMUM, period=hour)
-        pattern = FilterPattern.string_value("$.message", "=", "exam")
+        skews = skews.with_(statistic=Stats.MAXIMUM, period=hour)
         # AWS includes the examiner's calls in the endpoint's calls.
-        found = count_lines(
-            self,
-            "ExaminedFilter",
-            logs=logs,
-            pattern=pattern,
-            name="Examined",
-            value="$.endpointCalls",
-        )
-        self._examined = found.with_(statistic=Stats.SUM, period=hour)
+        self.examined = exams.with_(statistic=Stats.SUM, period=hour)
         differs = "a target does not answer as its image does: see the examiner's log"
         missing = "no exam for three hours, which looks like no skew: see its log"
         return [
-            alarm(self, "Skew", skews, 0, differs, periods=1, datapoints=None),
-            alarm_of_none(self, "Unexamined", self._examined, 3, missing),
+            alarm(self, "Skew", skews, 0, differs, at_once=True),
+            alarm_of_none(self, "Unexamined", self.examined, 3, missing),
         ]
 
     def _create_schedule(self, wanted: Mapping[str, str]) -> None:
@@ -154,8 +144,9 @@ class Examiner(Construct):
         self.function.add_environment("EXAMINER_VERSION", resource_of(version).logical_id)
         function, versions = target.function.function_arn, f"{target.function.function_arn}:*"
         policy = self._policy("Versions")
+        reason = "all versions of the one function: the next one has no number yet"
+        allow(policy, ["lambda:InvokeFunction"], versions, wildcard=reason)
         for action, resources in {
-            "lambda:InvokeFunction": [versions],
             "lambda:GetFunction": [versions, self.function.function_arn],
             "lambda:GetAlias": [function, versions],
             "codedeploy:PutLifecycleEventHookExecutionStatus": [
@@ -163,9 +154,6 @@ class Examiner(Construct):
             ],
         }.items():
             policy.add_statements(PolicyStatement(actions=[action], resources=resources))
-        name = Stack.of(self).get_logical_id(resource_of(target.function))
-        reason = "all versions of the one function: the next one has no number yet"
-        suppress_finding(policy, {f"AwsSolutions-IAM5[Resource::<{name}.Arn>:*]": reason})
         first = self._exam("FirstVersion", {"Target": "version"}, after=[version, policy])
         target.alias.node.add_dependency(first, policy)
 

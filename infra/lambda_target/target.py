@@ -10,9 +10,16 @@ from aws_cdk.aws_logs import FilterPattern, IFilterPattern
 from constructs import Construct
 
 from infra.common.access import Network
-from infra.common.alarms import MAX_FAULT_PERCENT, MAX_SPILL_PERCENT, PERIOD, alarm, percent
-from infra.common.logs import count_lines, log_group
-from infra.config.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
+from infra.common.alarms import (
+    MAX_FAULT_PERCENT,
+    MAX_SPILL_PERCENT,
+    PERIOD,
+    alarm,
+    count_lines,
+    log_group,
+    percent,
+)
+from infra.config.context import SYNCHRONOUS_TIMEOUT_SECONDS
 from infra.image.asset import Image
 from infra.lambda_target.function import (
     create_alias,
@@ -70,14 +77,14 @@ class LambdaTarget(Construct):
                 "FORWARD_PERCENT": str(forward_percent),
                 **({"FORWARD_SPILL": "1"} if spill else {}),
             }
-        self._logs = log_group(self, "Logs", retention_days=log_retention_days)
+        self._logs = logs = log_group(self, "Logs", retention_days=log_retention_days)
         # A function that ended before the endpoint would lose the endpoint's answer.
         all_seconds = timeout_seconds + (SYNCHRONOUS_TIMEOUT_SECONDS if forward_to else 0)
         self.function = create_function(
             self,
             image=image,
             network=network,
-            logs=self._logs,
+            logs=logs,
             memory_mb=memory_mb,
             ephemeral_mb=ephemeral_mb,
             timeout_seconds=all_seconds,
@@ -87,9 +94,9 @@ class LambdaTarget(Construct):
         self.forwarded_ms = self.spilled = None
         if forward_to:
             self._allow_forwarding(forward_to)
-            milliseconds = "$.forwardMilliseconds"
-            self.forwarded_ms = self._count("Forwarded", _target("sagemaker"), value=milliseconds)
-            self.spilled = self._count("Spilled", _target("lambda-spill"))
+            milliseconds, forwarded = "$.forwardMilliseconds", _target("sagemaker")
+            self.forwarded_ms = count_lines(self, "Forwarded", logs, forwarded, milliseconds)
+            self.spilled = count_lines(self, "Spilled", logs, _target("lambda-spill"))
         self.alias = create_alias(
             self,
             self.function,
@@ -103,7 +110,7 @@ class LambdaTarget(Construct):
         # Lambda reports the duration of a cold start in the log only.
         init_ms = "$.record.metrics.initDurationMs"
         has_init_ms = FilterPattern.number_value(init_ms, ">=", 0)
-        self._cold_starts = self._count("ColdStarts", has_init_ms, value=init_ms)
+        self._cold_starts = count_lines(self, "ColdStarts", logs, has_init_ms, init_ms)
         slow_ms = all_seconds * 1000 / 2
         self.alarms = self._create_alarms("", slow_ms)
         if self.url:
@@ -194,12 +201,9 @@ class LambdaTarget(Construct):
             alarm(self, f"{prefix}Latency", latency, slow_ms, slow),
         ]
 
-    def _count(self, name: str, pattern: IFilterPattern, **options: str) -> Metric:
-        return count_lines(self, name, logs=self._logs, pattern=pattern, **options)
-
     def _share(self, name: str, pattern: IFilterPattern, version: str) -> MathExpression:
         """Return the share of a version's calls that log a line of that pattern."""
-        lines = self._count(name, pattern, version=version)
+        lines = count_lines(self, name, self._logs, pattern, version=version)
         calls = self.metric("Invocations", ExecutedVersion=version)
         return percent(lines.with_(statistic=Stats.SUM), calls)
 

@@ -66,7 +66,7 @@ def create_endpoint_config(
         # UpdateEndpoint needs a new config even if only the update policy changes.
         "KeptSize" * capacity.keeps_size + (f"Batch{batch}" if batch else "") + "EndpointConfig",
         production_variants=[_variant(model, capacity, downloads=bool(image.model_data))],
-        async_inference_config=work.config() if work else None,
+        async_inference_config=work.config if work else None,
         data_capture_config=capture,
     )
     # SageMaker may roll back an update without CloudFormation noticing. The endpoint then still

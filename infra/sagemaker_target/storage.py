@@ -64,9 +64,7 @@ class AsyncWork(Construct):
             allow(self.policy, ["sns:Publish"], topic.topic_arn)
             reason = "a message says where a request or an answer is and holds neither"
             suppress_finding(topic, {"CKV_AWS_26": reason})
-
-    def config(self) -> CfnEndpointConfig.AsyncInferenceConfigProperty:
-        return CfnEndpointConfig.AsyncInferenceConfigProperty(
+        self.config = CfnEndpointConfig.AsyncInferenceConfigProperty(
             output_config=CfnEndpointConfig.AsyncInferenceOutputConfigProperty(
                 s3_output_path=self.bucket.s3_url_for_object("output"),
                 s3_failure_path=self.bucket.s3_url_for_object("failure"),

@@ -9,9 +9,15 @@ from aws_cdk.aws_sagemaker import CfnEndpoint
 from constructs import Construct
 
 from infra.common.access import Network
-from infra.common.alarms import MAX_FAULT_PERCENT, PERIOD, alarm, alarm_of_none, may_see
-from infra.common.logs import log_group
-from infra.config.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
+from infra.common.alarms import (
+    MAX_FAULT_PERCENT,
+    PERIOD,
+    alarm,
+    alarm_of_none,
+    log_group,
+    may_see,
+)
+from infra.config.context import SYNCHRONOUS_TIMEOUT_SECONDS
 from infra.image.asset import Image
 from infra.sagemaker_target import endpoint_config
 from infra.sagemaker_target.capacity import Capacity, Instances
@@ -55,10 +61,11 @@ class SageMakerTarget(Construct):
         capacity: Capacity,
         data_capture_percent: int,
         log_retention_days: int,
+        examined: Metric | None,
     ) -> None:
+        """Create the target. `examined` counts the examiner's calls."""
         super().__init__(scope, construct_id)
-        self.capacity = capacity
-        self._examined: Metric | None = None
+        self.capacity, self._examined = capacity, examined
         instances = capacity if isinstance(capacity, Instances) else None
         asynchronous = capacity.kind == "async"
         self.endpoint_name = endpoint_name(
@@ -121,12 +128,8 @@ class SageMakerTarget(Construct):
         if instances and instances.minimum < instances.maximum:
             scale(home, endpoint_name=self.endpoint.attr_endpoint_name, instances=instances)
 
-    def leave_out(self, examined: Metric) -> None:
-        """Subtract the examiner's calls in `metric_invocations`."""
-        self._examined = examined
-
     def metric_invocations(self, period: Duration = PERIOD) -> Metric | MathExpression:
-        """Count the calls that the endpoint has answered."""
+        """Count the calls that the endpoint has answered, without the examiner's."""
         name = "InvocationsProcessed" if self.work else "Invocations"
         every = self.metric(name).with_(period=period)
         if not self._examined:
@@ -196,4 +199,4 @@ class SageMakerTarget(Construct):
             period=PERIOD,
         )
         lost = "requests or answers are lost in S3, or expire: see the topic Failed"
-        return alarm(scope, "Undelivered", total, 0, lost, periods=1, datapoints=None)
+        return alarm(scope, "Undelivered", total, 0, lost, at_once=True)

@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
-from infra.config import combinations
+from infra.config import context as config_context
 from infra.config.context import ConfigError, read_config
 from infra.config.keys import ARM_FAMILIES
 from support.templates import BATCH, GROUPS, MODEL_DATA, MODEL_ID, SUBNETS
@@ -78,7 +78,7 @@ def mistakes(context: dict[str, Any]) -> list[str]:
 
 def test_every_rule_has_a_case() -> None:
     reported = {line.partition(": ")[2] for _, broken, _ in CASES for line in mistakes(broken)}
-    assert len(reported) == inspect.getsource(combinations).count("yield ") - 1  # a `yield from`
+    assert len(reported) == inspect.getsource(config_context).count("yield ") - 1  # a `yield from`
 
 
 @pytest.mark.parametrize(("key", "broken", "fix"), CASES)
