@@ -9,7 +9,7 @@ from infra import outputs
 from infra.common.access import Network
 from infra.config.keys import Config
 from infra.config.model_package import look_up_package
-from infra.examiner.examiner import Examiner
+from infra.examiner import Examiner
 from infra.image.asset import Image
 from infra.lambda_target.target import DOORMAN_MEMORY_MB, LambdaTarget
 from infra.monitoring.monitoring import Monitoring
@@ -119,6 +119,7 @@ class DualInferenceStack(Stack):
             fix = f"`python -m ops package {config.model_folder}` creates it from golden cases"
             without = f"there is no exam in {exam} ({fix})"
         else:
+            both = config.on_lambda and config.on_sagemaker
             return Examiner(
                 self,
                 "Examiner",
@@ -126,9 +127,7 @@ class DualInferenceStack(Stack):
                 memory_mb=config.lambda_memory_mb,
                 ephemeral_mb=config.lambda_ephemeral_mb,
                 log_retention_days=config.log_retention_days,
-                every_hour=config.on_lambda
-                and config.on_sagemaker
-                and config.sagemaker_type != "async",
+                every_hour=both and config.sagemaker_type != "async",
             )
         Annotations.of(self).add_warning_v2(
             "one-image:NoExaminer",

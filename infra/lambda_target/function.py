@@ -95,9 +95,9 @@ def create_function(
     function.node.add_dependency(*image.grant_read(scope, role))
     if network.subnet_ids:
         # The L2 construct needs the whole VPC, which neither Lambda nor SageMaker does.
-        resource.add_property_override("VpcConfig.SubnetIds", list(network.subnet_ids))
-        groups = list(network.security_group_ids)
-        resource.add_property_override("VpcConfig.SecurityGroupIds", groups)
+        subnets, groups = list(network.subnet_ids), list(network.security_group_ids)
+        vpc = {"SubnetIds": subnets, "SecurityGroupIds": groups}
+        resource.add_property_override("VpcConfig", vpc)
         function.node.add_dependency(grant_attach(scope, role, _ATTACH_ACTIONS))
         # Lambda itself needs the actions, but the function's code does not.
         # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html, under best practices
@@ -119,12 +119,10 @@ def create_function(
 def create_alias(
     scope: Construct,
     function: lambda_.Function,
-    *,
-    provisioned_concurrency: int | None,
-    reserved_concurrency: int | None,
+    provisioned: int | None,
+    reserved: int | None,
 ) -> lambda_.Alias:
     """Create the alias `live`, and scale its provisioned executions if more are reserved."""
-    provisioned = provisioned_concurrency
     alias = lambda_.Alias(
         scope,
         "Live",
@@ -133,7 +131,7 @@ def create_alias(
         provisioned_concurrent_executions=provisioned,
     )
     # The rest is reserved for the second version, which runs during an update.
-    most = (reserved_concurrency or 0) - (provisioned or 0)
+    most = (reserved or 0) - (provisioned or 0)
     if not provisioned or most <= provisioned:
         return alias
     scaling = alias.add_auto_scaling(min_capacity=provisioned, max_capacity=most)
@@ -141,11 +139,13 @@ def create_alias(
     # AWS's predefined metric of utilization has no data without calls, so it would never scale in.
     # Replace it by one that is 0 then.
     name = function.function_name
-    dimensions = {"FunctionName": name, "Resource": f"{name}:{alias.alias_name}"}
     used = {
         "Namespace": "AWS/Lambda",
         "MetricName": "ProvisionedConcurrencyUtilization",
-        "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
+        "Dimensions": [
+            {"Name": "FunctionName", "Value": name},
+            {"Name": "Resource", "Value": f"{name}:{alias.alias_name}"},
+        ],
     }
     stat = {"Metric": used, "Stat": Stats.MAXIMUM}
     queries = [

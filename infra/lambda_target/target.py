@@ -98,10 +98,7 @@ class LambdaTarget(Construct):
             self.forwarded_ms = count_lines(self, "Forwarded", logs, forwarded, milliseconds)
             self.spilled = count_lines(self, "Spilled", logs, _target("lambda-spill"))
         self.alias = create_alias(
-            self,
-            self.function,
-            provisioned_concurrency=provisioned_concurrency,
-            reserved_concurrency=reserved_concurrency,
+            self, self.function, provisioned_concurrency, reserved_concurrency
         )
         self.url = None
         if url_auth != "off":

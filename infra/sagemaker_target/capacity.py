@@ -18,11 +18,8 @@ class Instances:
 
     @property
     def keeps_size(self) -> bool:
-        """Return True if an update keeps the number of instances that scaling has set.
-
-        A fleet that may scale to zero does not keep it, because the update has to start the new
-        image.
-        """
+        """Return True if an update keeps the number of instances that scaling has set."""
+        # From zero instances, an update has to start the new image.
         return 0 < self.minimum < self.maximum
 
     @property

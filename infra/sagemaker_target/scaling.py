@@ -17,9 +17,7 @@ from infra.sagemaker_target.endpoint_config import VARIANT
 # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html
 _BACKLOG_PER_INSTANCE = 5
 
-# An instance takes minutes to start, so scale out soon and in late.
-_SCALE_OUT_COOLDOWN = Duration.seconds(60)
-_SCALE_IN_COOLDOWN = Duration.seconds(300)
+_SCALE_IN_COOLDOWN = Duration.seconds(300)  # late, because an instance takes minutes to start
 
 # https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-service-linked-roles.html
 _SERVICE_ROLE = (
@@ -57,7 +55,7 @@ def scale(parent: Construct, *, endpoint_name: str, instances: Instances) -> Non
         custom_metric=backlog if asynchronous else None,
         predefined_metric=None if asynchronous else calls,
         target_value=aim,
-        scale_out_cooldown=_SCALE_OUT_COOLDOWN,
+        scale_out_cooldown=Duration.seconds(60),
         scale_in_cooldown=_SCALE_IN_COOLDOWN,
     )
     _keep_logical_id(target)

@@ -18,8 +18,12 @@ KEPT_FOR = Duration.days(30)
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload")
 
 
-def _bucket(scope: Construct) -> Bucket:
-    """Create a private, encrypted bucket that outlives the stack, and whose objects expire."""
+def _store(scope: Construct, role: IRole, **grants: Sequence[str]) -> tuple[Bucket, Policy]:
+    """Create a private bucket that outlives the stack, and whose objects expire.
+
+    Let `role` do only ACTIONS on FOLDER for each FOLDER=ACTIONS. The CDK's grants would allow
+    actions with wildcards.
+    """
     bucket = Bucket(
         scope,
         "Bucket",
@@ -35,19 +39,11 @@ def _bucket(scope: Construct) -> Bucket:
     no_version = "an object is written once, and a version would outlive its expiry"
     reasons = {"AwsSolutions-S1": no_log, "CKV_AWS_18": no_log, "CKV_AWS_21": no_version}
     suppress_finding(bucket, reasons)
-    return bucket
-
-
-def _policy(scope: Construct, role: IRole, bucket: Bucket, **grants: Sequence[str]) -> Policy:
-    """Let `role` do only ACTIONS on FOLDER for each FOLDER=ACTIONS.
-
-    The CDK's grants would allow actions with wildcards.
-    """
     policy = Policy(scope, "Access", roles=[role])
     reason = "every object of the folder; nobody knows their names beforehand"
     for folder, actions in grants.items():
         allow(policy, actions, bucket.arn_for_objects(f"{folder}/*"), wildcard=reason)
-    return policy
+    return bucket, policy
 
 
 class AsyncWork(Construct):
@@ -55,11 +51,10 @@ class AsyncWork(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, role: IRole) -> None:
         super().__init__(scope, construct_id)
-        self.bucket = _bucket(self)
+        read = ["s3:GetObject"]
+        self.bucket, self.policy = _store(self, role, input=read, output=_WRITE, failure=_WRITE)
         self.answered = Topic(self, "Answered", enforce_ssl=True)
         self.failed = Topic(self, "Failed", enforce_ssl=True)
-        read = ["s3:GetObject"]
-        self.policy = _policy(self, role, self.bucket, input=read, output=_WRITE, failure=_WRITE)
         for topic in (self.answered, self.failed):
             allow(self.policy, ["sns:Publish"], topic.topic_arn)
             reason = "a message says where a request or an answer is and holds neither"
@@ -80,18 +75,18 @@ def capture_traffic(
 ) -> tuple[CfnEndpointConfig.DataCaptureConfigProperty, Policy]:
     """Store a share of the requests and answers, which needs the returned policy."""
     scope = Construct(parent, "Capture")
-    bucket = _bucket(scope)
+    bucket, policy = _store(scope, role, capture=_WRITE)
     capture = CfnEndpointConfig.DataCaptureConfigProperty(
         enable_capture=True,
         initial_sampling_percentage=percent,
         destination_s3_uri=bucket.s3_url_for_object("capture"),
         capture_options=[
-            CfnEndpointConfig.CaptureOptionProperty(capture_mode="Input"),
-            CfnEndpointConfig.CaptureOptionProperty(capture_mode="Output"),
+            CfnEndpointConfig.CaptureOptionProperty(capture_mode=mode)
+            for mode in ("Input", "Output")
         ],
         # JSON is stored as text; SageMaker stores other types in base64.
         capture_content_type_header=CfnEndpointConfig.CaptureContentTypeHeaderProperty(
             json_content_types=["application/json", "application/jsonlines"]
         ),
     )
-    return capture, _policy(scope, role, bucket, capture=_WRITE)
+    return capture, policy
