@@ -144,12 +144,6 @@ def test_refuses_wrong_arguments(
     assert refused(*arguments) == message
 
 
-def test_refuses_missing_weights(refused: Callable[..., str], zoo: Zoo) -> None:
-    line = refused("resnet18_v1", MXNET_GLUON_REPO=zoo.url)
-    assert line.startswith("the weights of 'resnet18_v1' cannot be downloaded: ")
-    assert f"{zoo.url}/gluon/models/resnet18_v1-a0666292.zip" in line
-
-
 def test_refuses_weights_with_another_hash(refused: Callable[..., str], zoo: Zoo) -> None:
     """The weights have the published name. The exporter has the published SHA-1."""
     models = zoo.www / "gluon" / "models"
