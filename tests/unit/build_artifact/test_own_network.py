@@ -129,13 +129,6 @@ def test_invalid_arguments(shapes: Build, build: Build, tmp_path: Path) -> None:
     assert without.stderr.endswith("error: --input-size describes your own --network or --onnx\n")
 
 
-def test_a_network_that_is_broken(shapes: Build, trained: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(trained / "network", tmp_path / "network")
-    (symbol,) = folder.glob("*symbol.json")
-    symbol.write_text("{")
-    assert shapes(network=folder).stderr == f"error: {symbol} is not JSON\n"
-
-
 def test_a_network_that_ends_in_a_softmax(
     shapes: Build, trained: Path, exporter: Path, tmp_path: Path
 ) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from serving import inference
@@ -23,7 +22,6 @@ from serving.inference import Net
 from serving.model.classifier import Classifier
 from serving.model.custom_model import ModelFunctions
 from serving.model.engines import Tensor
-from serving.model.images import decode
 from serving.service import Service
 from support.cases import PHOTOS, data_uri
 from support.upstream import Handler, listening
@@ -92,13 +90,10 @@ def post(service: Service, value: Any) -> Reply:
     return service.respond(Request("POST", "/invocations", {}, body))
 
 
-def codes(reply: Reply) -> list[str]:
-    """Return the error code or the first label of each answer."""
+def labels(reply: Reply) -> list[str]:
+    """Return the first label of each answer."""
     assert reply.status == 200
-    return [
-        answer["error"]["code"] if "error" in answer else answer["results"][0]["label"]
-        for answer in json.loads(reply.body)
-    ]
+    return [answer["results"][0]["label"] for answer in json.loads(reply.body)]
 
 
 def with_forward(net: Net, forward: Callable[[Tensor], Tensor]) -> Net:
@@ -158,38 +153,17 @@ def test_all_batches_share_a_limit_and_each_makes_progress(net: Net, gate: Gate)
     gate.wait_for(PLACES)
 
     free = [{"uri": f"{gate.url}/cat.jpg"}] * 3
-    assert codes(post(service, free)) == ["tiger cat"] * 3
+    assert labels(post(service, free)) == ["tiger cat"] * 3
     assert gate.most == PLACES + 1
     opened.set()
     for caller in callers:
         caller.join(SECONDS)
-    assert [codes(reply) for reply in replies] == [["tiger cat"] * DEPTH] * len(callers)
+    assert [labels(reply) for reply in replies] == [["tiger cat"] * DEPTH] * len(callers)
 
     assert prefetch_threads() - others <= PLACES
     barrier = threading.Barrier(DEPTH, timeout=SECONDS)
     gate.opens = lambda path: barrier.wait()  # the places are free again
-    assert codes(post(service, held)) == ["tiger cat"] * DEPTH
-
-
-def test_one_crash_is_one_fault_in_order(
-    net: Net, gate: Gate, caplog: pytest.LogCaptureFixture
-) -> None:
-    coffee = net.classifier.transform(decode((PHOTOS / "coffee.png").read_bytes()))
-
-    def forward(batch: Tensor) -> Tensor:
-        if np.array_equal(batch, coffee):
-            raise RuntimeError("secret detail")
-        return net.classifier.forward(batch)
-
-    service = started(with_forward(net, forward))
-    names = ["cat.jpg", "coffee.png", "rocket.jpg", "nothing"]
-    reply = post(service, [{"uri": f"{gate.url}/{name}"} for name in names])
-    assert codes(reply) == ["tiger cat", "internal_error", "missile", "undecodable_image"]
-    assert b"secret" not in reply.body
-    (fault,) = [record for record in caplog.records if record.exc_info]
-    assert "secret detail" in caplog.text
-    assert fault.exc_info
-    assert fault.exc_info[2] is not None
+    assert labels(post(service, held)) == ["tiger cat"] * DEPTH
 
 
 @pytest.mark.parametrize("data", [CAT, b"no image"], ids=["pictures", "errors"])

@@ -3,7 +3,6 @@
 import io
 import struct
 import warnings
-import zlib
 from collections.abc import Callable
 
 import cv2
@@ -141,17 +140,6 @@ def test_grey_alpha_and_16_bits_become_rgb() -> None:
     np.testing.assert_array_equal(decode(encoded(".png", grey)), rgb)
     np.testing.assert_array_equal(decode(encoded(".png", with_alpha)), rgb)
     np.testing.assert_array_equal(decode(encoded(".png", grey.astype(np.uint16) * 257)), rgb)
-
-
-def test_unneeded_chunks_of_a_png_are_dropped(capfd: pytest.CaptureFixture[str]) -> None:
-    """libpng would print a warning about this profile. This animation crashes OpenCV."""
-    pixels = random.integers(0, 256, (5, 7, 3), np.uint8)
-    data = encoded(".png", pixels)
-    frame = struct.pack(">IIIIIHHBB", 0, 20000, 20000, 0, 0, 1, 10, 0, 0)
-    extra = chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", frame)
-    extra += chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(5000)))
-    np.testing.assert_array_equal(decode(data[:33] + extra + data[33:]), pixels[:, :, ::-1])
-    assert capfd.readouterr() == ("", "")
 
 
 def test_animations() -> None:
