@@ -177,7 +177,7 @@ def test_few_pictures_are_in_memory_at_once(net: Net, data: bytes) -> None:
                 there[0] -= 1
 
     class Making(Fetcher):
-        def __call__(self, _uri: str) -> bytes:
+        def __call__(self, uri: str) -> bytes:
             with lock:
                 there[0] += 1
                 there[1] = max(there)
