@@ -17,6 +17,7 @@ from serving.artifact.resolve import check, resolve
 from serving.core.errors import StartError
 from serving.core.settings import Settings
 from support.programs import run
+from support.upstream import Upstream
 
 CONTAINER = ROOT / "container"
 FILES = {"model.onnx": b"", "model-symbol.json": b"{}", "labels.txt": b"cat\n"}
@@ -170,3 +171,16 @@ def test_the_next_start_removes_the_folder_of_a_killed_process(
         assert len(list((tmp_path / "tmp").iterdir())) == 1
     used = [resolve(settings).folder for _ in range(2)]
     assert sorted((tmp_path / "tmp").iterdir()) == sorted(used)
+
+
+def test_an_archive_that_s3_lacks(
+    monkeypatch: pytest.MonkeyPatch, local_upstream: Upstream
+) -> None:
+    """test_own_network starts both faces with one that S3 has."""
+    for name, value in local_upstream.environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StartError) as failure:
+        resolve(Settings(model_data_url="s3://photos/absent?X-Amz-Signature=abc"))
+    assert str(failure.value) == (
+        "MODEL_DATA_URL=s3://photos/absent cannot be unpacked: S3 answered NoSuchKey"
+    )

@@ -106,6 +106,7 @@ def test_the_request_of_a_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
         peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nx")
 
     with answering(record) as port:
+        monkeypatch.setenv("no_proxy", "")
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
         assert trusting(f"http://user:password@127.0.0.1:{port}/a b?q=\r\nX-Evil: 1#part") == b"x"
