@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from serving import inference
@@ -22,6 +23,7 @@ from serving.inference import Net
 from serving.model.classifier import Classifier
 from serving.model.custom_model import ModelFunctions
 from serving.model.engines import Tensor
+from serving.model.images import decode
 from serving.service import Service
 from support.cases import PHOTOS, data_uri
 from support.upstream import Handler, listening
@@ -102,8 +104,9 @@ def with_forward(net: Net, forward: Callable[[Tensor], Tensor]) -> Net:
 
 
 def test_a_batch_has_the_bytes_of_single_requests_in_order(net: Net, gate: Gate) -> None:
-    """A slow picture does not delay the others: the first arrives after their inference."""
+    """A slow picture, or one on which the model crashes, does not affect the others."""
     url, inferred = gate.url, threading.Semaphore(0)
+    crashing = net.classifier.transform(decode((PHOTOS / "astronaut.webp").read_bytes()))
     uris = [
         *(f"{url}/rocket.jpg", f"{url}/nothing", data_uri("coffee.png"), "ftp://host/x"),
         *(f"{url}/cat.jpg", "http://no-such-host.invalid/", f"{url}/astronaut.webp", ""),
@@ -112,9 +115,11 @@ def test_a_batch_has_the_bytes_of_single_requests_in_order(net: Net, gate: Gate)
 
     def forward(batch: Tensor) -> Tensor:
         inferred.release()
+        if np.array_equal(batch, crashing):
+            raise RuntimeError("secret detail")
         return net.classifier.forward(batch)
 
-    def first_comes_last(path: str) -> None:
+    def first_comes_last(path: str) -> None:  # after the inference of the others
         if path == "/rocket.jpg":
             assert all(inferred.acquire(timeout=SECONDS) for _ in range(DEPTH + 3))
 
@@ -125,6 +130,8 @@ def test_a_batch_has_the_bytes_of_single_requests_in_order(net: Net, gate: Gate)
     alone = [post(service, {"uri": uri}).body for uri in uris]
     assert together == b"[" + b",".join(alone) + b"]"
     assert b"undecodable_image" in alone[1]
+    assert b"internal_error" in alone[6]
+    assert b"secret" not in together
 
     lines = "\n".join(json.dumps({"uri": uri}) for uri in uris).encode()
     headers = {"content-type": "application/jsonlines"}
