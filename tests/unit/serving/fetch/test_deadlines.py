@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -52,8 +53,10 @@ def dripping(
 def fails_in_time(
     uri: str, message: str = r"^127\.0\.0\.1 did not answer in time$", fetch: Fetcher = trusting
 ) -> None:
+    started = time.monotonic()
     with pytest.raises(UriFetchFailed, match=message):
         fetch(uri)
+    assert time.monotonic() - started < 10  # the peers go on for 20 s
 
 
 @pytest.mark.parametrize(
