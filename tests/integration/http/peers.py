@@ -40,7 +40,7 @@ def trickling(connected: list[socket.socket], more: bytes) -> Iterator[None]:
     stop = threading.Event()
 
     def trickle() -> None:
-        while more and not stop.wait(0.5):
+        while not stop.wait(0.5):
             for peer in connected:
                 with suppress(OSError):
                     peer.send(more, socket.MSG_DONTWAIT)

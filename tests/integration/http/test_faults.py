@@ -2,18 +2,15 @@
 
 import json
 import os
-import shutil
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from integration.http.peers import PHOTO
-from ops.local_servers import ROOT, FaceError, process_environment
+from ops.local_servers import ROOT, process_environment
 from soak.server import HOST, Server, serving, starting, until
 from support.upstream import Handler, listening
 
@@ -28,9 +25,7 @@ class BadUpstream(Handler):
         elif name == "truncated":
             self.answer(200, PHOTO[:1000], {"Content-Length": str(len(PHOTO))})
         else:
-            status, _, code = name.partition("-")
-            error = f"<Error><Code>{code}</Code><Message>no</Message></Error>"
-            self.answer(int(status), error.encode())
+            self.answer(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
         self.close_connection = True
 
 
@@ -45,7 +40,7 @@ def fetching(upstream: str) -> Iterator[Server]:
     environment = {
         "FETCH_PRIVATE_ADDRESSES": "1",
         "FETCH_TIMEOUT_SECONDS": "2",
-        "URI_ALLOWLIST": f"{HOST}, no-such-host.invalid, s3://photos",
+        "URI_ALLOWLIST": f"{HOST}, s3://photos",
         "AWS_ENDPOINT_URL_S3": upstream,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
@@ -59,11 +54,7 @@ def fetching(upstream: str) -> Iterator[Server]:
 FETCH_FAULTS = {
     "{http}/hang?signature=secret": f"{HOST} did not answer in time",
     "{http}/truncated?signature=secret": f"the connection to {HOST} broke",
-    "{http}/503?signature=secret": f"{HOST} answered 503",
-    "http://no-such-host.invalid/?signature=secret": "no-such-host.invalid was not found",
-    "s3://photos/403-AccessDenied": "S3 answered AccessDenied",
-    "s3://photos/404-NoSuchKey": "S3 answered NoSuchKey",
-    "s3://photos/503-SlowDown": "S3 answered SlowDown",
+    "s3://photos/denied": "S3 answered AccessDenied",
     "s3://photos/hang": "S3",
     "s3://photos/truncated": "S3",
 }
@@ -122,48 +113,16 @@ exec "$@"
 """
 
 
-@contextmanager
-def full(**environment: str) -> Iterator[Server]:
-    """Run a server whose temporary folders are full, in its own mount namespace."""
-    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    settings = {"TMPDIR": "/tmp", **environment}  # noqa: S108 - the full folder
-    with serving(settings, prefix=[*unshare, "sh", "-ec", FILL, "sh"]) as server:
-        yield server
-
-
 def test_a_full_temporary_folder_affects_no_request() -> None:
+    """The server runs in its own mount namespace."""
+    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    settings = {"TMPDIR": "/tmp"}  # noqa: S108 - the full folder
     largest = PHOTO.ljust(4 * 1024 * 1024, b"\0")  # bytes after the end of a JPEG are ignored
-    with full() as server:
+    with serving(settings, prefix=[*unshare, "sh", "-ec", FILL, "sh"]) as server:
         replies = [server.post(body, "image/jpeg") for body in (PHOTO, largest)]
         assert [reply.status for reply in replies] == [200, 200]
         assert server.get("/ping").status == 200
         assert all(record["level"] == "INFO" for record in server.log())
-
-
-def test_a_full_temporary_folder_ends_a_start_that_needs_it() -> None:
-    """The folder is created before the archive is read, so the test needs no archive."""
-    with pytest.raises(FaceError) as failed, full(MODEL_DATA_URL="model.tar.gz"):
-        pass
-    assert "ended with status 1" in str(failed.value)
-    assert "traceback" not in str(failed.value)
-    assert "No usable temporary directory" in str(failed.value)
-
-
-def test_a_model_folder_that_vanishes(tmp_path: Path, artifact_folder: Path) -> None:
-    """Workers serve the model in memory. A worker that has to load it again ends the server."""
-    folder = shutil.copytree(artifact_folder, tmp_path / "model")
-    with serving({}, arguments=["--model-path", str(folder)]) as server:
-        server.wait_for_ready(2)
-        shutil.rmtree(folder)
-        assert [server.post(PHOTO, "image/jpeg").status for _ in range(10)] == [200] * 10
-        assert server.get("/ping").status == 200
-        os.kill(server.workers()[0], signal.SIGKILL)
-        until(lambda: server.has_ended)
-        errors = [record for record in server.log() if record["level"] == "ERROR"]
-        said = [record for record in errors if record["logger"] != "gunicorn.error"]
-    assert len(said) == 1, errors
-    assert str(folder) in said[0]["message"]
-    assert not any("traceback" in record for record in errors)
 
 
 def test_a_signal_that_nginx_misses_is_sent_again(tmp_path: Path) -> None:

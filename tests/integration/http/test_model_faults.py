@@ -25,7 +25,6 @@ def throw(error):
 FAULTS = {
     "raise": lambda: throw(RuntimeError("a fault of the model")),
     "set": lambda: {1, 2},
-    "nan": lambda: {"probability": float("nan")},
     "exit": lambda: sys.exit(3),
     "memory": lambda: {"length": len(bytearray(64 << 30))},
     "killed": lambda: os.kill(os.getpid(), 9),
@@ -71,7 +70,7 @@ def ask(server: Server, request_id: str = "", **request: object) -> HttpReply:
     return server.post(json.dumps(request).encode(), **named)
 
 
-@pytest.mark.parametrize("fault", ["raise", "set", "nan", "exit", "memory"])
+@pytest.mark.parametrize("fault", ["raise", "set", "exit", "memory"])
 def test_a_fault_of_the_model_fails_only_its_own_request(failing: Server, fault: str) -> None:
     workers = failing.workers()
     ids = [f"{fault}-{number}" for number in range(5)]

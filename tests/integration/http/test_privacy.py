@@ -21,16 +21,12 @@ JSON = {"Content-Type": "application/json"}
 SIGNED = f"X-Amz-Credential=AKIA%2F{MARK}&X-Amz-Signature={MARK}"
 ENCODED = base64.b64encode(MARK.encode()).decode()
 
-# {http} and {https} are an upstream that answers 404 to unknown paths.
+# {http} is an upstream that answers 404 to unknown paths.
 URIS = [
     f"{{http}}/absent?{SIGNED}",
-    f"{{https}}/absent?{SIGNED}",
-    f"{{http}}/{MARK}/absent.jpg#{MARK}",
     f"{{http}}/redirect?to=http://127.0.0.2/{MARK}?{MARK}",
     f"{{http}}/redirect?to=ftp://{MARK}@host/{MARK}",
     f"{{http}}/page?{SIGNED}",
-    f"{{http}}/a b\tc?{MARK}",
-    f"{{http}}/\u0001{MARK}?{MARK}",
     f"{{http}}/\ud800{MARK}",
     f"https://user:{MARK}@{{host}}/cat.jpg?{SIGNED}",
     f"https://{MARK}:@absent.invalid/x?{SIGNED}",
@@ -39,25 +35,18 @@ URIS = [
     f"{MARK}",
     f"ftp://user:{MARK}@host/",
     f"s3://photos/{MARK}?{SIGNED}",
-    f"s3://{MARK}@photos/key",
     f"data:image/jpeg;base64,{ENCODED}",
     f"data:image/jpeg;base64,{MARK}!",
-    f"data:,{MARK}",
 ]
 BODIES: list[tuple[Mapping[str, str], bytes]] = [
     (JSON, b'{"uri": "' + MARK.encode()),
-    (JSON, MARK.encode()),
     (JSON, f'{{"{MARK}": NaN}}'.encode()),
     (JSON, f'{{"url": "{MARK}", "uri": ["{MARK}"]}}'.encode()),
-    (JSON, f'["{MARK}", {{"{MARK}": 1}}]'.encode()),
-    (JSON, b"\xff" + MARK.encode()),
     ({"Content-Type": "application/jsonlines"}, f'{{"uri": "{MARK}\n{MARK}\n'.encode()),
-    ({"Content-Type": "image/jpeg"}, MARK.encode()),
     ({"Content-Type": "image/jpeg"}, b"\xff\xd8\xff" + MARK.encode()),
     ({**JSON, "Accept": MARK, "Cookie": MARK}, b"{}"),
 ]
-PATHS = [f"/{MARK}", f"/ping/{MARK}", f"/invocations/{MARK}"]
-PATHS += [f"//user:{MARK}@host/", f"/invocations?{SIGNED}"]
+PATHS = [f"/{MARK}", f"//user:{MARK}@host/", f"/invocations?{SIGNED}"]
 PRIVATE_HEADERS = {"Authorization": f"Bearer {MARK}", "X-Amz-Security-Token": MARK, "Cookie": MARK}
 
 # A model whose exceptions and log lines quote the request.
@@ -144,17 +133,11 @@ def test_a_malformed_event(running: Faces) -> None:
     http = {"http": {"method": "POST"}}
     for event in (
         MARK,
-        [MARK],
         {MARK: MARK},
         {**url, "requestContext": http, "body": {"x": MARK}, "isBase64Encoded": True},
-        {**url, "requestContext": http, "body": f"\u00e9{MARK}", "isBase64Encoded": True},
-        {**url, "requestContext": http, "headers": [MARK], "body": MARK},
         {**url, "requestContext": http, "headers": {"content-type": [MARK]}, "body": MARK},
-        {**url, "requestContext": http, "rawPath": [MARK]},
-        {**url, "requestContext": {"http": {"method": [MARK]}}},
         {**url, "requestContext": {"http": MARK}},
         {"requestContext": {"elb": {}}, "httpMethod": {"x": MARK}, "path": 7},
-        {"requestContext": {"elb": {}}, "httpMethod": "POST", "multiValueHeaders": {"x": MARK}},
         {"requestContext": {"elb": {}}, "httpMethod": "GET", "multiValueHeaders": MARK},
     ):
         answer = function.invoke(event)
