@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from itertools import cycle
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import pytest
@@ -63,20 +63,16 @@ def groups() -> dict[str, list[str]]:
             redirect(f"https://{PICTURES}/cat.png"),
             redirect(redirect(redirect(public))),
         ],
-        "too far": [redirect(redirect(redirect(redirect(public))))],
-        "downgrade": [redirect(public, scheme="https")],
         "wrong certificate": ["https://other.example/"],
         "mixed": ["http://mixed.example/"] * 4,
         "rebinding": ["http://rebinding.example/"] * 6,
         "rebinding redirect": [redirect("http://rebinding.example/", host="rebinding.example")],
         "silent name server": [f"http://{SILENT}/"],
-        "trickle": [f"http://{PICTURES}/trickle"],
-        "large": [f"http://{PICTURES}/large"],
     }
 
 
-def redirect(uri: str, status: int = 302, host: str = PICTURES, scheme: str = "http") -> str:
-    return f"{scheme}://{host}/redirect?status={status}&to={quote(uri, safe='')}"
+def redirect(uri: str, status: int = 302, host: str = PICTURES) -> str:
+    return f"http://{host}/redirect?status={status}&to={quote(uri, safe='')}"
 
 
 def ask(uris: Mapping[str, list[str]]) -> dict[str, list[list[Answer]]]:
@@ -145,12 +141,13 @@ def test_canaries_are_reached_with_the_guard_off() -> None:
     led = [answer for answer in found.values() if reached([answer])]
     assert len(led) >= 150
     assert len([answer for answer in led if answer.status == 200]) >= 100
-    ipv4 = ("127.0.0.1", METADATA, "169.254.170.2", "169.254.170.23", "10.0.0.1")
-    canaries = {f"http://{address}/latest/meta-data/": address for address in ipv4}
-    for address in ("::1", "fd00:ec2::254"):
-        canaries[f"http://[{address}]/latest/meta-data/"] = address
-    for uri in ("http://2130706433/", "http://0177.0.0.1/", "http://[::ffff:7f00:1]/"):
-        canaries[uri] = "127.0.0.1"
+    canaries = {
+        "http://127.0.0.1/latest/meta-data/": "127.0.0.1",
+        f"http://{METADATA}/latest/meta-data/": METADATA,
+        "http://[fd00:ec2::254]/latest/meta-data/": "fd00:ec2::254",
+        "http://2130706433/": "127.0.0.1",
+        "http://[::ffff:7f00:1]/": "127.0.0.1",
+    }
     for uri, address in canaries.items():
         assert found[uri].dialled == [["tcp", address, 80]]
     print(f"\nWith the guard off, {len(led)} of the {len(found)} reach one")
@@ -163,26 +160,19 @@ def test_public_addresses_are_reached() -> None:
         assert not reached(pair)
 
 
-WEB, TLS = ["tcp", PUBLIC[0], 80], ["tcp", PUBLIC[0], 443]
-
-
 @pytest.mark.parametrize(
-    ("group", "status", "message", "dialled"),
+    ("group", "status", "message", "ports"),
     [
-        ("too far", 424, "more than 3 redirects", [WEB] * 4),
-        ("downgrade", 403, "a redirect from https to http is not followed", [TLS]),
-        ("wrong certificate", 424, "TLS with other.example: CERTIFICATE_VERIFY_FAILED", [TLS]),
-        ("rebinding redirect", 403, "rebinding.example is not a public address", [WEB]),
+        ("wrong certificate", 424, "TLS with other.example: CERTIFICATE_VERIFY_FAILED", [443]),
+        ("rebinding redirect", 403, "rebinding.example is not a public address", [80]),
         ("silent name server", 424, f"{SILENT} was not found in time", []),
-        ("trickle", 424, f"{PICTURES} did not answer in time", [WEB]),
-        ("large", 413, "", [WEB]),
     ],
 )
-def test_refused_fetches(group: str, status: int, message: str, dialled: list[Any]) -> None:
+def test_refused_fetches(group: str, status: int, message: str, ports: list[int]) -> None:
     for answer in answers()[group][0]:
         assert answer.status == status
         assert message in answer.message
-        assert answer.dialled == dialled
+        assert answer.dialled == [["tcp", PUBLIC[0], port] for port in ports]
 
 
 def test_a_name_with_public_and_private_addresses_leads_to_no_private_one() -> None:
