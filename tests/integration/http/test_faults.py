@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from integration.http.peers import PHOTO
-from ops.local_servers import ROOT, process_environment
+from ops.local_servers import process_environment
 from soak.server import HOST, Server, serving, starting, until
 from support.upstream import Handler, listening
 
@@ -98,27 +98,19 @@ def test_fetches_that_fail_leave_nothing_behind(fetching: Server, upstream: str)
     assert fetching.holding().files == before.files
 
 
-# The checkout may be in /tmp, so the script moves it aside and back.
-FILL = f"""
-held=$(mktemp -d /dev/shm/XXXXXX)
-mount --bind {ROOT} $held
-mount -t tmpfs -o size=64k full /tmp
-mount -t tmpfs -o size=64k full /var/tmp
-for place in /tmp /var/tmp; do head -c 100000 /dev/zero > $place/full 2>/dev/null || true; done
-mkdir -p {ROOT}
-mount --move $held {ROOT}
-rmdir $held
-cd /tmp
+READ_ONLY = """
+cd /
+for place in /tmp /var/tmp; do mount --bind $place $place; mount -o remount,bind,ro $place; done
+mount -o remount,bind,ro /
 exec "$@"
 """
 
 
-def test_a_full_temporary_folder_affects_no_request() -> None:
-    """The server runs in its own mount namespace."""
+def test_a_read_only_file_system_affects_no_request() -> None:
+    """The server runs in its own mount namespace, in which only /dev/shm is writable."""
     unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    settings = {"TMPDIR": "/tmp"}  # noqa: S108 - the full folder
     largest = PHOTO.ljust(4 * 1024 * 1024, b"\0")  # bytes after the end of a JPEG are ignored
-    with serving(settings, prefix=[*unshare, "sh", "-ec", FILL, "sh"]) as server:
+    with serving({}, prefix=[*unshare, "sh", "-ec", READ_ONLY, "sh"]) as server:
         replies = [server.post(body, "image/jpeg") for body in (PHOTO, largest)]
         assert [reply.status for reply in replies] == [200, 200]
         assert server.get("/ping").status == 200

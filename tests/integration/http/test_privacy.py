@@ -167,16 +167,9 @@ def test_a_fault_whose_exception_quotes_the_request(tmp_path: Path) -> None:
             assert "private" not in str(faults)  # a local variable
         function, process = found[1]
         assert isinstance(function, EmulatedLambda)
-        before = len(records(process))
         answer = function.invoke({"uri": uris[0]})
         assert (answer["errorType"], has_secret(str(answer))) == ("internal_error", False)
         assert not has_secret(process.output)
-        new = records(process)[before:]
-        lines = [record for record in new if record.get("logger", "serving")[:7] == "serving"]
-        # The last line is awslambdaric's, with the error that the caller got.
-        assert [record.get("message") for record in lines] == ["fault", "request", None]
-        assert lines[2]["errorMessage"] == answer["errorMessage"]
-        assert lines[2]["requestId"] == lines[1]["requestId"]
 
 
 def requests(process: Process) -> list[dict[str, Any]]:
@@ -201,7 +194,6 @@ def test_the_stages_of_a_request(running: Faces, local_upstream: Upstream) -> No
         assert posted["stages"].keys() == work
         assert fetched["stages"].keys() == batch["stages"].keys() == work | {"fetch"}
         assert sum(posted["stages"].values()) <= posted["milliseconds"] + 0.1
-        assert posted["stages"]["infer"] > 0
         assert batch["stages"]["infer"] > 0
         assert [(r["bytesIn"], r["bytesOut"]) for r in (posted, fetched)] == sizes
         assert {"code", "traceback"}.isdisjoint(posted)

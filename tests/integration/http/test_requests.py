@@ -81,14 +81,6 @@ def test_the_413_reaches_a_client_that_sends_all_first(server: Server, chunked: 
     connection.close()
 
 
-def test_expect_100_continue(server: Server) -> None:
-    with connections(server) as (peer,):
-        peer.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(PHOTO))
-        assert peer.recv(1000).startswith(b"HTTP/1.1 100 ")
-        peer.sendall(PHOTO)
-        assert answer(peer)[0].status == 200
-
-
 def test_without_nginx_the_contract_holds_and_the_log_names_the_package() -> None:
     folders = os.environ["PATH"].split(":")
     path = ":".join(folder for folder in folders if not Path(folder, "nginx").exists())

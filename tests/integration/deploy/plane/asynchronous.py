@@ -34,8 +34,6 @@ def invoke(
     failure = f"{output.get('S3FailurePath', '').rstrip('/')}/{name}-error.out"
     passed = {header: asked[PREFIX + header] for header in PASSED_ON if PREFIX + header in asked}
     passed[f"{PREFIX}inference-id"] = identifier
-    if attributes := asked.get(f"{PREFIX}custom-attributes"):
-        passed[f"{PREFIX}custom-attributes"] = attributes
 
     def require(action: str, url: str) -> str:
         arn = "arn:aws:s3:::" + url.removeprefix("s3://")
