@@ -1,6 +1,7 @@
 """A server under test, and what it holds: memory, descriptors, threads, files."""
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -106,6 +107,13 @@ class Server:
                 descriptors += process.num_fds()
                 threads += process.num_threads()
         return Holding(pss_mb, descriptors, threads, len([*self.temporary.rglob("*")]))
+
+
+def entry_with(inference: str, folder: Path) -> Path:
+    """Copy `entry.sh` and the package, and replace inference.py, as a user's image does."""
+    shutil.copytree(local_servers.ENTRY.parent / "serving", folder / "serving")
+    (folder / "serving" / "inference.py").write_text(inference)
+    return Path(shutil.copy(local_servers.ENTRY, folder))
 
 
 @contextmanager

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from integration.http.peers import PHOTO
 from ops.local_servers import process_environment
 from soak.server import HOST, Server, serving, starting, until
+from support.cases import PHOTOS
 from support.upstream import Handler, listening
+
+PHOTO = (PHOTOS / "cat.jpg").read_bytes()
 
 
 class BadUpstream(Handler):

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.http.peers import entry_with
 from ops.local_servers import HttpReply
-from soak.server import Server, serving, starting, until
+from soak.server import Server, entry_with, serving, starting, until
 
 ONE = {"WORKERS": "1"}
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from integration.http.peers import entry_with
 from ops.local_servers import ENTRY, EmulatedLambda, Face, HttpFace, Process
-from soak.server import HOST, serving
+from soak.server import HOST, entry_with, serving
 from support.cases import PHOTOS, data_uri
 from support.farm import emulated
 from support.upstream import Upstream
