@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from ops.local_servers import HttpReply, process_environment
 from security.fuzz.answers import answer_to, judge
-from security.fuzz.bodies import TYPES
-from security.fuzz.garbage import METHODS, PATHS
+from security.fuzz.garbage import METHODS, PATHS, TYPES
 from security.fuzz.plan import fuzzed, saw
 from security.fuzz.test_parser import texts
 

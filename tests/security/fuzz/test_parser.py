@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.fuzz.bodies import PICTURES, TYPES, dices, mutated
+from security.fuzz.garbage import PICTURES, TYPES, dices, mutated
 from security.fuzz.plan import fuzzed, saw
 from serving.artifact.preprocessing import Preprocessing
 from serving.core import contract

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from itertools import cycle
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -18,13 +19,57 @@ import pytest
 
 from ops import local_servers
 from ops.local_servers import process_environment
-from security.hostile.network import PICTURES, PORTS, PUBLIC, Network, astray, inside
-from security.hostile.uris import HOSTILE, METADATA, zone
+from security.hostile.network import PICTURES, PORTS, PUBLIC, Network, Zone, astray, inside
 
 JSON = {"Content-Type": "application/json"}
 SILENT = "silent.example"
 FETCH_SECONDS = 3
 REDIRECTS = (301, 302, 303, 307, 308)
+METADATA = "169.254.169.254"
+# Answers that an attacker's name server could give.
+_TO_ADDRESSES = f"""
+    loopback.example=127.0.0.1 loopback6.example=::1 metadata.example={METADATA}
+    metadata6.example=fd00:ec2::254 private.example=10.0.0.1 vpc.example=172.31.0.2
+    shared.example=100.64.0.1 unspecified.example=0.0.0.0 mapped.example=::ffff:a9fe:a9fe
+    nat64.example=64:ff9b::a9fe:a9fe 6to4.example=2002:7f00:1::
+    teredo.example=2001:0:4136:e378:8000:63bf:80ff:fffe 127.0.0.1.nip.example=127.0.0.1
+    sub.xn--bcher-kva.example=127.0.0.1
+"""
+
+
+def zone() -> Zone:
+    """Return the test name server's answers. An iterator gives another answer each time."""
+    return {
+        **{name: (address,) for name, address in (p.split("=") for p in _TO_ADDRESSES.split())},
+        "private-first.example": ("127.0.0.1", PUBLIC[0]),
+        "all-private.example": ("10.0.0.1", "127.0.0.1", METADATA),
+        "private-of-both.example": ("127.0.0.1", "::1"),
+        "alias.example": ("CNAME localhost",),
+        "alias-of-metadata.example": ("CNAME metadata.example",),
+        "other.example": (PUBLIC[0],),
+        "mixed.example": (PUBLIC[0], "127.0.0.1"),
+        "rebinding.example": cycle([(PUBLIC[0],), ("127.0.0.1",)]),
+        SILENT: None,
+    }
+
+
+HOSTILE: Mapping[str, Sequence[str]] = {
+    **json.loads(Path(__file__).with_name("uris.json").read_text()),
+    "lengths": (
+        f"http://{'a' * 64}.example/",
+        f"http://{'a' * 254}/",
+        f"http://{'a.' * 2000}example/",
+        f"http://{'a' * 1_000_000}/",
+        f"http://{'1' * 5000}/",
+        f"http://127.0.0.1/{'a' * 1_000_000}",
+        f"http://{PICTURES}:{'8' * 5000}/",
+        f"http://{PICTURES}:{'0' * 5000}8080/",
+        f"http://{'user:' * 100_000}@127.0.0.1/",
+        f"http://[{'0:' * 5000}1]/",
+        f"{'http:' * 1000}//127.0.0.1/",
+        "http://" + "\u00e4" * 5000 + ".example/",
+    ),
+}
 
 
 class Answer(NamedTuple):
@@ -77,7 +122,7 @@ def redirect(uri: str, status: int = 302, host: str = PICTURES) -> str:
 
 def ask(uris: Mapping[str, list[str]]) -> dict[str, list[list[Answer]]]:
     """Return both faces' answers and what each request dialled. Call it inside the network."""
-    with Network.up({**zone(), SILENT: None}) as network, ExitStack() as stack:
+    with Network.up(zone()) as network, ExitStack() as stack:
         environment = {
             **process_environment(),
             **network.environment,

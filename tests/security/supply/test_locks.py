@@ -1,13 +1,15 @@
-"""Every installed package is locked to its hashes."""
+"""Every installed package is locked to its hashes, also in the image."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from support.locks import ROOT, SETS, pins
+from support.docker import docker
+from support.locks import ROOT, SETS, normalised, pins
 from support.programs import BIN, run
 
+REMOVED = {"protobuf", "scipy"}  # the Dockerfile removes them after the installation
 SHARED = ("container/requirements.txt", "container/requirements-mxnet.txt")  # with .venv
 
 
@@ -65,3 +67,18 @@ def test_nothing_is_installed_unlocked() -> None:
     installs = re.findall(r"pip (?:--python \S+ )?install\b[^&;]*", dockerfile)
     assert len(installs) == 5
     assert [line for line in installs if "--require-hashes" not in line] == []
+
+
+@pytest.mark.docker
+def test_the_image_holds_what_is_locked_and_nothing_else(image: str) -> None:
+    """The search covers the whole image, also leftovers of an installer and of the base image."""
+    script = r"find / -xdev \( -name '*.dist-info' -o -name '*.egg-info' \) -not -path '/proc/*'"
+    ran = docker("run", "--rm", "--entrypoint=/bin/sh", image, "-c", script)
+    held = [Path(place).stem.split("-")[:2] for place in ran.split()]
+    locked = {
+        (pin.name, pin.version)
+        for path in ("requirements.txt", "requirements-mxnet.txt")
+        for pin in pins(ROOT / "container" / path)
+        if pin.name not in REMOVED
+    }
+    assert sorted((normalised(name), version) for name, version in held) == sorted(locked)
