@@ -4,7 +4,6 @@ import json
 import os
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -58,26 +57,6 @@ def connections(server: Server, count: int = 1) -> Iterator[list[socket.socket]]
     with ExitStack() as stack:
         opened = (socket.create_connection((HOST, server.port), SECONDS) for _ in range(count))
         yield [stack.enter_context(peer) for peer in opened]
-
-
-@contextmanager
-def trickling(connected: list[socket.socket], more: bytes) -> Iterator[None]:
-    """Send `more` on each connection every half second during the block."""
-    stop = threading.Event()
-
-    def trickle() -> None:
-        while not stop.wait(0.5):
-            for peer in connected:
-                with suppress(OSError):
-                    peer.send(more, socket.MSG_DONTWAIT)
-
-    thread = threading.Thread(target=trickle)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def answer(peer: socket.socket) -> tuple[HTTPResponse, bytes]:
@@ -174,9 +153,9 @@ def test_without_nginx_the_contract_holds_and_the_log_names_the_package() -> Non
 )
 def test_slow_clients_do_not_block_others(server: Server, first: bytes, then: bytes) -> None:
     with connections(server, PEERS) as peers:
-        for peer in peers:
-            peer.sendall(first)
-        with trickling(peers, then):
+        for sent in (first, then, then):
+            for peer in peers:
+                peer.sendall(sent)
             serves(server)
 
 
@@ -194,10 +173,15 @@ def test_peers_that_never_read_take_no_thread(server: Server) -> None:
 
 
 def test_a_head_that_does_not_end_is_cut_off(server: Server) -> None:
-    with connections(server) as peers, trickling(peers, b"A: b\r\n"):
-        peers[0].sendall(b"GET /ping HTTP/1.1\r\n")
-        with suppress(ConnectionResetError):
-            assert peers[0].recv(1) == b""
+    with connections(server) as (peer,), suppress(ConnectionError):
+        peer.settimeout(0.5)
+        peer.sendall(b"GET /ping HTTP/1.1\r\n")
+        for _ in range(SECONDS):
+            peer.sendall(b"A: b\r\n")
+            with suppress(TimeoutError):
+                assert peer.recv(1) == b""
+                return
+        pytest.fail("the connection is still open")
 
 
 def test_300_stalled_bodies_take_one_buffer_each() -> None:

@@ -15,18 +15,14 @@ SHARED = ("container/requirements.txt", "container/requirements-mxnet.txt")  # w
 
 @pytest.mark.parametrize("path", SETS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_package_has_one_version_and_its_hashes(path: Path) -> None:
+    """A version raised only in the .in file would not be installed."""
     found = pins(path)
     assert found
-    assert len({pin.name for pin in found}) == len(found)
+    locked = {pin.name: pin.version for pin in found}
+    assert len(locked) == len(found)
     assert [pin.name for pin in found if not pin.hashes] == []
     lines = re.sub(r"\\\n|^ *#.*\n", "", path.read_text(), flags=re.MULTILINE).splitlines()
     assert len(lines) == len(found), "a line of the file is not a pinned package"
-
-
-@pytest.mark.parametrize("path", SETS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_in_file_has_the_locked_versions(path: Path) -> None:
-    """A version raised only in the .in file would not be installed."""
-    locked = {pin.name: pin.version for pin in pins(path)}
     wanted = re.compile(r"^([a-z0-9-]+)(?:\[\S+\])?==(\S+)", re.MULTILINE)
     asked = wanted.findall(path.with_suffix(".in").read_text())
     assert asked
