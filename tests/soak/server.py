@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
-import urllib3
 
 from bench.load import memory_mb, tree
 from ops import local_servers
@@ -54,14 +53,6 @@ class Server:
             return [worker.pid for parent in parents for worker in parent.children()]
         return []
 
-    @property
-    def has_ended(self) -> bool:
-        try:
-            self.process.check()
-        except local_servers.FaceError:
-            return True
-        return False
-
     def wait_for_ready(self, times: int) -> None:
         """Wait until `times` workers have logged that they are ready. Raise as `wait_for` does."""
         self.wait_for('"message": "ready"', times)
@@ -85,13 +76,6 @@ class Server:
 
     def get(self, path: str) -> HttpReply:
         return self.face.send("GET", path, {})
-
-    def ping(self) -> int | None:
-        """Return the status of a ping, or None while nothing listens."""
-        try:
-            return self.get("/ping").status
-        except urllib3.exceptions.HTTPError:
-            return None
 
     def post(self, body: bytes, content_type: str = "application/json", **more: str) -> HttpReply:
         headers = {"Content-Type": content_type, **more}
