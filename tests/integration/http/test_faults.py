@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ops.local_servers import process_environment
-from soak.server import HOST, Server, serving, starting, until
+from soak.server import HOST, serving, starting, until
 from support.cases import PHOTOS
 from support.upstream import Handler, listening
 
@@ -30,47 +30,45 @@ class BadUpstream(Handler):
 
 def test_fetches_that_fail_leave_nothing_behind() -> None:
     """Each is 424. Pictures are answered while the fetches are in progress."""
-    with listening(BadUpstream) as upstream:
-        environment = {
-            "FETCH_PRIVATE_ADDRESSES": "1",
-            "FETCH_TIMEOUT_SECONDS": "2",
-            "URI_ALLOWLIST": f"{HOST}, s3://photos",
-            "AWS_ENDPOINT_URL_S3": upstream,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
+    environment = {
+        "FETCH_PRIVATE_ADDRESSES": "1",
+        "FETCH_TIMEOUT_SECONDS": "2",
+        "URI_ALLOWLIST": f"{HOST}, s3://photos",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with (
+        listening(BadUpstream) as upstream,
+        serving({**environment, "AWS_ENDPOINT_URL_S3": upstream}) as server,
+    ):
         uris = [f"{upstream}/hang", f"{upstream}/truncated", "s3://photos/denied"]
         uris += ["s3://photos/hang", "s3://photos/truncated"]
-        with serving(environment) as server:
-            server.wait_for_ready(2)
-            fail([json.dumps({"uri": uri}).encode() for uri in uris * 3], server)
+        bodies = [json.dumps({"uri": uri}).encode() for uri in uris * 3]
+        server.wait_for_ready(2)
+        right = server.post(PHOTO, "image/jpeg").body
 
+        def all_at_once() -> None:
+            with ThreadPoolExecutor(len(bodies)) as clients:
+                replies = clients.map(server.post, bodies)
+                while_they_hang = [server.post(PHOTO, "image/jpeg") for _ in range(10)]
+                assert {reply.status for reply in replies} == {424}
+            assert [(r.status, r.body) for r in while_they_hang] == [(200, right)] * 10
 
-def fail(bodies: list[bytes], server: Server) -> None:
-    right = server.post(PHOTO, "image/jpeg").body
-
-    def all_at_once() -> None:
-        with ThreadPoolExecutor(len(bodies)) as clients:
-            replies = clients.map(server.post, bodies)
-            while_they_hang = [server.post(PHOTO, "image/jpeg") for _ in range(10)]
-            assert {reply.status for reply in replies} == {424}
-        assert [(r.status, r.body) for r in while_they_hang] == [(200, right)] * 10
-
-    for _ in range(3):  # start the threads that the server needs for so many requests
-        all_at_once()
-    before = server.holding()
-    for _ in range(3):
-        all_at_once()
-    # A hanging fetch ends shortly after its timeout; there were 18. A pool may start a thread late.
-    until(lambda: server.holding().threads < before.threads + 9)
-    until(lambda: server.holding().descriptors <= before.descriptors + 4)
-    assert server.holding().files == before.files
-    # A caller's fault must not page anyone.
-    assert {record["level"] for record in server.log()} == {"INFO"}
-    failed = [record for record in server.log() if record.get("status") == 424]
-    assert len(failed) == 6 * len(bodies)
-    assert {record["code"] for record in failed} == {"uri_fetch_failed"}
+        for _ in range(3):  # start the threads that the server needs for so many requests
+            all_at_once()
+        before = server.holding()
+        for _ in range(3):
+            all_at_once()
+        # A hanging fetch ends shortly after its timeout; there were 18. A pool may start one late.
+        until(lambda: server.holding().threads < before.threads + 9)
+        until(lambda: server.holding().descriptors <= before.descriptors + 4)
+        assert server.holding().files == before.files
+        # A caller's fault must not page anyone.
+        assert {record["level"] for record in server.log()} == {"INFO"}
+        failed = [record for record in server.log() if record.get("status") == 424]
+        assert len(failed) == 6 * len(bodies)
+        assert {record["code"] for record in failed} == {"uri_fetch_failed"}
 
 
 READ_ONLY = """
