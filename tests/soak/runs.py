@@ -50,9 +50,11 @@ async def overload(seconds: float, times: float, *, memory_mb: float = MEMORY_MB
         before = await asyncio.to_thread(server.holding)
         tally = Tally()
         load = Load(server, learnt, tally)
+        telling = asyncio.create_task(_tell_each_minute(tally))
         async with beside(server, learnt[0], tally):
             await load.arrive(per_second * times, seconds)
             await load.finish()
+        telling.cancel()
         await asyncio.sleep(_SETTLE_SECONDS)
         after = await asyncio.to_thread(server.holding)
         log = server.process.output
@@ -93,3 +95,10 @@ def _grown(before: Holding, after: Holding, allowed: Holding) -> list[str]:
         for name, first, last, more in zip(Holding._fields, before, after, allowed, strict=True)
         if last > first + more
     ]
+
+
+async def _tell_each_minute(tally: Tally) -> None:
+    while True:
+        await asyncio.sleep(60)
+        ping = f"worst ping {tally.worst_ping:.2f} s"
+        print(f"{dict(tally.ended)}; {ping}; {tally.holdings[-1]}", flush=True)
