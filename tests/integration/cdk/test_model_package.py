@@ -26,12 +26,13 @@ from support.upstream import Handler, listening
 
 
 @dataclass
-class Registry:
-    """The account's registry, and the look-ups that it has answered."""
+class Project:
+    """A folder with our cdk.json, to which the CLI adds cdk.context.json, and an account."""
 
-    sagemaker: Any
+    folder: Path
     environment: dict[str, str]
-    lookups: list[str] = field(default_factory=list)
+    sagemaker: Any
+    lookups: list[str] = field(default_factory=list)  # that the registry has answered
 
     def register(self, status: str = "Approved") -> str:
         """Create a version of the group `cats` and return its ARN."""
@@ -45,63 +46,6 @@ class Registry:
             InferenceSpecification={"Containers": [CONTAINER], **types},
         )
         return str(created["ModelPackageArn"])
-
-
-def cloud_control(registry: Registry) -> type[Handler]:
-    class CloudControl(Handler):
-        def reply(self, body: bytes) -> None:
-            asked = json.loads(body)
-            assert self.headers["X-Amz-Target"].endswith(".GetResource")
-            assert asked["TypeName"] == CfnModelPackage.CFN_RESOURCE_TYPE_NAME
-            arn = asked["Identifier"]
-            registry.lookups.append(arn)
-            try:
-                found = registry.sagemaker.describe_model_package(ModelPackageName=arn)
-            except ClientError as error:
-                said = {"__type": "ResourceNotFoundException", "Message": str(error)}
-                self.answer(400, json.dumps(said).encode())
-                return
-            names = ("InferenceSpecification", "ModelApprovalStatus")
-            properties = json.dumps({name: found[name] for name in names})
-            described = {"Identifier": arn, "Properties": properties}
-            said = {"TypeName": asked["TypeName"], "ResourceDescription": described}
-            self.answer(200, json.dumps(said).encode())
-
-    return CloudControl
-
-
-@pytest.fixture
-def registry() -> Iterator[Registry]:
-    inherited = {name: v for name, v in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
-    with moto() as url:
-        session = boto3.Session("testing", "testing", region_name=REGION)
-        sagemaker = session.client("sagemaker", endpoint_url=url)
-        sagemaker.create_model_package_group(
-            ModelPackageGroupName="cats", ModelPackageGroupDescription="cats"
-        )
-        environment = {
-            **inherited,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_REGION": REGION,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ENDPOINT_URL": url,
-            "NO_PROXY": "127.0.0.1",
-        }
-        registry = Registry(sagemaker, environment)
-        with listening(cloud_control(registry)) as control:
-            environment["AWS_ENDPOINT_URL_CLOUDCONTROL"] = control
-            yield registry
-
-
-@dataclass
-class Project:
-    """A folder with our cdk.json, to which the CLI adds cdk.context.json."""
-
-    folder: Path
-    environment: dict[str, str]
 
     def cdk(self, *arguments: str) -> Done:
         return cdk(*arguments, cwd=self.folder, env=self.environment)
@@ -123,18 +67,62 @@ class Project:
         return line
 
 
+def cloud_control(project: Project) -> type[Handler]:
+    class CloudControl(Handler):
+        def reply(self, body: bytes) -> None:
+            asked = json.loads(body)
+            assert self.headers["X-Amz-Target"].endswith(".GetResource")
+            assert asked["TypeName"] == CfnModelPackage.CFN_RESOURCE_TYPE_NAME
+            arn = asked["Identifier"]
+            project.lookups.append(arn)
+            try:
+                found = project.sagemaker.describe_model_package(ModelPackageName=arn)
+            except ClientError as error:
+                said = {"__type": "ResourceNotFoundException", "Message": str(error)}
+                self.answer(400, json.dumps(said).encode())
+                return
+            names = ("InferenceSpecification", "ModelApprovalStatus")
+            properties = json.dumps({name: found[name] for name in names})
+            described = {"Identifier": arn, "Properties": properties}
+            said = {"TypeName": asked["TypeName"], "ResourceDescription": described}
+            self.answer(200, json.dumps(said).encode())
+
+    return CloudControl
+
+
 @pytest.fixture
-def project(tmp_path: Path, registry: Registry) -> Project:
+def project(tmp_path: Path) -> Iterator[Project]:
     given = json.loads((ROOT / "cdk.json").read_text())
     app = shlex.join([sys.executable, str(ROOT / "app.py")])
     (tmp_path / "cdk.json").write_text(json.dumps({**given, "app": app}))
-    return Project(tmp_path, registry.environment)
+    inherited = {name: v for name, v in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+    with moto() as url:
+        session = boto3.Session("testing", "testing", region_name=REGION)
+        sagemaker = session.client("sagemaker", endpoint_url=url)
+        sagemaker.create_model_package_group(
+            ModelPackageGroupName="cats", ModelPackageGroupDescription="cats"
+        )
+        environment = {
+            **inherited,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL": url,
+            "NO_PROXY": "127.0.0.1",
+        }
+        project = Project(tmp_path, environment, sagemaker)
+        with listening(cloud_control(project)) as control:
+            environment["AWS_ENDPOINT_URL_CLOUDCONTROL"] = control
+            yield project
 
 
-def test_both_targets_get_the_artifact_by_one_lookup(project: Project, registry: Registry) -> None:
-    arn = registry.register()
+def test_both_targets_get_the_artifact_by_one_lookup(project: Project) -> None:
+    arn = project.register()
     project.assert_served(arn)
-    assert registry.lookups == [arn]
+    assert project.lookups == [arn]
     kept = (project.folder / "cdk.context.json").read_text()
     assert len(json.loads(kept)) == 1
     assert arn in kept.replace("$:", ":")
@@ -144,17 +132,17 @@ def test_both_targets_get_the_artifact_by_one_lookup(project: Project, registry:
         name: value for name, value in project.environment.items() if not name.startswith("AWS_")
     } | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_EC2_METADATA_DISABLED": "true"}
     project.assert_served(arn)
-    assert registry.lookups == [arn]
+    assert project.lookups == [arn]
 
 
-def test_an_unapproved_package_and_its_message(project: Project, registry: Registry) -> None:
-    arn = registry.register("PendingManualApproval")
+def test_an_unapproved_package_and_its_message(project: Project) -> None:
+    arn = project.register("PendingManualApproval")
     line = project.refusal(arn)
     assert line.startswith(
         f"model_package_arn='{arn}': it is PendingManualApproval, and only Approved packages are "
         "deployed; "
     )
-    registry.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    project.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
     assert project.refusal(arn) == line  # the answer is kept
     program, *command = shlex.split(line.partition("approved: ")[2])
     assert program == "cdk"
