@@ -128,7 +128,7 @@ def origin(aws: Aws) -> Any:
         yield url
 
 
-def shared_with(origin: str, tmp_path: Path) -> Any:
+def test_an_allowed_origin_is_served(aws: Aws, origin: str, browser: Page, tmp_path: Path) -> None:
     command = re.search(r"cdk deploy (.*url_cors_origins.*)", PAGE)
     assert command
     keys = command[1].replace("https://pages.example.com", origin).split()
@@ -136,11 +136,7 @@ def shared_with(origin: str, tmp_path: Path) -> Any:
     assert done.returncode == 0, done.stderr
     template = json.loads((tmp_path / "cdk.out" / "DualInferenceStack.template.json").read_text())
     (url,) = (r for r in template["Resources"].values() if r["Type"] == "AWS::Lambda::Url")
-    return url["Properties"]
-
-
-def test_an_allowed_origin_is_served(aws: Aws, origin: str, browser: Page, tmp_path: Path) -> None:
-    aws.url_settings = shared_with(origin, tmp_path)
+    aws.url_settings = url["Properties"]
     aws.busy = 1
     browser.go(f"{origin}/")
     is_written = "document.body && !document.querySelector('script')"
