@@ -105,19 +105,16 @@ def counted(stack: Any, metric: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("name", "share"), [("shared", 0.1), ("doorman", 1)])
-def test_the_endpoints_alarms_stop_a_shift_to_forwarding(
-    configured: Any, name: str, share: float
-) -> None:
+def test_the_endpoints_alarms_stop_a_shift_to_forwarding(configured: Any) -> None:
     """Callers would not notice an endpoint that refuses most calls."""
-    stack = configured(name)
+    stack = configured("shared")
     gates = stack.gates(ALIAS)
     watched = [metrics(alarm).keys() for alarm in gates.values()]
     for metric in ("Invocation5XXErrors", "ModelLatency"):
         assert [metric] in [[*names] for names in watched]
     assert len(gates) == 6  # without NoCapacity, which may go off while an endpoint is new
     [spills] = [alarm for alarm in gates.values() if "NewSpilled" in metrics(alarm)]
-    assert spills["Threshold"] == 50 * share
+    assert spills["Threshold"] == 50 * 0.1  # half of the tenth that is forwarded
     assert metrics(spills)["NewSpilled"]["dimensions"] == {"version": moved_to(stack, ALIAS)}
     assert counted(stack, "NewSpilled")["pattern"] == '{ $.target = "lambda-spill" }'
     seen = {
