@@ -150,38 +150,45 @@ def test_the_costs_are_those_of_ops_cost(look: Callable[..., Any], ops: Callable
     assert expected["realtime"] < expected["realtime_by_url"]
 
 
-def test_pings_are_not_forwarded(look: Callable[..., Any]) -> None:
-    """Up to one call in a hundred may stay on Lambda."""
-    done = look(ALL, {**FINE, "Invocations": [1000.0], "Forwarded": [52.0] * 993})
-    assert "Lambda 7 (0.7 %)" in done.out
-    assert done.status == 0
-
-
-def test_the_examiners_calls_are_nobodys(look: Callable[..., Any]) -> None:
-    """It calls versions, which forward and log its calls, but not the alias."""
-    examined = {**FINE, "Examined": [32.0], "Invocations": [4.0], "Forwarded": [52.0] * 20}
-    assert "4 calls in the last hour: SageMaker 4 (100.0 %)" in look(ALL, examined).out
-
-
-def test_an_exam_alone_is_no_call(look: Callable[..., Any]) -> None:
-    done = look(TENTH, {**FINE, "Examined": [18.0], "Forwarded": [52.0] * 3})
-    assert "no call in the last hour" in done.out
-
-
-def test_after_going_back_it_waits(look: Callable[..., Any]) -> None:
-    """The hour still has faults of the previous step, which must not cause another step back."""
-    measured = {**FINE, "Invocations": [400.0], "Url5xxCount": [90.0], "Forwarded": [52.0] * 380}
-    done = look(BOTH, measured)
-    assert (done.status, "Wait" in done.out) == (2, True)
-
-
-def test_the_way_back_from_the_last_step_takes_calls_from_the_endpoint(
+@pytest.mark.parametrize(
+    ("keys", "measured", "status", "says"),
+    [
+        # Pings are not forwarded: up to one call in a hundred may stay on Lambda.
+        (ALL, {"Invocations": [1000.0], "Forwarded": [52.0] * 993}, 0, "Lambda 7 (0.7 %)"),
+        # The examiner calls versions, which forward and log its calls, but not the alias.
+        (
+            ALL,
+            {"Examined": [32.0], "Invocations": [4.0], "Forwarded": [52.0] * 20},
+            0,
+            "4 calls in the last hour: SageMaker 4 (100.0 %)",
+        ),
+        (TENTH, {"Examined": [18.0], "Forwarded": [52.0] * 3}, 0, "no call in the last hour"),
+        # After a step back, the hour still has its faults, which must not cause another one.
+        (
+            BOTH,
+            {"Invocations": [400.0], "Url5xxCount": [90.0], "Forwarded": [52.0] * 380},
+            2,
+            "Wait",
+        ),
+        # The way back from the last step takes calls from the endpoint.
+        (
+            DONE,
+            {"Invocations": [40.0], "Errors": [9.0], "Forwarded": [52.0] * 40},
+            1,
+            "cdk deploy -c mode=both -c sagemaker_percent=10 ",
+        ),
+    ],
+    ids=["pings", "exams", "an exam alone", "after a step back", "back from the last step"],
+)
+def test_the_next_step_by_what_was_counted(
     look: Callable[..., Any],
+    keys: Mapping[str, str],
+    measured: Mapping[str, list[float]],
+    status: int,
+    says: str,
 ) -> None:
-    measured = {**FINE, "Invocations": [40.0], "Errors": [9.0], "Forwarded": [52.0] * 40}
-    done = look(DONE, measured)
-    assert done.status == 1
-    assert "cdk deploy -c mode=both -c sagemaker_percent=10 " in done.out
+    done = look(keys, {**FINE, **measured})
+    assert (done.status, says in done.out) == (status, True), done.out
 
 
 def test_targets_that_differ_go_back(look: Callable[..., Any], stack: Deployed) -> None:

@@ -57,9 +57,6 @@ def test_what_the_next_deployment_would_remove_or_swap(
     assert done.out.splitlines() == expected
     done = ops(*plan, "-c", "url_auth=off")
     assert done.out == "url_auth: the default -> off (removes the function URL)\n"
-    done = ops(*plan, "-c", "mode=x")
-    assert (done.status, len(done.err.splitlines())) == (2, 1)
-    assert "mode='x': it must be one of" in done.err
 
 
 def test_a_stack_of_an_older_version_kept_no_keys(account: Any, ops: Callable[..., Any]) -> None:

@@ -236,7 +236,6 @@ def test_golden_cases_become_the_exam_that_the_model_id_covers(
     ("place", "written", "why"),
     [
         ("golden.json", "{", "holds no golden cases: JSONDecodeError"),
-        ("golden.json", '[{"name": "a"}]', "holds no golden cases: KeyError('request')"),
         ("golden.json", "[]", "has no POST /invocations that needs nothing but files"),
         ("golden.json", '[{"name": "", "request": {"body": "{bytes:no}"}}]', "no cannot be read"),
         ("artifact/golden.json", "[7]", "is not an exam: a request has name, content_type"),
@@ -335,8 +334,4 @@ def test_a_bucket_of_another_account(
     done = ops("package", str(rows), "--upload", "s3://theirs")
     assert done.status == 2
     assert "is in a bucket of another account" in done.err
-    script.replies[path] = (403, {}, b"")
-    done = ops("package", str(rows), "--upload", "s3://theirs")
-    assert done.status == 2
-    assert "these credentials may not s3:GetObject on s3://theirs/" in done.err
     assert {request.method for request in script.asked} == {"HEAD"}
