@@ -16,6 +16,7 @@ import pytest
 from infra.config.context import read_config
 from infra.lambda_target.forwarding import DOORMAN_MEMORY_MB
 from integration.ops.deployed import SETTINGS, Deployed
+from integration.ops.operator_tools import Measured
 from ops.commands import move
 from ops.cost import one_url
 
@@ -24,22 +25,10 @@ REGION = "eu-west-1"  # has prices of instances
 CONFIGURATION = "/2015-03-31/functions/the-function/configuration?Qualifier=live"
 KEPT_WARM = "/2019-09-30/functions/the-function/provisioned-concurrency?Qualifier=live"
 OUTPUTS = {"FunctionName": "the-function:live", "EndpointName": "the-endpoint"}
-ALIAS = {"FunctionName": "the-function", "Resource": "the-function:live"}
-METRICS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "Invocations": ("AWS/Lambda", ALIAS),
-    "Errors": ("AWS/Lambda", ALIAS),
-    "Duration": ("AWS/Lambda", ALIAS),
-    "Url5xxCount": ("AWS/Lambda", {"FunctionName": "the-function"}),
-    "Forwarded": ("Traffic", {}),
-    "Spilled": ("Traffic", {}),
-    "Skew": ("Traffic", {}),
-    "Examined": ("Traffic", {}),
-}
 BOTH, DONE = {"mode": "both"}, {"mode": "sagemaker", "keep_url": "true"}
 TENTH, ALL = {**BOTH, "sagemaker_percent": "10"}, {**BOTH, "sagemaker_percent": "100"}
 FINE = {"Skew": [0.0]}
 EARLIER = {"Invocations": [3600.0], "Duration": [39.5]}  # for the costs
-_AGO = timedelta(minutes=20)
 
 
 @pytest.fixture
@@ -59,27 +48,21 @@ def stack(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> Deploye
 def look(stack: Deployed, ops: Callable[..., Any]) -> Callable[..., Any]:
     """Deploy the stack with keys, store metrics of the last hour, and run the command."""
 
-    def run(keys: Mapping[str, str], measured: Mapping[str, list[float]], *arguments: str) -> Any:
+    def run(keys: Mapping[str, str], measured: Measured, *arguments: str) -> Any:
         outputs = {**OUTPUTS, "ContextKeys": json.dumps({**keys, "stack_name": "Traffic"})}
         if keys["mode"] == "lambda":
             del outputs["EndpointName"]
         stack.account.deploy(outputs, region=REGION)
-        cloudwatch = stack.account.client("cloudwatch", REGION)
         now = datetime.now(UTC)
-        for moment, values in ((now - timedelta(hours=3), EARLIER), (now - _AGO, measured)):
-            for name, each in values.items():
-                namespace, dimensions = METRICS[name]
-                pairs = [{"Name": key, "Value": value} for key, value in dimensions.items()]
-                about = {"MetricName": name, "Dimensions": pairs, "Timestamp": moment}
-                data = [{**about, "Value": value} for value in each]
-                cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
+        moments = ((now - timedelta(hours=3), EARLIER), (now - timedelta(minutes=20), measured))
+        stack.account.record(REGION, moments)
         return ops("move", "--stack", "Traffic", *arguments)
 
     return run
 
 
 # Deployed keys, metrics of the last hour, and options.
-CASES: dict[str, tuple[dict[str, str], dict[str, list[float]], tuple[str, ...]]] = {
+CASES: dict[str, tuple[dict[str, str], Measured, tuple[str, ...]]] = {
     "on Lambda": ({"mode": "lambda"}, {"Invocations": [3600.0]}, ()),
     "on Lambda, failing": ({"mode": "lambda"}, {"Invocations": [99.0], "Errors": [9.0]}, ()),
     "beside it, without a call": (BOTH, FINE, ()),
@@ -99,7 +82,27 @@ CASES: dict[str, tuple[dict[str, str], dict[str, list[float]], tuple[str, ...]]]
         (),
     ),
     "all": (ALL, {**FINE, "Invocations": [40.0], "Forwarded": [52.0] * 40}, ()),
+    "all but some pings": (ALL, {**FINE, "Invocations": [1e3], "Forwarded": [52.0] * 993}, ()),
+    # The examiner calls versions, which forward and log its calls, but not the alias.
+    "all, with exams": (
+        ALL,
+        {**FINE, "Examined": [32.0], "Invocations": [4.0], "Forwarded": [52.0] * 20},
+        (),
+    ),
+    "a tenth, an exam alone": (TENTH, {**FINE, "Examined": [18.0], "Forwarded": [52.0] * 3}, ()),
+    # The hour's faults are of the step before, and must not cause another step back.
+    "beside it, after a tenth that failed": (
+        BOTH,
+        {**FINE, "Invocations": [400.0], "Url5xxCount": [90.0], "Forwarded": [52.0] * 380},
+        (),
+    ),
     "complete": (DONE, {**FINE, "Invocations": [5.0], "Forwarded": [9.0] * 5}, ()),
+    # The way back takes calls from the endpoint.
+    "complete, and failing": (
+        DONE,
+        {**FINE, "Invocations": [40.0], "Errors": [9.0], "Forwarded": [52.0] * 40},
+        (),
+    ),
     "the first step, and back": ({"mode": "lambda"}, {}, ("--back",)),
 }
 
@@ -148,47 +151,6 @@ def test_the_costs_are_those_of_ops_cost(look: Callable[..., Any], ops: Callable
     }.items():
         assert costs[step] == pytest.approx(expected[target], abs=0.01)
     assert expected["realtime"] < expected["realtime_by_url"]
-
-
-@pytest.mark.parametrize(
-    ("keys", "measured", "status", "says"),
-    [
-        # Pings are not forwarded: up to one call in a hundred may stay on Lambda.
-        (ALL, {"Invocations": [1000.0], "Forwarded": [52.0] * 993}, 0, "Lambda 7 (0.7 %)"),
-        # The examiner calls versions, which forward and log its calls, but not the alias.
-        (
-            ALL,
-            {"Examined": [32.0], "Invocations": [4.0], "Forwarded": [52.0] * 20},
-            0,
-            "4 calls in the last hour: SageMaker 4 (100.0 %)",
-        ),
-        (TENTH, {"Examined": [18.0], "Forwarded": [52.0] * 3}, 0, "no call in the last hour"),
-        # After a step back, the hour still has its faults, which must not cause another one.
-        (
-            BOTH,
-            {"Invocations": [400.0], "Url5xxCount": [90.0], "Forwarded": [52.0] * 380},
-            2,
-            "Wait",
-        ),
-        # The way back from the last step takes calls from the endpoint.
-        (
-            DONE,
-            {"Invocations": [40.0], "Errors": [9.0], "Forwarded": [52.0] * 40},
-            1,
-            "cdk deploy -c mode=both -c sagemaker_percent=10 ",
-        ),
-    ],
-    ids=["pings", "exams", "an exam alone", "after a step back", "back from the last step"],
-)
-def test_the_next_step_by_what_was_counted(
-    look: Callable[..., Any],
-    keys: Mapping[str, str],
-    measured: Mapping[str, list[float]],
-    status: int,
-    says: str,
-) -> None:
-    done = look(keys, {**FINE, **measured})
-    assert (done.status, says in done.out) == (status, True), done.out
 
 
 def test_targets_that_differ_go_back(look: Callable[..., Any], stack: Deployed) -> None:

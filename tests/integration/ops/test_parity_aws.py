@@ -170,8 +170,6 @@ def test_an_endpoint_that_went_back_by_itself(
             "endpoint the-endpoint is Failed: no ping; its log group says why",
         ),
         ({"function": {"LastUpdateStatus": "InProgress"}}, "the-function:live is being updated"),
-        ({"function": {"State": "Pending"}}, "the-function:live is being updated"),
-        ({"weights": {"2": 0.1}}, "the-function:live is being moved to another version"),
     ],
 )
 def test_a_target_in_motion(

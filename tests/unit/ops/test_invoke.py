@@ -252,12 +252,10 @@ def queue(
     places = {place.format(kind.title()): f"s3://{bucket}/{kind}/1.out" for kind in kinds}
     script.replies["/endpoints/the-endpoint/async-invocations"] = (202, places, b"{}")
 
-    def invoke(key: str, body: str, *options: str, error: Any = None, photo: str = CAT) -> Any:
+    def invoke(key: str, body: str, *options: str, photo: str = CAT) -> Any:
         naps: list[float] = []
 
         def sleep(seconds: float) -> None:
-            if error:
-                raise error
             naps.append(seconds)
             if len(naps) == 3:
                 s3.put_object(Bucket=bucket, Key=key, Body=body.encode())
@@ -301,5 +299,3 @@ def test_an_asynchronous_failure_is_the_same_error(script: Any, queue: Callable[
 def test_an_asynchronous_answer_that_does_not_come(queue: Callable[..., Any]) -> None:
     done = queue("elsewhere", "", "--wait", "10")
     check_not_asked(done, "no answer after 10 s", "/output/1.out", "--wait")
-    interrupted = queue("elsewhere", "", error=KeyboardInterrupt)
-    assert (interrupted.status, interrupted.out, interrupted.err) == (130, "", "")

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +105,10 @@ def test_the_image_unpacks_what_was_checked_and_the_app_takes_the_command(
 
 
 def test_a_large_artifact_gets_the_room_that_lambda_needs() -> None:
-    least = next(key.default for key in fields(Config) if key.name == "lambda_ephemeral_mb")
     for megabytes in (1, 440, 460, 600, 8 * 1024):
         command = deploy_command("s3://b/k.tar.gz", "", megabytes * 1024**2, None)
         given = command.partition("lambda_ephemeral_mb=")[2]
-        room = RULES["lambda_ephemeral_mb"].parse(given) if given else least
+        room = RULES["lambda_ephemeral_mb"].parse(given) if given else Config.lambda_ephemeral_mb
         assert room and room > megabytes
 
 
@@ -296,11 +294,6 @@ def test_it_is_stored_under_its_model_id_once(
     assert again.status == 0
     assert f"there already s3://models/{key}" in again.out
     assert bucket.head_object(Bucket="models", Key=key)["LastModified"] == written
-
-    manifest.write(rows / "artifact", {"name": "another model now"})
-    other = package(rows, "--upload", "s3://models/a/b")
-    assert bucket.list_objects_v2(Bucket="models")["KeyCount"] == 2
-    assert other["model_data"] != made["model_data"]
 
 
 def test_what_is_there_already_is_not_overwritten(

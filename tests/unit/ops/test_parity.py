@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from integration.ops.operator_tools import timed
+from integration.ops.operator_tools import install, timed
 from ops import inputs
 from ops.aws import CannotAsk
 from ops.findings import State
@@ -66,22 +66,11 @@ def test_batches_are_compared_record_by_record() -> None:
     assert compare(timed([{"n": 1}, {"n": 2.1}]), lines).places == ("[1].n 2.1 ≠ 2 (1.0e-01)",)
 
 
-def test_lines_end_at_line_feeds(ops: Callable[..., Any], face: HttpFace, tmp_path: Path) -> None:
+def test_lines_end_at_line_feeds() -> None:
     """Other separators are text within a line."""
     text = '{"text": "my parcel\u2028is late"}\n{"text": "charged\u0085twice"}\n'
     lines = TimedAnswer.of([HttpReply(200, {}, text.encode(), 0.01)])
     assert lines.value == [{"text": "my parcel\u2028is late"}, {"text": "charged\u0085twice"}]
-    file = tmp_path / "lines.jsonl"
-    file.write_text(text, encoding="utf-8-sig")
-    both = ("--left", face.url, "--right", face.url, "--repeats", "1", "--json")
-    done = ops("parity", *both, "--inputs", str(file))
-    assert [one["input"] for one in json.loads(done.out)["inputs"]] == ["line 1", "line 2"]
-
-
-def test_queries_of_uris_are_removed() -> None:
-    uri = 'https://b.s3.amazonaws.com/cat.jpg?X-Amz-Signature="secret'
-    shown = {"uri": "https://b.s3.amazonaws.com/cat.jpg?…", "text": "why?"}
-    assert timed({"uri": uri, "text": "why?"}).value == shown
 
 
 def row(*answers: TimedAnswer) -> Row:
@@ -125,7 +114,6 @@ ARM = {"architecture": "arm64", "digests": frozenset({"sha256:b"})}
     ("said", "state", "why"),
     [
         (answer(("cat", "0.500009"), ("dog", "0.25")), State.OK, True),
-        (FAR, State.FAILS, True),
         (CAT, State.OK, False),
     ],
 )
@@ -215,9 +203,6 @@ def test_an_upgrade_is_compared_with_a_recording(
     done = ops("parity", "--left", face.url, "--record", kept, *own)
     assert (done.status, done.out) == (0, "")
     assert "answers of http://127.0.0.1" in done.err
-    done = ops("parity", "--against", kept, "--left", face.url, *own)
-    assert done.status == 0, done.err
-    assert "4 inputs: the same to the byte" in done.out
     changed = json.loads(Path(kept).read_text())
     changed["answers"][0]["sha256"] = "0"
     changed["answers"][0]["value"]["results"][0]["prob"] = "0.9"
@@ -244,12 +229,14 @@ def test_a_recording_holds_no_secret(tmp_path: Path) -> None:
 def test_a_users_inputs(ops: Callable[..., Any], face: HttpFace, tmp_path: Path) -> None:
     lines = tmp_path / "requests.jsonl"
     square = inputs.data_uri(inputs.default_exam()[0])
-    lines.write_text(f'"{square}"\n\n{{"uri": "http://169.254.169.254/?sig=1"}}\n')
+    requests = ['{"uri": "http://169.254.169.254/?sig=1"}', '{"text": "my parcel\u2028is late"}']
+    lines.write_text("\n".join([f'"{square}"', "", *requests]), encoding="utf-8-sig")
     both = ("--left", face.url, "--right", face.url, "--repeats", "1")
     done = ops("parity", *both, "--inputs", str(lines), "--json")
     assert done.status == 0, done.err
     told = json.loads(done.out)["inputs"]
-    assert [one["input"] for one in told] == ["line 1", "line 3 http://169.254.169.254/"]
+    names = [one["input"] for one in told]
+    assert names == ["line 1", "line 3 http://169.254.169.254/", "line 4"]
     lines.write_text("{")
     for place, says in (
         (lines, f"line 1 of --inputs {lines} is no JSON"),
@@ -283,17 +270,13 @@ def test_what_is_not_built_is_missed_by_name(
         missing = ops("parity", "--local")
     assert (missing.status, "did you mean mobilenet1.0" in missing.err) == (2, True)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin-without-docker")
-    docker = tmp_path / "docker"
-    for script, says in (
-        ("", "there is no docker on the PATH: https://docs.docker.com/engine/install"),
-        ("exit 1", "the Docker engine does not answer; start it, or look at `docker info`"),
-        (
-            '[ "$1" = info ]',
-            "there is no image no-such-image; `make image IMAGE=no-such-image` builds it",
-        ),
+    build = "`make image IMAGE=no-such-image` builds it"
+    for works, says in (
+        (None, "there is no docker on the PATH: https://docs.docker.com/engine/install"),
+        ([], "the Docker engine does not answer; start it, or look at `docker info`"),
+        (["info"], f"there is no image no-such-image; {build}"),
     ):
-        if script:
-            docker.write_text(f"#!/bin/sh\n{script}\n")
-            docker.chmod(0o755)
+        if works is not None:
+            install(tmp_path, "docker", *works)
         done = ops("parity", "--docker", "no-such-image")
         assert (done.status, done.err) == (2, f"error: {says}\n")

@@ -286,8 +286,6 @@ def test_brackets_and_colons_in_a_name_are_no_markup(ops: Any, face: Any, tmp_pa
     assert (done.status, done.err) == (0, "")
     assert "| [red]a:cat:.jpg             | 200 tiger cat" in done.out
     assert "| http://169.254.169.254/[/x] | 403 uri_not_allowed" in done.out
-    done = ops("parity", *both, "--inputs", "[/x]:cat:.jsonl")
-    assert (done.status, done.err) == (2, "error: [/x]:cat:.jsonl: No such file or directory\n")
 
 
 def test_a_terminal_without_unicode(words: Words) -> None:
