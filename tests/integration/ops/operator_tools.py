@@ -31,13 +31,13 @@ REGISTRY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
 IDENTITY = "X-Amzn-SageMaker-Custom-Attributes"
 SCRIPTED = ("SAGEMAKER_RUNTIME", "SERVICE_QUOTAS", "LAMBDA")
 ANY = {"Any": {"Type": "AWS::SNS::Topic"}}  # a stack needs a resource
-FUNCTION, ENDPOINT = "the-function", "the-endpoint"
-ALIAS = {"FunctionName": FUNCTION, "Resource": f"{FUNCTION}:live"}
-ON_ENDPOINT = {"EndpointName": ENDPOINT, "VariantName": VARIANT}
+FUNCTION_NAME, ENDPOINT_NAME = "the-function", "the-endpoint"
+ALIAS = {"FunctionName": FUNCTION_NAME, "Resource": f"{FUNCTION_NAME}:live"}
+ON_ENDPOINT = {"EndpointName": ENDPOINT_NAME, "VariantName": VARIANT}
 # Namespaces and dimensions.
 METRICS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     **dict.fromkeys(("Invocations", "Errors", "Duration"), ("AWS/Lambda", ALIAS)),
-    "Url5xxCount": ("AWS/Lambda", {"FunctionName": FUNCTION}),
+    "Url5xxCount": ("AWS/Lambda", {"FunctionName": FUNCTION_NAME}),
     **dict.fromkeys(("Endpoint Invocations", "ModelLatency"), ("AWS/SageMaker", ON_ENDPOINT)),
     "CPUUtilization": ("/aws/sagemaker/Endpoints", ON_ENDPOINT),
     **dict.fromkeys(("ColdStarts", "Examined", "Forwarded", "Skew", "Spilled"), ("Traffic", {})),

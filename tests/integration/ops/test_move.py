@@ -5,7 +5,7 @@ Lambda and SageMaker are scripted; moto has CloudFormation and CloudWatch.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,6 @@ KEPT_WARM = "/2019-09-30/functions/the-function/provisioned-concurrency?Qualifie
 OUTPUTS = {"FunctionName": "the-function:live", "EndpointName": "the-endpoint"}
 BOTH, DONE = {"mode": "both"}, {"mode": "sagemaker", "keep_url": "true"}
 TENTH, ALL = {**BOTH, "sagemaker_percent": "10"}, {**BOTH, "sagemaker_percent": "100"}
-FINE = {"Skew": [0.0]}
 EARLIER = {"Invocations": [3600.0], "Duration": [39.5]}  # for the costs
 
 
@@ -46,15 +45,15 @@ def stack(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> Deploye
 
 @pytest.fixture
 def look(stack: Deployed, ops: Callable[..., Any]) -> Callable[..., Any]:
-    """Deploy the stack with keys, store metrics of the last hour, and run the command."""
+    """Deploy the stack with keys, record the last hour, with an exam, and run the command."""
 
     def run(keys: Mapping[str, str], measured: Measured, *arguments: str) -> Any:
         outputs = {**OUTPUTS, "ContextKeys": json.dumps({**keys, "stack_name": "Traffic"})}
         if keys["mode"] == "lambda":
             del outputs["EndpointName"]
         stack.account.deploy(outputs, region=REGION)
-        now = datetime.now(UTC)
-        moments = ((now - timedelta(hours=3), EARLIER), (now - timedelta(minutes=20), measured))
+        now, found = datetime.now(UTC), {"Skew": [0.0], **measured}
+        moments = ((now - timedelta(hours=3), EARLIER), (now - timedelta(minutes=20), found))
         stack.account.record(REGION, moments)
         return ops("move", "--stack", "Traffic", *arguments)
 
@@ -62,48 +61,40 @@ def look(stack: Deployed, ops: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # Deployed keys, metrics of the last hour, and options.
-CASES: dict[str, tuple[dict[str, str], Measured, tuple[str, ...]]] = {
-    "on Lambda": ({"mode": "lambda"}, {"Invocations": [3600.0]}, ()),
-    "on Lambda, failing": ({"mode": "lambda"}, {"Invocations": [99.0], "Errors": [9.0]}, ()),
-    "beside it, without a call": (BOTH, FINE, ()),
-    "beside it": (BOTH, {**FINE, "Invocations": [3600.0]}, ()),
-    "a tenth": (TENTH, {**FINE, "Invocations": [400.0], "Forwarded": [52.0] * 41}, ()),
-    "a tenth, and back": (TENTH, {**FINE, "Invocations": [400.0]}, ("--back",)),
-    "a tenth, of which none came": (TENTH, {**FINE, "Invocations": [400.0]}, ()),
-    "a tenth, with a skew": (TENTH, {"Skew": [2.0], "Invocations": [9.0], "Forwarded": [5.0]}, ()),
+CASES: dict[str, Sequence[Any]] = {
+    "on Lambda": ({"mode": "lambda"}, {"Invocations": [3600.0]}),
+    "on Lambda, failing": ({"mode": "lambda"}, {"Invocations": [99.0], "Errors": [9.0]}),
+    "beside it, without a call": (BOTH, {}),
+    "beside it": (BOTH, {"Invocations": [3600.0]}),
+    "a tenth": (TENTH, {"Invocations": [400.0], "Forwarded": [52.0] * 41}),
+    "a tenth, and back": (TENTH, {"Invocations": [400.0]}, "--back"),
+    "a tenth, of which none came": (TENTH, {"Invocations": [400.0]}),
+    "a tenth, with a skew": (TENTH, {"Skew": [2.0], "Invocations": [9.0], "Forwarded": [5.0]}),
     "a tenth that fails": (
         {**TENTH, "lambda_memory_mb": "3008", "build_args": "PIP_INDEX_URL=https://a.example/a b"},
-        {**FINE, "Invocations": [400.0], "Url5xxCount": [5.0], "Forwarded": [52.0] * 40},
-        (),
+        {"Invocations": [400.0], "Url5xxCount": [5.0], "Forwarded": [52.0] * 40},
     ),
     "all, and some spill": (
         {**ALL, "spill": "true"},
-        {**FINE, "Invocations": [40.0], "Forwarded": [52.0] * 37, "Spilled": [3.0]},
-        (),
+        {"Invocations": [40.0], "Forwarded": [52.0] * 37, "Spilled": [3.0]},
     ),
-    "all": (ALL, {**FINE, "Invocations": [40.0], "Forwarded": [52.0] * 40}, ()),
-    "all but some pings": (ALL, {**FINE, "Invocations": [1e3], "Forwarded": [52.0] * 993}, ()),
+    "all": (ALL, {"Invocations": [40.0], "Forwarded": [52.0] * 40}),
+    "all but some pings": (ALL, {"Invocations": [1000.0], "Forwarded": [52.0] * 993}),
     # The examiner calls versions, which forward and log its calls, but not the alias.
-    "all, with exams": (
-        ALL,
-        {**FINE, "Examined": [32.0], "Invocations": [4.0], "Forwarded": [52.0] * 20},
-        (),
-    ),
-    "a tenth, an exam alone": (TENTH, {**FINE, "Examined": [18.0], "Forwarded": [52.0] * 3}, ()),
+    "all, with exams": (ALL, {"Examined": [32.0], "Invocations": [4.0], "Forwarded": [52.0] * 20}),
+    "a tenth, an exam alone": (TENTH, {"Examined": [18.0], "Forwarded": [52.0] * 3}),
     # The hour's faults are of the step before, and must not cause another step back.
     "beside it, after a tenth that failed": (
         BOTH,
-        {**FINE, "Invocations": [400.0], "Url5xxCount": [90.0], "Forwarded": [52.0] * 380},
-        (),
+        {"Invocations": [400.0], "Url5xxCount": [90.0], "Forwarded": [52.0] * 380},
     ),
-    "complete": (DONE, {**FINE, "Invocations": [5.0], "Forwarded": [9.0] * 5}, ()),
+    "complete": (DONE, {"Invocations": [5.0], "Forwarded": [9.0] * 5}),
     # The way back takes calls from the endpoint.
     "complete, and failing": (
         DONE,
-        {**FINE, "Invocations": [40.0], "Errors": [9.0], "Forwarded": [52.0] * 40},
-        (),
+        {"Invocations": [40.0], "Errors": [9.0], "Forwarded": [52.0] * 40},
     ),
-    "the first step, and back": ({"mode": "lambda"}, {}, ("--back",)),
+    "the first step, and back": ({"mode": "lambda"}, {}, "--back"),
 }
 
 
@@ -119,8 +110,8 @@ def golden(name: str) -> str:
 
 @pytest.mark.parametrize("name", CASES)
 def test_golden(look: Callable[..., Any], name: str) -> None:
-    keys, measured, options = CASES[name]
-    done = look(keys, measured, *options)
+    keys = CASES[name][0]
+    done = look(*CASES[name])
     assert done.err == ""
     assert f"{masked(done.out).strip()}\nexit status {done.status}" == golden(name)
     if command := re.search("cdk deploy (.*)", done.out):
@@ -131,8 +122,7 @@ def test_golden(look: Callable[..., Any], name: str) -> None:
 
 
 def test_golden_json(look: Callable[..., Any]) -> None:
-    keys, measured, _ = CASES["a tenth"]
-    done = look(keys, measured, "--json")
+    done = look(*CASES["a tenth"], "--json")
     told = json.loads(done.out)
     assert told.pop("usd_per_million").keys() == {move.name_of(step) for step in move.STEPS}
     assert told == json.loads((GOLDEN / "move.json").read_text())
@@ -140,7 +130,7 @@ def test_golden_json(look: Callable[..., Any]) -> None:
 
 def test_the_costs_are_those_of_ops_cost(look: Callable[..., Any], ops: Callable[..., Any]) -> None:
     """The URL in front of an endpoint costs more than the endpoint alone."""
-    costs = json.loads(look(TENTH, FINE, "--json").out)["usd_per_million"]
+    costs = json.loads(look(TENTH, {}, "--json").out)["usd_per_million"]
     asked = ("--stack", "Traffic", "--days", "1", "--json", "--instance", "ml.m5.large")
     found = json.loads(ops("cost", *asked, "--one-url").out)
     expected = {t["target"]: t["usd_per_million_requests"] for t in found["targets"]}
@@ -155,7 +145,7 @@ def test_the_costs_are_those_of_ops_cost(look: Callable[..., Any], ops: Callable
 
 def test_targets_that_differ_go_back(look: Callable[..., Any], stack: Deployed) -> None:
     stack.describe(environment={**SETTINGS, "URI_ALLOWLIST": "none"})
-    done = look(TENTH, FINE)
+    done = look(TENTH, {})
     assert done.status == 1
     assert "✗ parity: URI_ALLOWLIST: 'none' on Lambda, '*' on SageMaker" in done.out
     assert "cdk deploy -c mode=both -c stack_name=Traffic" in done.out
@@ -163,7 +153,7 @@ def test_targets_that_differ_go_back(look: Callable[..., Any], stack: Deployed) 
 
 def test_during_a_shift_it_waits(look: Callable[..., Any], stack: Deployed) -> None:
     stack.describe(weights={"7": 0.1})
-    done = look(TENTH, FINE)
+    done = look(TENTH, {})
     assert done.status == 2
     assert "is being moved to another version" in done.out
     assert "Wait" in done.out

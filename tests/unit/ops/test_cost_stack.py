@@ -10,15 +10,15 @@ import pytest
 
 from infra.common.alarms import PERIOD
 from infra.sagemaker_target.target import VARIANT
-from integration.ops.operator_tools import ENDPOINT, FUNCTION, Measured
+from integration.ops.operator_tools import ENDPOINT_NAME, FUNCTION_NAME, Measured
 from ops.cost import observe
 from ops.cost.prices import FIGURES
 
 Run = Callable[..., Any]
 REGION = "eu-west-1"  # a region whose instances have a price
-ALIAS_ARN = f"arn:aws:lambda:{REGION}:123456789012:function:{FUNCTION}:live"
-CONFIGURATION = f"/2015-03-31/functions/{FUNCTION}/configuration?Qualifier=live"
-KEPT_WARM = f"/2019-09-30/functions/{FUNCTION}/provisioned-concurrency?Qualifier=live"
+ALIAS_ARN = f"arn:aws:lambda:{REGION}:123456789012:function:{FUNCTION_NAME}:live"
+CONFIGURATION = f"/2015-03-31/functions/{FUNCTION_NAME}/configuration?Qualifier=live"
+KEPT_WARM = f"/2019-09-30/functions/{FUNCTION_NAME}/provisioned-concurrency?Qualifier=live"
 REAL_TIME = {"InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 1}
 
 
@@ -33,7 +33,7 @@ def stack(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def deploy(stack: Any, *outputs: str) -> None:
-    every = {"FunctionName": ALIAS_ARN, "EndpointName": ENDPOINT, "ImageUri": "an image"}
+    every = {"FunctionName": ALIAS_ARN, "EndpointName": ENDPOINT_NAME, "ImageUri": "an image"}
     stack.deploy({name: every[name] for name in outputs}, region=REGION)
 
 
@@ -45,7 +45,7 @@ def run_endpoint(stack: Any, variant: Mapping[str, Any] = REAL_TIME) -> None:
         EndpointConfigName="config",
         ProductionVariants=[{"VariantName": VARIANT, "ModelName": "model", **variant}],
     )
-    sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName="config")
+    sagemaker.create_endpoint(EndpointName=ENDPOINT_NAME, EndpointConfigName="config")
 
 
 def record(stack: Any, hourly: Callable[[datetime], Measured], hours: int = 3) -> None:
@@ -143,7 +143,7 @@ def test_a_function_that_only_forwards_is_priced_with_its_model(
     stack: Any, cost: Run, script: Any
 ) -> None:
     """Its own calls are pings, so the endpoint's latency is used."""
-    forwards = {"FORWARD_ENDPOINT": ENDPOINT, "FORWARD_PERCENT": "100"}
+    forwards = {"FORWARD_ENDPOINT": ENDPOINT_NAME, "FORWARD_PERCENT": "100"}
     script.json(CONFIGURATION, {"MemorySize": 512, "Environment": {"Variables": forwards}})
     deploy(stack, "FunctionName", "EndpointName")
     run_endpoint(stack)
