@@ -56,6 +56,7 @@ def test_it_runs_and_both_faces_say_the_same(run: Any) -> None:
     assert "DIFFERENT" not in text
     assert "The same: 4 inputs" in text
     assert text.count('403 {"error":{"code":"uri_not_allowed"') == 2
+    assert not any(shown.get("name") == "stderr" for shown in outputs(run))
 
 
 def test_what_is_kept_is_of_a_run_of_these_cells(kept: Any, run: Any) -> None:
