@@ -170,7 +170,6 @@ FILES = {
         "parity --left {nobody} --right {nobody} --against {tmp}/broken",
         "cost --duration-ms 40 --profile {tmp}/broken",
         "cost --duration-ms 40 --prices {tmp}/broken",
-        "invoke {tmp}/broken.json",
         "package {tmp}/broken",
     ],
 )
@@ -194,13 +193,10 @@ def test_a_broken_file_is_refused_in_one_line(line: str, ops: Any, words: Words)
         "package {model} --out {tmp}/no/file",
         # What is asked for is not there, or is no name at all.
         "parity --left http://[ --right {face}",
-        "parity --lambda-url http://[ --endpoint x",
         "parity --lambda-url x --endpoint x",
         "parity --left stack::lambda --right {face}",
         "parity --region no/region",
         "cost --duration-ms 40 --region no/region",
-        "invoke http://[",
-        "batch x y",
     ],
 )
 @pytest.mark.usefixtures("account")
