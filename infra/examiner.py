@@ -23,10 +23,7 @@ _SERVICE_TIMEOUT = Duration.seconds(660)
 
 
 class Examiner(Construct):
-    """Compare the targets' answers with the image's own, in another function of the image.
-
-    It has the variables of the function that it examines, and some of its own.
-    """
+    """Compare the targets' answers with the image's own, in another function of the image."""
 
     def __init__(
         self,
@@ -41,7 +38,7 @@ class Examiner(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._image = image
-        logs = log_group(self, "Logs", retention_days=log_retention_days)
+        logs = log_group(self, retention_days=log_retention_days)
         self.function = create_function(
             self,
             image=image,
@@ -143,15 +140,14 @@ class Examiner(Construct):
         # With a reference to the version, the examiner and the endpoint's exam would wait for it.
         self.function.add_environment("EXAMINER_VERSION", resource_of(version).logical_id)
         function, versions = target.function.function_arn, f"{target.function.function_arn}:*"
+        group = target.rollout.deployment_group_arn
         policy = self._policy("Versions")
         reason = "all versions of the one function: the next one has no number yet"
         allow(policy, ["lambda:InvokeFunction"], versions, wildcard=reason)
         for action, resources in {
             "lambda:GetFunction": [versions, self.function.function_arn],
             "lambda:GetAlias": [function, versions],
-            "codedeploy:PutLifecycleEventHookExecutionStatus": [
-                target.rollout.deployment_group_arn
-            ],
+            "codedeploy:PutLifecycleEventHookExecutionStatus": [group],
         }.items():
             policy.add_statements(PolicyStatement(actions=[action], resources=resources))
         first = self._exam("FirstVersion", {"Target": "version"}, after=[version, policy])

@@ -19,11 +19,9 @@ MAX_FAULT_PERCENT = 1
 MAX_SPILL_PERCENT = 50
 
 
-def log_group(
-    scope: Construct, construct_id: str, *, retention_days: int, name: str | None = None
-) -> LogGroup:
+def log_group(scope: Construct, *, retention_days: int, name: str | None = None) -> LogGroup:
     """Create a log group that ends with the stack; pass a `name` only where AWS prescribes it."""
-    group = LogGroup(scope, construct_id, log_group_name=name, removal_policy=RemovalPolicy.DESTROY)
+    group = LogGroup(scope, "Logs", log_group_name=name, removal_policy=RemovalPolicy.DESTROY)
     # The L2 construct takes an enum, which cannot be made from a number.
     resource_of(group).add_property_override("RetentionInDays", retention_days)
     reason = "AWS encrypts it with its own key; one of ours is billed by the month"

@@ -77,7 +77,7 @@ class LambdaTarget(Construct):
                 "FORWARD_PERCENT": str(forward_percent),
                 **({"FORWARD_SPILL": "1"} if spill else {}),
             }
-        self._logs = logs = log_group(self, "Logs", retention_days=log_retention_days)
+        self._logs = logs = log_group(self, retention_days=log_retention_days)
         # A function that ended before the endpoint would lose the endpoint's answer.
         all_seconds = timeout_seconds + (SYNCHRONOUS_TIMEOUT_SECONDS if forward_to else 0)
         self.function = create_function(

@@ -79,12 +79,8 @@ class SageMakerTarget(Construct):
         # endpoint keeps its own until it is deleted.
         home = Construct(self, self.endpoint_name[-8:])
         # SageMaker writes to the group of this name; the stack creates it to set its retention.
-        logs = log_group(
-            home,
-            "Logs",
-            name=f"/aws/sagemaker/Endpoints/{self.endpoint_name}",
-            retention_days=log_retention_days,
-        )
+        group = f"/aws/sagemaker/Endpoints/{self.endpoint_name}"
+        logs = log_group(home, name=group, retention_days=log_retention_days)
         role = execution_role(home, image=image, namespace="/aws/sagemaker/Endpoints")
         logs.grant(
             role,
