@@ -18,12 +18,8 @@ KEPT_FOR = Duration.days(30)
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload")
 
 
-def _store(scope: Construct, role: IRole, **grants: Sequence[str]) -> tuple[Bucket, Policy]:
-    """Create a private bucket that outlives the stack, and whose objects expire.
-
-    Let `role` do only ACTIONS on FOLDER for each FOLDER=ACTIONS. The CDK's grants would allow
-    actions with wildcards.
-    """
+def _bucket(scope: Construct) -> Bucket:
+    """Create a private, encrypted bucket that outlives the stack, and whose objects expire."""
     bucket = Bucket(
         scope,
         "Bucket",
@@ -39,11 +35,16 @@ def _store(scope: Construct, role: IRole, **grants: Sequence[str]) -> tuple[Buck
     no_version = "an object is written once, and a version would outlive its expiry"
     reasons = {"AwsSolutions-S1": no_log, "CKV_AWS_18": no_log, "CKV_AWS_21": no_version}
     suppress_finding(bucket, reasons)
+    return bucket
+
+
+def _policy(scope: Construct, role: IRole, bucket: Bucket, **grants: Sequence[str]) -> Policy:
+    """Let `role` do only ACTIONS on FOLDER for each FOLDER=ACTIONS, without wildcard actions."""
     policy = Policy(scope, "Access", roles=[role])
     reason = "every object of the folder; nobody knows their names beforehand"
     for folder, actions in grants.items():
         allow(policy, actions, bucket.arn_for_objects(f"{folder}/*"), wildcard=reason)
-    return bucket, policy
+    return policy
 
 
 class AsyncWork(Construct):
@@ -51,10 +52,11 @@ class AsyncWork(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, role: IRole) -> None:
         super().__init__(scope, construct_id)
-        read = ["s3:GetObject"]
-        self.bucket, self.policy = _store(self, role, input=read, output=_WRITE, failure=_WRITE)
+        self.bucket = _bucket(self)
         self.answered = Topic(self, "Answered", enforce_ssl=True)
         self.failed = Topic(self, "Failed", enforce_ssl=True)
+        read = ["s3:GetObject"]
+        self.policy = _policy(self, role, self.bucket, input=read, output=_WRITE, failure=_WRITE)
         for topic in (self.answered, self.failed):
             allow(self.policy, ["sns:Publish"], topic.topic_arn)
             reason = "a message says where a request or an answer is and holds neither"
@@ -75,7 +77,7 @@ def capture_traffic(
 ) -> tuple[CfnEndpointConfig.DataCaptureConfigProperty, Policy]:
     """Store a share of the requests and answers, which needs the returned policy."""
     scope = Construct(parent, "Capture")
-    bucket, policy = _store(scope, role, capture=_WRITE)
+    bucket = _bucket(scope)
     capture = CfnEndpointConfig.DataCaptureConfigProperty(
         enable_capture=True,
         initial_sampling_percentage=percent,
@@ -89,4 +91,4 @@ def capture_traffic(
             json_content_types=["application/json", "application/jsonlines"]
         ),
     )
-    return capture, policy
+    return capture, _policy(scope, role, bucket, capture=_WRITE)
