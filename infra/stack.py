@@ -14,7 +14,7 @@ from infra.examiner.examiner import Examiner
 from infra.image.asset import Image
 from infra.lambda_target.forwarding import DOORMAN_MEMORY_MB, Forwarding
 from infra.lambda_target.target import LambdaTarget
-from infra.monitoring.monitoring import Monitoring
+from infra.monitoring import Monitoring
 from infra.sagemaker_target.batch import BatchJobs
 from infra.sagemaker_target.capacity import Capacity, Instances, Serverless
 from infra.sagemaker_target.target import SageMakerTarget
