@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
 from typing import Any
@@ -10,14 +10,23 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops.aws import Aws, code_of, explained, stack_outputs
-from ops.cost import CostError, workload
+from ops.cost import CostError
 from ops.cost.targets import architecture_of, lambda_name
-from ops.cost.traffic import HOURS_PER_MONTH, Traffic
-from ops.cost.workload import LAMBDA_MB_PER_VCPU, X86, RequestUsage, Workload, vcpu_share
+from ops.cost.workload import (
+    DEFAULT_INSTANCES,
+    HOURS_PER_MONTH,
+    LAMBDA_MB_PER_VCPU,
+    X86,
+    RequestUsage,
+    Traffic,
+    Workload,
+    vcpu_share,
+)
 from ops.targets import ASYNC_OUTPUT
 
 ALIAS, VARIANT = "live", "AllTraffic"
 Hourly = Counter[datetime]
+Metric = tuple[str, str, Mapping[str, str]]  # NAMESPACE:METRIC, its statistic and dimensions
 # The least share of calls that a function answers itself for its time to be known.
 _OWN_SHARE = 0.5
 
@@ -35,84 +44,65 @@ def observe(aws: Aws, stack_name: str, days: int) -> Workload:
     if function:
         memory_mb, executions, architecture = _function(aws, function, outputs)
     variant = _variant(aws, endpoint) if endpoint else {}
-    if "InstanceType" in variant:
-        architecture = architecture_of(variant["InstanceType"])
-    instance_type = variant.get("InstanceType") or workload.DEFAULT_INSTANCES[architecture]
+    instance_type = variant.get("InstanceType") or DEFAULT_INSTANCES[architecture]
+    architecture = architecture_of(instance_type)
     serverless_mb = variant.get("ServerlessConfig", {}).get("MemorySizeInMB", 0)
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    queries = _queries(stack_name, function, endpoint, is_async=ASYNC_OUTPUT in outputs)
-    found = read_metrics(aws, queries, end - timedelta(days=days), end)
+    asked = _metrics(stack_name, function, endpoint, is_async=ASYNC_OUTPUT in outputs)
+    found = read_metrics(aws, asked, 3600, end - timedelta(days=days), end)
+    total = Counter({name: values.total() for name, values in found.items()})
     # Exclude the examiner's calls. Counter's difference drops negative counts.
     endpoint_calls = found["endpoint_calls"] - found["examined"]
     # Both targets count a forwarded call, which is one call of the user's.
-    forwarded = found["forwarded"] + found["spilled"]
-    own_calls = found["calls"] - forwarded
-    calls = found["calls"] + (endpoint_calls - forwarded)
-    function_ms = _own_ms(found, own_calls)
-    endpoint_ms = _mean(found["endpoint_us"], endpoint_calls) / 1000
+    calls = found["calls"] + (endpoint_calls - found["forwarded"] - found["spilled"])
+    own_calls = total["calls"] - total["forwarded"] - total["spilled"]
+    function_ms = 0.0
+    # With few own calls, the time spent forwarding would distort the mean.
+    if own_calls >= _OWN_SHARE * total["calls"] > 0:
+        function_ms = (total["call_ms"] - total["forwarded_ms"]) / own_calls
+    endpoint_ms = total["endpoint_us"] / 1000 / (total["endpoint_timed"] or 1)
     if not function_ms and not endpoint_ms:
         raise CostError(
             f"stack {stack_name} had no calls in the last {days} days; --days looks further back, "
             "--measure and --duration-ms need no calls"
         )
-    traffic, hours = _traffic(calls, end)
-    counted = f"{calls.total():,.0f} calls in {hours:,.0f} hours since the first call"
-    notes = [f"Read from {stack_name} in {aws.region}: {counted}."]
     if function_ms:
         vcpu_ms = function_ms * vcpu_share(memory_mb)
         lambda_ms = function_ms + 0.5  # AWS rounds each call up to a whole millisecond
-        notes.append(f"Lambda: {function_ms:.1f} ms a call with {memory_mb:,} MB.")
+        on_lambda = f"{function_ms:.1f} ms a call with {memory_mb:,} MB"
     else:
         vcpu_ms = endpoint_ms * (vcpu_share(serverless_mb) if serverless_mb else 1.0)
         lambda_ms = vcpu_ms / vcpu_share(memory_mb)
-        ran = "answers few calls" if found["calls"] else "has not run"
-        notes.append(f"Lambda {ran}: assumed as fast as the endpoint, {lambda_ms:.1f} ms.")
+        on_lambda = f"few or no calls, assumed as fast as the endpoint, {lambda_ms:.1f} ms"
+    traffic, hours = _traffic(calls, end)
+    counted = f"{calls.total():,.0f} calls in {hours:,.0f} hours since the first call"
+    notes = [f"Read from {stack_name} in {aws.region}: {counted}.", f"Lambda: {on_lambda}."]
     if endpoint_ms:
         notes.append(f"Endpoint: {endpoint_ms:.1f} ms of model latency a call.")
-    cold_share = min(1.0, found["starts"].total() / max(found["calls"].total(), 1))
+    cold_share = min(1.0, total["starts"] / (total["calls"] or 1))
     if cold_share:
         notes.append(f"Cold starts: {cold_share:.2%} of Lambda's calls.")
-    if instance_hours := found["instance_reports"].total() / 60:
+    if instance_hours := total["instance_reports"] / 60:
         notes.append(f"Instances: {instance_hours / hours:.2f} x {instance_type} on average.")
     # The target that served most calls, by its name in `targets`.
-    current = f"SageMaker {instance_type}"
-    if own_calls.total() >= endpoint_calls.total():
-        current = lambda_name(memory_mb, architecture) + ", kept warm" * bool(executions)
-    elif serverless_mb:
-        current = f"SageMaker serverless, {serverless_mb:,} MB"
+    current = lambda_name(memory_mb, architecture) + ", kept warm" * bool(executions)
+    if own_calls < endpoint_calls.total():
+        kind = f"serverless, {serverless_mb:,} MB" if serverless_mb else instance_type
+        current = f"SageMaker {kind}"
     usage = RequestUsage(
         lambda_memory_mb=memory_mb,
         lambda_ms=lambda_ms,
         serverless_memory_mb=serverless_mb,
         serverless_ms=endpoint_ms if serverless_mb else 0.0,
         vcpu_ms=vcpu_ms,
-        cold_ms=_mean(found["start_ms"], found["starts"]),
+        cold_ms=total["start_ms"] / (total["starts"] or 1),
         cold_share=cold_share,
     )
     return Workload(
-        usage, traffic, notes, current, instance_type, executions, architecture=architecture
+        *(usage, traffic, notes, current, instance_type, executions),
+        architecture=architecture,
+        stack_name=stack_name,
     )
-
-
-def _own_ms(found: Mapping[str, Hourly], own_calls: Hourly) -> float:
-    """Return the mean time of the calls that the function answers itself; 0 if it is unknown.
-
-    With few own calls, the time spent forwarding would distort the mean.
-    """
-    if own_calls.total() < _OWN_SHARE * found["calls"].total() or not own_calls:
-        return 0.0
-    forwarding_ms = _total(found["forwarded_ms"], found["forwarded"])
-    return (_total(found["call_ms"], found["calls"]) - forwarding_ms) / own_calls.total()
-
-
-def _mean(means: Hourly, counts: Hourly) -> float:
-    """Return the mean duration of all events; 0 without any."""
-    total = sum(counts[hour] for hour in means)
-    return _total(means, counts) / total if total else 0.0
-
-
-def _total(means: Hourly, counts: Hourly) -> float:
-    return sum(mean * counts[hour] for hour, mean in means.items())
 
 
 def _traffic(calls: Hourly, end: datetime) -> tuple[Traffic, float]:
@@ -165,49 +155,41 @@ def _variant(aws: Aws, endpoint: str) -> Mapping[str, Any]:
     return dict(found[0])
 
 
-def _queries(
-    stack_name: str, function: str, endpoint: str, *, is_async: bool
-) -> list[dict[str, Any]]:
-    queries = []
-
-    def query(name: str, metric: str, statistic: str, **dimensions: str) -> None:
-        queries.append(metric_query(name, metric, statistic, 3600, dimensions))
-
-    if function:
-        alias = {"FunctionName": function, "Resource": f"{function}:{ALIAS}"}
-        query("calls", "AWS/Lambda:Invocations", "Sum", **alias)
-        query("call_ms", "AWS/Lambda:Duration", "Average", **alias)
-        query("starts", f"{stack_name}:ColdStarts", "SampleCount")
-        query("start_ms", f"{stack_name}:ColdStarts", "Average")
-        query("forwarded", f"{stack_name}:Forwarded", "SampleCount")
-        query("spilled", f"{stack_name}:Spilled", "Sum")
-        query("forwarded_ms", f"{stack_name}:Forwarded", "Average")
-    if endpoint:
-        variant = {"EndpointName": endpoint, "VariantName": VARIANT}
-        calls = "InvocationsProcessed" if is_async else "Invocations"
-        query("endpoint_calls", f"AWS/SageMaker:{calls}", "Sum", **variant)
-        query("examined", f"{stack_name}:Examined", "Sum")
-        query("endpoint_us", "AWS/SageMaker:ModelLatency", "Average", **variant)
+def _metrics(stack: str, function: str, endpoint: str, *, is_async: bool) -> dict[str, Metric]:
+    alias = {"FunctionName": function, "Resource": f"{function}:{ALIAS}"}
+    variant = {"EndpointName": endpoint, "VariantName": VARIANT}
+    endpoint_calls = "InvocationsProcessed" if is_async else "Invocations"
+    of_function: dict[str, Metric] = {
+        "calls": ("AWS/Lambda:Invocations", "Sum", alias),
+        "call_ms": ("AWS/Lambda:Duration", "Sum", alias),
+        "starts": (f"{stack}:ColdStarts", "SampleCount", {}),
+        "start_ms": (f"{stack}:ColdStarts", "Sum", {}),
+        "forwarded": (f"{stack}:Forwarded", "SampleCount", {}),
+        "forwarded_ms": (f"{stack}:Forwarded", "Sum", {}),
+        "spilled": (f"{stack}:Spilled", "Sum", {}),
+    }
+    of_endpoint: dict[str, Metric] = {
+        "endpoint_calls": (f"AWS/SageMaker:{endpoint_calls}", "Sum", variant),
+        "examined": (f"{stack}:Examined", "Sum", {}),
+        "endpoint_timed": ("AWS/SageMaker:ModelLatency", "SampleCount", variant),
+        "endpoint_us": ("AWS/SageMaker:ModelLatency", "Sum", variant),
         # No metric counts instances, but each reports its CPU once a minute.
-        cpu = "/aws/sagemaker/Endpoints:CPUUtilization"
-        query("instance_reports", cpu, "SampleCount", **variant)
-    return queries
-
-
-def metric_query(
-    name: str, metric: str, statistic: str, seconds: int, dimensions: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return a query for a statistic of NAMESPACE:METRIC with periods of that many seconds."""
-    namespace, _, metric_name = metric.rpartition(":")
-    pairs = [{"Name": key, "Value": value} for key, value in dimensions.items()]
-    which = {"Namespace": namespace, "MetricName": metric_name, "Dimensions": pairs}
-    return {"Id": name, "MetricStat": {"Metric": which, "Period": seconds, "Stat": statistic}}
+        "instance_reports": ("/aws/sagemaker/Endpoints:CPUUtilization", "SampleCount", variant),
+    }
+    return {**(of_function if function else {}), **(of_endpoint if endpoint else {})}
 
 
 def read_metrics(
-    aws: Aws, queries: Sequence[Mapping[str, Any]], start: datetime, end: datetime
+    aws: Aws, asked: Mapping[str, Metric], seconds: int, start: datetime, end: datetime
 ) -> Mapping[str, Hourly]:
-    """Return each query's values by the start of their period. Raise CannotAsk."""
+    """Return each metric's values in periods of that many seconds, by start. Raise CannotAsk."""
+    queries = []
+    for name, (metric, statistic, dimensions) in asked.items():
+        namespace, _, metric_name = metric.rpartition(":")
+        pairs = [{"Name": key, "Value": value} for key, value in dimensions.items()]
+        which = {"Namespace": namespace, "MetricName": metric_name, "Dimensions": pairs}
+        stat = {"Metric": which, "Period": seconds, "Stat": statistic}
+        queries.append({"Id": name, "MetricStat": stat})
     found: dict[str, Hourly] = defaultdict(Counter)
     with explained("cloudwatch:GetMetricData"):
         pages = aws.client("cloudwatch").get_paginator("get_metric_data")

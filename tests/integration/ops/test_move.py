@@ -38,7 +38,7 @@ METRICS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 BOTH, DONE = {"mode": "both"}, {"mode": "sagemaker", "keep_url": "true"}
 TENTH, ALL = {**BOTH, "sagemaker_percent": "10"}, {**BOTH, "sagemaker_percent": "100"}
 FINE = {"Skew": [0.0]}
-EARLIER = {"Invocations": [3600.0], "Duration": [39.5]}  # for the costs
+EARLIER = {"Invocations": [3600.0], "Duration": [39.5 * 3600]}  # for the costs
 _AGO = timedelta(minutes=20)
 
 

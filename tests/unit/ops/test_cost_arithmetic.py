@@ -13,8 +13,13 @@ from ops.cost import prices, targets
 from ops.cost.estimate import break_evens, cheapest, estimate
 from ops.cost.one_url import OneUrl
 from ops.cost.targets import Target, on_demand, provisioned_concurrency, real_time, serverless
-from ops.cost.traffic import HOURS_PER_MONTH, SECONDS_PER_MONTH, Traffic
-from ops.cost.workload import RequestUsage, Workload
+from ops.cost.workload import (
+    HOURS_PER_MONTH,
+    SECONDS_PER_MONTH,
+    RequestUsage,
+    Traffic,
+    Workload,
+)
 
 REGION = prices.load(prices.SHIPPED, "us-east-1")
 ANY_TIME = settings(deadline=None, database=None, derandomize=True)
