@@ -283,7 +283,7 @@ def _costs(aws: Aws, stack: str, keys: Keys) -> tuple[dict[str, float], str]:
         workload = observe(aws, stack, 1)
         usage, kind, least = workload.usage, workload.instance_type, keys.get("min_instances", 1)
         endpoint = targets.real_time(usage, listed, kind, None, int(least))
-        on_lambda = targets.on_demand(usage, listed, architecture=workload.architecture)
+        on_lambda = targets.on_lambda(usage, listed, workload.architecture)
     except CostError as error:
         return {}, f"no cost: {error}"
     one_url = OneUrl(usage, listed, endpoint)

@@ -15,21 +15,12 @@ from pathlib import Path
 from ops import cli
 from ops.aws import STACK_NAME, Aws
 from ops.cli import number
-from ops.cost import CostError, prices, report
+from ops.cost import CostError, prices, report, workload
 from ops.cost.estimate import estimate
 from ops.cost.measure import measure
 from ops.cost.observe import observe
 from ops.cost.targets import INSTANCE_TYPE
-from ops.cost.workload import (
-    ARM,
-    LAMBDA_MB_PER_VCPU,
-    MOST_REQUESTS,
-    X86,
-    RequestUsage,
-    Workload,
-    read_traffic,
-    vcpu_share,
-)
+from ops.cost.workload import ARM, LAMBDA_MB_PER_VCPU, X86, RequestUsage, Workload, vcpu_share
 from ops.inputs import default_requests, read_input
 from ops.local_servers import ROOT
 
@@ -73,7 +64,7 @@ def _count(text: str) -> float:
 
 
 _REQUESTS = number(
-    _count, 1, MOST_REQUESTS, "a number from 1 to 1e+13, such as 2500000, 2.5e6 or 2.5M"
+    _count, 1, workload.MOST_REQUESTS, "a number from 1 to 1e+13, such as 2500000, 2.5e6 or 2.5M"
 )
 
 
@@ -103,7 +94,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--memory-mb", type=_LAMBDA_MB, metavar="MB", help="Lambda's memory (default: 1769)")
     add("--architecture", choices=(X86, ARM), help="the CPU of --duration-ms (default: x86_64)")
     memory, sizes = "a serverless endpoint's memory (default: %(default)s)", range(1024, 6145, 1024)
-    add("--serverless-mb", type=int, choices=sizes, default=3072, metavar="MB", help=memory)
+    add(
+        "--serverless-mb",
+        type=int,
+        choices=sizes,
+        default=workload.DEFAULT_SERVERLESS_MB,
+        metavar="MB",
+        help=memory,
+    )
     add("--data-kb", type=_NOT_NEGATIVE, metavar="KB", help="size of request and response")
     add("--cold-ms", type=_POSITIVE, metavar="MS", help="a cold start, with --duration-ms")
     cold = "the share of Lambda's calls with a cold start, 0 to 1 (default: %(default)s)"
@@ -145,10 +143,10 @@ def run(options: argparse.Namespace) -> int:
     if options.plot:
         report.check_plot(options.plot)
     region_prices = prices.load(options.prices, aws.region)
-    traffic = read_traffic(options.requests, options.profile)
+    traffic = workload.read_traffic(options.requests, options.profile)
     with cli.Spinner("finding out what a request uses"):
-        workload = _workload(aws, options)
-    usage = workload.usage
+        work = _workload(aws, options)
+    usage = work.usage
     serverless_mb = usage.serverless_memory_mb or options.serverless_mb
     usage = replace(
         usage,
@@ -157,7 +155,7 @@ def run(options: argparse.Namespace) -> int:
         data_bytes=usage.data_bytes if options.data_kb is None else options.data_kb * 1024,
     )
     found = estimate(
-        replace(workload, usage=usage, traffic=traffic or workload.traffic),
+        replace(work, usage=usage, traffic=traffic or work.traffic),
         region_prices,
         dict(options.instance or ()),
         least_instances=options.least,

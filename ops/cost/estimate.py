@@ -10,15 +10,7 @@ from ops.cost import CostError, targets
 from ops.cost.one_url import OneUrl
 from ops.cost.prices import Prices, usd
 from ops.cost.targets import Quote, Target
-from ops.cost.workload import (
-    ARM,
-    DEFAULT_INSTANCES,
-    SECONDS_PER_MONTH,
-    X86,
-    Traffic,
-    Workload,
-    average,
-)
+from ops.cost.workload import ARM, DEFAULT_INSTANCES, X86, Traffic, Workload, average
 
 LEFT_OUT = (
     "data transfer out of AWS",
@@ -30,6 +22,7 @@ LEFT_OUT = (
 )
 LOWEST, HIGHEST = 1e3, 1e10  # requests a month
 _STEPS = 400  # the search misses two break-evens less than 4 % apart
+_MOST_TOLD = 2  # break-evens
 _EXACT = 1 + 1e-9
 _EQUAL = 1 + 1e-6  # smaller differences come from rounding
 
@@ -137,31 +130,26 @@ class Estimate:
         return None if math.isinf(found.usd_per_month(self.traffic)) else found
 
     @property
-    def turning_point(self) -> str:
-        """Say at which traffic the cheapest kind changes."""
-        kinds = {target.kind for target in self.targets}
-        if len(kinds) < 2:
-            return (
-                f"Only {kinds.pop()} could be compared."
-                if kinds
-                else "There is nothing to compare."
-            )
-        if not self.break_evens:
-            only = cheapest(self.targets, Traffic(1.0)).kind
-            most = HIGHEST / SECONDS_PER_MONTH
-            return f"{only} is the cheapest at any traffic up to {most:,.0f} requests/s."
-        first, last = self.break_evens[0], self.break_evens[-1]
-        if first is last or last.is_a_limit:
-            return first.sentence
-        rate = average(last.requests_per_month)
-        return f"{first.sentence} Above {rate}, {last.after.name} stays the cheapest."
+    def turning_points(self) -> list[str]:
+        """Say at which traffic the cheapest kind changes; the first sentence is the advice."""
+        points, kinds = self.break_evens, {target.kind for target in self.targets}
+        said = [point.sentence for point in points[:_MOST_TOLD]]
+        if len(points) > _MOST_TOLD:
+            more = len(points) - _MOST_TOLD
+            said.append(f"... and {more} more, with each further instance (--json).")
+        if said or not kinds:
+            return said or ["There is nothing to compare."]
+        if len(kinds) == 1:
+            return [f"Only {kinds.pop()} could be compared."]
+        only = cheapest(self.targets, Traffic(1.0)).kind
+        return [f"{only} is the cheapest at any traffic up to {average(HIGHEST)}."]
 
     @property
     def advice(self) -> str:
         """Name the cheapest target; without traffic, return the turning point."""
         traffic, best, current = self.traffic, self.best, self.workload.current_target
         if traffic is None or not self.targets:
-            return self.turning_point
+            return self.turning_points[0]
         if best is None:
             return "No target can serve that much traffic within the stack's limits."
         costs = best.usd_per_month(traffic)
@@ -169,7 +157,7 @@ class Estimate:
         now = [target for target in self.targets if target.name == current]
         others = now or [target for target in self.targets if target.kind != best.kind]
         if not others:
-            return f"{said} costs {usd(costs)} a month. {self.turning_point}"
+            return f"{said} costs {usd(costs)} a month. {self.turning_points[0]}"
         said += f" is the cheapest: {usd(costs)} a month"
         if best.name == current:
             return f"{said}, and the stack already uses it."
@@ -218,10 +206,9 @@ def estimate(
         except CostError as error:
             missing.append(str(error))
 
-    kept = executions or workload.executions
     for cpu in by_cpu:
-        add(cpu, targets.on_demand, free_tier=free_tier, architecture=cpu)
-        add(cpu, targets.provisioned_concurrency, kept, cpu)
+        add(cpu, targets.on_lambda, cpu, free_tier=free_tier)
+        add(cpu, targets.on_lambda, cpu, kept_warm=executions or workload.executions or None)
     add(X86, targets.serverless)
     default = workload.instance_type or DEFAULT_INSTANCES[own]
     for kind, rate in (instances or {default: None}).items():

@@ -1,28 +1,15 @@
 """Read the usage and the traffic of a deployed stack from AWS, without changing anything."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
-from typing import Any
 
-from botocore.exceptions import ClientError
-
-from ops.aws import Aws, code_of, explained, stack_outputs
-from ops.cost import CostError
-from ops.cost.targets import architecture_of, lambda_name
-from ops.cost.workload import (
-    DEFAULT_INSTANCES,
-    HOURS_PER_MONTH,
-    LAMBDA_MB_PER_VCPU,
-    X86,
-    RequestUsage,
-    Traffic,
-    Workload,
-    vcpu_share,
-)
-from ops.targets import ASYNC_OUTPUT
+from ops.aws import Aws, explained, stack_outputs
+from ops.commands.plan import deployed_keys
+from ops.cost import CostError, workload
+from ops.cost.targets import lambda_name
+from ops.cost.workload import LAMBDA_MB_PER_VCPU, X86, RequestUsage, Traffic, Workload, vcpu_share
 
 ALIAS, VARIANT = "live", "AllTraffic"
 Hourly = Counter[datetime]
@@ -40,15 +27,17 @@ def observe(aws: Aws, stack_name: str, days: int) -> Workload:
         raise CostError(
             "the stack has neither a function nor an endpoint; --stack names one that this app made"
         )
-    memory_mb, executions, architecture = LAMBDA_MB_PER_VCPU, None, X86
-    if function:
-        memory_mb, executions, architecture = _function(aws, function, outputs)
-    variant = _variant(aws, endpoint) if endpoint else {}
-    instance_type = variant.get("InstanceType") or DEFAULT_INSTANCES[architecture]
-    architecture = architecture_of(instance_type)
-    serverless_mb = variant.get("ServerlessConfig", {}).get("MemorySizeInMB", 0)
+    keys = deployed_keys(outputs)
+    architecture = keys.get("architecture", X86)
+    # A function that only forwards is smaller than this.
+    memory_mb = int(keys.get("lambda_memory_mb", LAMBDA_MB_PER_VCPU))
+    executions = int(keys.get("lambda_provisioned_concurrency", 0))
+    instance_type = keys.get("instance_type", workload.DEFAULT_INSTANCES[architecture])
+    serverless_mb, kind = 0, keys.get("sagemaker_type", "realtime")
+    if endpoint and kind == "serverless":
+        serverless_mb = int(keys.get("serverless_memory_mb", workload.DEFAULT_SERVERLESS_MB))
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    asked = _metrics(stack_name, function, endpoint, is_async=ASYNC_OUTPUT in outputs)
+    asked = _metrics(stack_name, function, endpoint, is_async=kind == "async")
     found = read_metrics(aws, asked, 3600, end - timedelta(days=days), end)
     total = Counter({name: values.total() for name, values in found.items()})
     # Exclude the examiner's calls. Counter's difference drops negative counts.
@@ -82,8 +71,6 @@ def observe(aws: Aws, stack_name: str, days: int) -> Workload:
     cold_share = min(1.0, total["starts"] / (total["calls"] or 1))
     if cold_share:
         notes.append(f"Cold starts: {cold_share:.2%} of Lambda's calls.")
-    if instance_hours := total["instance_reports"] / 60:
-        notes.append(f"Instances: {instance_hours / hours:.2f} x {instance_type} on average.")
     # The target that served most calls, by its name in `targets`.
     current = lambda_name(memory_mb, architecture) + ", kept warm" * bool(executions)
     if own_calls < endpoint_calls.total():
@@ -99,7 +86,12 @@ def observe(aws: Aws, stack_name: str, days: int) -> Workload:
         cold_share=cold_share,
     )
     return Workload(
-        *(usage, traffic, notes, current, instance_type, executions),
+        usage,
+        traffic,
+        notes=notes,
+        current_target=current,
+        instance_type=instance_type,
+        executions=executions,
         architecture=architecture,
         stack_name=stack_name,
     )
@@ -111,48 +103,13 @@ def _traffic(calls: Hourly, end: datetime) -> tuple[Traffic, float]:
     Its shape is by the hours of the week, or of the day if the stack is younger than a week.
     """
     hours = max(1.0, (end - min(calls)).total_seconds() / 3600)
-    per_month = calls.total() / hours * HOURS_PER_MONTH
-    slots = 168 if hours >= 168 else 24
-    if hours < slots:
-        return Traffic(per_month), hours
+    per_month = calls.total() / hours * workload.HOURS_PER_MONTH
+    slots = 168 if hours >= 168 else 24 if hours >= 24 else 1
     by_slot: list[list[float]] = [[] for _ in range(slots)]
     for back in range(1, int(hours) + 1):
         hour = end - timedelta(hours=back)
         by_slot[(hour.weekday() * 24 + hour.hour) % slots].append(calls[hour])
     return Traffic(per_month, tuple(map(fmean, by_slot))), hours
-
-
-def _function(aws: Aws, name: str, outputs: Mapping[str, str]) -> tuple[int, int | None, str]:
-    """Return the function's memory, executions kept warm and architecture. Raise CannotAsk.
-
-    For a function that only forwards, return the memory that it would have with the model.
-    """
-    which = {"FunctionName": name, "Qualifier": ALIAS}
-    with explained("lambda:GetFunctionConfiguration"):
-        client = aws.client("lambda")
-        found = client.get_function_configuration(**which)
-    memory_mb, (architecture,) = found["MemorySize"], found.get("Architectures", [X86])
-    variables = found.get("Environment", {}).get("Variables", {})
-    if variables.get("FORWARD_PERCENT") == "100" and "FORWARD_SPILL" not in variables:
-        keys = json.loads(outputs.get("ContextKeys", "{}"))
-        return int(keys.get("lambda_memory_mb", LAMBDA_MB_PER_VCPU)), None, architecture
-    with explained("lambda:GetProvisionedConcurrencyConfig"):
-        try:
-            kept = client.get_provisioned_concurrency_config(**which)
-        except ClientError as error:
-            if code_of(error) != "ProvisionedConcurrencyConfigNotFoundException":
-                raise
-            return memory_mb, None, architecture
-    return memory_mb, kept["RequestedProvisionedConcurrentExecutions"] or None, architecture
-
-
-def _variant(aws: Aws, endpoint: str) -> Mapping[str, Any]:
-    """Return the configuration of the endpoint's variant. Raise CannotAsk."""
-    with explained("sagemaker:DescribeEndpoint and sagemaker:DescribeEndpointConfig"):
-        client = aws.client("sagemaker")
-        config = client.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
-        found = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
-    return dict(found[0])
 
 
 def _metrics(stack: str, function: str, endpoint: str, *, is_async: bool) -> dict[str, Metric]:
@@ -173,8 +130,6 @@ def _metrics(stack: str, function: str, endpoint: str, *, is_async: bool) -> dic
         "examined": (f"{stack}:Examined", "Sum", {}),
         "endpoint_timed": ("AWS/SageMaker:ModelLatency", "SampleCount", variant),
         "endpoint_us": ("AWS/SageMaker:ModelLatency", "Sum", variant),
-        # No metric counts instances, but each reports its CPU once a minute.
-        "instance_reports": ("/aws/sagemaker/Endpoints:CPUUtilization", "SampleCount", variant),
     }
     return {**(of_function if function else {}), **(of_endpoint if endpoint else {})}
 

@@ -81,13 +81,11 @@ class OneUrl:
 
     def _usd_of_spill(self, instances: int, traffic: Traffic) -> float:
         usage, prices = self.usage, self.prices
+        taken = traffic.up_to(instances * self.endpoint.capacity)
         total = instances * prices.usd_per_hour[self.endpoint.instance_type] * HOURS_PER_MONTH
-        for hours, rate in traffic.hours:
-            taken = min(rate, instances * self.endpoint.capacity) * hours * 3600
-            total += self.forwarding_usd(taken, usage.lambda_memory_mb)
-            total += targets.data_usd(taken, usage.data_bytes, prices)
-            total += self._own_usd(rate * hours * 3600 - taken)
-        return total
+        total += targets.data_usd(taken, usage.data_bytes, prices)
+        total += self.forwarding_usd(taken, usage.lambda_memory_mb)
+        return total + self._own_usd(traffic.requests_per_month - taken)
 
     def _own_usd(self, requests: float) -> float:
         """Return Lambda's price of the calls that the function answers itself."""

@@ -155,17 +155,16 @@ def read_from_aws(aws: Aws) -> dict[str, Any]:
 
 
 def _products(client: Any, service: str, region: str) -> Iterator[tuple[Mapping[str, str], float]]:
-    """Yield each product's attributes and its on-demand price, that of the first paid tier."""
+    """Yield each product's attributes and its on-demand price, the highest of its tiers."""
     in_region = {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}
     pages = client.get_paginator("get_products")
     for page in pages.paginate(ServiceCode=service, Filters=[in_region]):
         for text in page["PriceList"]:
             product = json.loads(text)
-            tiers = [
-                (float(tier.get("beginRange", 0)), float(tier["pricePerUnit"]["USD"]))
+            costs = [
+                float(tier["pricePerUnit"].get("USD", 0))
                 for term in product.get("terms", {}).get("OnDemand", {}).values()
                 for tier in term["priceDimensions"].values()
-                if "USD" in tier["pricePerUnit"]
             ]
-            if costs := [usd for _, usd in sorted(tiers) if usd > 0]:
-                yield product["product"].get("attributes", {}), costs[0]
+            if any(costs):
+                yield product["product"].get("attributes", {}), max(costs)

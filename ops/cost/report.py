@@ -16,7 +16,6 @@ from ops.cost.targets import Target, data_usd, lambda_usd
 from ops.cost.workload import SECONDS_PER_MONTH, Traffic, count, rounded
 
 LADDER = (1e6, 1e7, 1e8)  # the requests a month to show if the traffic is unknown
-_MOST_BREAK_EVENS = 2
 # The palette of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 POINTS = 480
@@ -51,7 +50,7 @@ def as_json(estimate: Estimate) -> dict[str, Any]:
             }
             for point in estimate.break_evens
         ],
-        "turning_point": estimate.turning_point,
+        "turning_point": estimate.turning_points[0],
         "advice": estimate.advice,
         "command": estimate.command,
         "missing": list(estimate.missing),
@@ -83,7 +82,8 @@ def show(estimate: Estimate, console: Console, *, brief: bool) -> None:
         if estimate.workload.sizes:
             console.print(_sizes_table(estimate))
         console.print(_targets_table(estimate))
-        _print(console, _break_evens(estimate))
+        said = estimate.turning_points
+        _print(console, said if estimate.traffic else said[1:])  # the first is the advice
     _print(console, [_data(estimate), estimate.forwarding, estimate.assumption])
     _print(console, estimate.missing, "yellow")
     if not brief:
@@ -139,15 +139,6 @@ def _sizes_table(estimate: Estimate) -> Table:
 def _table(title: str, *numbers: str) -> Table:
     columns = [Column(name, justify="right" if name else "left") for name in numbers]
     return Table(*columns, title=title, title_justify="left", title_style="bold")
-
-
-def _break_evens(estimate: Estimate) -> list[str]:
-    """Return the sentences that the advice does not repeat."""
-    points = estimate.break_evens
-    said = [point.sentence for point in points[:_MOST_BREAK_EVENS]]
-    if more := len(points) - len(said):
-        said.append(f"... and {more} more, with each further instance (--json).")
-    return said[1:] if estimate.traffic is None else said or [estimate.turning_point]
 
 
 def _data(estimate: Estimate) -> str:

@@ -71,44 +71,46 @@ def lambda_name(memory_mb: int, architecture: str) -> str:
     return f"Lambda{' arm64' * (architecture == ARM)}, {memory_mb:,} MB"
 
 
-def on_demand(
-    usage: RequestUsage, prices: Prices, *, free_tier: bool = False, architecture: str = X86
+def on_lambda(
+    usage: RequestUsage,
+    prices: Prices,
+    architecture: str = X86,
+    *,
+    kept_warm: int | None = 0,
+    free_tier: bool = False,
 ) -> Target:
-    """Return Lambda billed by the call."""
-    price, memory_mb = _lambda_price(usage, prices, architecture), usage.lambda_memory_mb
+    """Return Lambda with `kept_warm` executions, or as many as the busiest hour needs if None.
 
-    def quote(traffic: Traffic) -> Quote:
-        requests = traffic.requests_per_month
-        total = lambda_usd(requests, memory_mb, usage.billed_ms, price, free_tier=free_tier)
-        runs = f"up to {rounded(_concurrency(traffic, usage.lambda_ms))} at once"
-        return Quote(total, runs, _lambda_keys(usage, architecture))
-
-    return Target("lambda", "Lambda", lambda_name(memory_mb, architecture), quote)
-
-
-def provisioned_concurrency(
-    usage: RequestUsage, prices: Prices, executions: int | None = None, architecture: str = X86
-) -> Target:
-    """Return Lambda with `executions` kept warm, by default as many as the busiest hour needs."""
-    price, memory_mb = _lambda_price(usage, prices, architecture), usage.lambda_memory_mb
+    They serve what they can; other calls are on demand.
+    """
+    price, memory_mb = prices.of_lambda(architecture), usage.lambda_memory_mb
+    name = lambda_name(memory_mb, architecture)
+    _check(name, prices, price, usage.lambda_ms, MOST_LAMBDA_SECONDS)
     duration = {"usd_per_million_gb_seconds": price["kept_duration_usd_per_million_gb_seconds"]}
-    warm_price = {**price, **duration}
 
     def quote(traffic: Traffic) -> Quote:
-        kept = executions or _whole(_concurrency(traffic, usage.lambda_ms) / UTILIZATION)
+        at_once = _concurrency(traffic, usage.lambda_ms)
+        kept = _whole(at_once / UTILIZATION) if kept_warm is None else kept_warm
+        warm = traffic.up_to(kept / usage.lambda_ms * 1000)
+        others = max(0.0, traffic.requests_per_month - warm)
+        total = lambda_usd(warm, memory_mb, usage.lambda_ms, {**price, **duration})
+        total += lambda_usd(others, memory_mb, usage.billed_ms, price, free_tier=free_tier)
         kept_seconds = HOURS_PER_MONTH * 3600 * kept * memory_mb / 1024
-        total = kept_seconds * price["kept_usd_per_million_gb_seconds"] / 1e6
-        for hours, per_second in traffic.hours:
-            # The share that warm executions serve; variation within the hour is ignored.
-            share = min(1.0, kept / max(per_second * usage.lambda_ms / 1000, kept))
-            requests = per_second * hours * 3600
-            total += lambda_usd(requests * share, memory_mb, usage.lambda_ms, warm_price)
-            total += lambda_usd(requests * (1 - share), memory_mb, usage.billed_ms, price)
-        keys = _lambda_keys(usage, architecture) | {"lambda_provisioned_concurrency": kept}
-        return Quote(total, f"{kept:,} kept warm", keys)
+        total += kept_seconds * price["kept_usd_per_million_gb_seconds"] / 1e6
+        runs = f"{kept:,} kept warm" if kept else f"up to {rounded(at_once)} at once"
+        seconds = min(math.ceil(usage.lambda_ms / 1000 * _TIMEOUT_BY_MEAN), MOST_LAMBDA_SECONDS)
+        keys = {
+            "mode": "lambda",
+            "architecture": architecture,
+            "lambda_memory_mb": memory_mb,
+            "lambda_timeout_seconds": seconds if seconds > DEFAULT_LAMBDA_SECONDS else None,
+            "lambda_provisioned_concurrency": kept or None,
+        }
+        return Quote(total, runs, keys)
 
-    name = f"{lambda_name(memory_mb, architecture)}, kept warm"
-    return Target("lambda_kept_warm", "Lambda", name, quote)
+    if kept_warm == 0:
+        return Target("lambda", "Lambda", name, quote)
+    return Target("lambda_kept_warm", "Lambda", f"{name}, kept warm", quote)
 
 
 def serverless(usage: RequestUsage, prices: Prices) -> Target:
@@ -199,22 +201,6 @@ def endpoint_keys(instance_type: str, low: int, high: int) -> dict[str, object]:
     """Return the context keys of a real-time endpoint with that number of instances."""
     scaling = {"instance_type": instance_type, "min_instances": low, "max_instances": high}
     return {"mode": "sagemaker", "architecture": architecture_of(instance_type), **scaling}
-
-
-def _lambda_keys(usage: RequestUsage, architecture: str) -> dict[str, object]:
-    seconds = min(math.ceil(usage.lambda_ms / 1000 * _TIMEOUT_BY_MEAN), MOST_LAMBDA_SECONDS)
-    return {
-        "mode": "lambda",
-        "architecture": architecture,
-        "lambda_memory_mb": usage.lambda_memory_mb,
-        "lambda_timeout_seconds": seconds if seconds > DEFAULT_LAMBDA_SECONDS else None,
-    }
-
-
-def _lambda_price(usage: RequestUsage, prices: Prices, architecture: str) -> Price:
-    price, what = prices.of_lambda(architecture), f"Lambda{' arm64' * (architecture == ARM)}"
-    _check(what, prices, price, usage.lambda_ms, MOST_LAMBDA_SECONDS)
-    return price
 
 
 def _check(what: str, prices: Prices, price: object, milliseconds: float, most: int) -> None:

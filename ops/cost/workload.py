@@ -20,6 +20,7 @@ LAMBDA_MB_PER_VCPU = 1769
 X86, ARM = "x86_64", "arm64"  # the values of the context key `architecture`
 # The defaults of the context key `instance_type`.
 DEFAULT_INSTANCES = {X86: "ml.m5.large", ARM: "ml.c7g.large"}
+DEFAULT_SERVERLESS_MB = 3072  # the default of the context key `serverless_memory_mb`
 MOST_REQUESTS = 1e13  # 4 million a second; more must be a typo
 _in_an_hour = number(float, 0, MOST_REQUESTS, "a number of 0 or more with a decimal point")
 
@@ -49,6 +50,10 @@ class Traffic:
     def peak_per_second(self) -> float:
         """Return the rate of the busiest hour."""
         return max(rate for _, rate in self.hours)
+
+    def up_to(self, per_second: float) -> float:
+        """Return the requests that a capacity serves; variation within the hour is ignored."""
+        return sum(min(rate, per_second) * hours * 3600 for hours, rate in self.hours)
 
     def scaled_to(self, requests_per_month: float) -> "Traffic":
         """Return traffic of the same shape with another number of requests."""
@@ -96,7 +101,7 @@ class Workload:
     notes: Sequence[str] = ()  # sentences that say where the figures come from
     current_target: str | None = None  # the name of the target that serves most calls now
     instance_type: str = ""  # empty: see DEFAULT_INSTANCES
-    executions: int | None = None  # kept warm now by provisioned concurrency
+    executions: int = 0  # kept warm now by provisioned concurrency
     sizes: Sequence[MemorySize] = ()
     architecture: str = X86  # of the CPU on which the times were measured
     stack_name: str = ""  # of the observed stack

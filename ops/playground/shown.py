@@ -52,7 +52,7 @@ def cost_of(target: OpenTarget, milliseconds: float, data_bytes: int, known: pri
     )
     architecture = facts.architecture or X86
     if isinstance(target.client, FunctionUrl | InvokedFunction | EmulatedLambda):
-        found = targets.on_demand(usage, known, architecture=architecture)
+        found = targets.on_lambda(usage, known, architecture)
     elif facts.memory_mb:
         found = targets.serverless(usage, known)
     else:
