@@ -21,7 +21,6 @@ from ops.commands.plan import deployed_keys
 from ops.cost import CostError, prices, targets
 from ops.cost.observe import ALIAS, Metric, observe, read_metrics
 from ops.cost.one_url import OneUrl
-from ops.cost.workload import Traffic
 from ops.findings import Check, Finding, State, as_json, exit_status, failure, ok, warning
 from ops.local_servers import ROOT
 from ops.parity import deployment
@@ -287,15 +286,14 @@ def _costs(aws: Aws, stack: str, keys: Keys) -> tuple[dict[str, float], str]:
     except CostError as error:
         return {}, f"no cost: {error}"
     one_url = OneUrl(usage, listed, endpoint)
-    traffic = workload.traffic or Traffic(1e6)
     found = {}
     for step in STEPS:
         if step["mode"] == "lambda":
-            month = on_lambda.usd_per_month(traffic)
+            month = on_lambda.usd_per_month(workload.asked)
         else:
             spill = keys.get("spill") == "true"
-            month = one_url.forwarding(traffic, percent_of(step), spill=spill).usd_per_month
-        found[name_of(step)] = round(month / traffic.requests_per_month * 1e6, 2)
+            month = one_url.forwarding(workload.asked, percent_of(step), spill=spill).usd_per_month
+        found[name_of(step)] = round(month / workload.asked.requests_per_month * 1e6, 2)
     return found, f"USD per million calls at the last day's traffic, {listed.title}"
 
 

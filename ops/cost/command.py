@@ -93,15 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("more about the request").add_argument
     add("--memory-mb", type=_LAMBDA_MB, metavar="MB", help="Lambda's memory (default: 1769)")
     add("--architecture", choices=(X86, ARM), help="the CPU of --duration-ms (default: x86_64)")
-    memory, sizes = "a serverless endpoint's memory (default: %(default)s)", range(1024, 6145, 1024)
-    add(
-        "--serverless-mb",
-        type=int,
-        choices=sizes,
-        default=workload.DEFAULT_SERVERLESS_MB,
-        metavar="MB",
-        help=memory,
-    )
+    memory = "a serverless endpoint's memory (default: %(default)s)"
+    sizes, default = range(1024, 6145, 1024), workload.DEFAULT_SERVERLESS_MB
+    add("--serverless-mb", type=int, choices=sizes, default=default, metavar="MB", help=memory)
     add("--data-kb", type=_NOT_NEGATIVE, metavar="KB", help="size of request and response")
     add("--cold-ms", type=_POSITIVE, metavar="MS", help="a cold start, with --duration-ms")
     cold = "the share of Lambda's calls with a cold start, 0 to 1 (default: %(default)s)"

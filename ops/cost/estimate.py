@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 
 from ops.cost import CostError, targets
 from ops.cost.one_url import OneUrl
@@ -13,6 +12,7 @@ from ops.cost.targets import Quote, Target
 from ops.cost.workload import ARM, DEFAULT_INSTANCES, X86, Traffic, Workload, average
 
 LEFT_OUT = (
+    "Lambda's free tier (--free-tier)",
     "data transfer out of AWS",
     "logs, metrics and alarms",
     "the examiner, about $1 with mode=both",
@@ -97,9 +97,8 @@ class Estimate:
 
     @property
     def ranked(self) -> Sequence[Target]:
-        """Return the targets, cheapest first if the traffic is known."""
-        if (traffic := self.traffic) is None:
-            return self.targets
+        """Return the targets, cheapest first."""
+        traffic = self.workload.asked
         return sorted(self.targets, key=lambda target: target.usd_per_month(traffic))
 
     @property
@@ -107,7 +106,7 @@ class Estimate:
         """Say what the costs of the other architecture assume; empty without any."""
         if not self.not_measured:
             return ""
-        traffic = self.traffic or Traffic(1e6)
+        traffic = self.workload.asked
         best = cheapest(self.not_measured, traffic)
         month = "a month" if self.traffic else "for a million requests"
         where = "Graviton" if self.workload.architecture == X86 else "x86-64"
@@ -118,24 +117,22 @@ class Estimate:
 
     @cached_property
     def break_evens(self) -> Sequence[BreakEven]:
-        shape = self.traffic or Traffic(1.0)
-        return [*break_evens(self.targets, shape)] if self.targets else []
+        return [*break_evens(self.targets, self.workload.asked)] if self.targets else []
 
     @property
     def best(self) -> Target | None:
         """Return the cheapest target; None if the traffic is unknown or too much for all."""
         if not self.traffic or not self.targets:
             return None
-        found = self.ranked[0]
-        return None if math.isinf(found.usd_per_month(self.traffic)) else found
+        best = cheapest(self.targets, self.traffic)
+        return None if math.isinf(best.usd_per_month(self.traffic)) else best
 
     @property
     def turning_points(self) -> list[str]:
         """Say at which traffic the cheapest kind changes; the first sentence is the advice."""
         points, kinds = self.break_evens, {target.kind for target in self.targets}
         said = [point.sentence for point in points[:_MOST_TOLD]]
-        if len(points) > _MOST_TOLD:
-            more = len(points) - _MOST_TOLD
+        if more := len(points) - len(said):
             said.append(f"... and {more} more, with each further instance (--json).")
         if said or not kinds:
             return said or ["There is nothing to compare."]
@@ -168,10 +165,9 @@ class Estimate:
     @property
     def command(self) -> str | None:
         """Return the command that deploys the cheapest target; None if nothing has to change."""
-        best = self.best
-        if best is None or self.traffic is None or best.name == self.workload.current_target:
+        if not self.traffic or not self.best or self.best.name == self.workload.current_target:
             return None
-        return self.deploy(best.quote(self.traffic))
+        return self.deploy(self.best.quote(self.traffic))
 
     def deploy(self, quote: Quote) -> str:
         """Return the command that deploys a quote, to the observed stack if there is one."""
@@ -182,7 +178,7 @@ class Estimate:
 def estimate(
     workload: Workload,
     prices: Prices,
-    instances: Mapping[str, float | None] = MappingProxyType({}),
+    instances: Mapping[str, float | None] | None = None,
     *,
     least_instances: int = 1,
     executions: int | None = None,
@@ -195,7 +191,7 @@ def estimate(
     provisioned concurrency: by default the present one, or as much as the traffic needs. With
     `forwarded_percent`, also compare the cheapest endpoint behind the function's URL.
     """
-    usage, own, asked = workload.usage, workload.architecture, workload.traffic or Traffic(1e6)
+    usage, own, asked = workload.usage, workload.architecture, workload.asked
     by_cpu: dict[str, list[Target]] = {own: [], X86 if own == ARM else ARM: []}
     compared, not_measured = by_cpu.values()
     missing: list[str] = []
@@ -236,6 +232,6 @@ def estimate(
         if one_url.price:
             compared += one_url.targets(forwarded_percent)
             forwarding = one_url.advice
-    left_out = [*["Lambda's free tier (--free-tier)"] * (not free_tier), *LEFT_OUT]
+    left_out = LEFT_OUT[1:] if free_tier else LEFT_OUT
     missing = list(dict.fromkeys(missing))  # Lambda's two targets lack the same price
     return Estimate(workload, prices, compared, not_measured, missing, left_out, forwarding)

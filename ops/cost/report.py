@@ -171,12 +171,13 @@ def draw(estimate: Estimate, path: Path) -> None:
     low = max(math.log10(LOWEST), math.floor(math.log10(min(seen)) - 1.5))
     high = min(math.log10(HIGHEST * 100), math.ceil(math.log10(max(seen)) + 0.5))
     requests = [10 ** (low + (high - low) * step / POINTS) for step in range(POINTS + 1)]
-    shape = estimate.traffic or Traffic(1.0)
     with rc_context(_SVG):
         figure = Figure(figsize=(9, 6.5), layout="constrained")
         axes = figure.subplots()
         for colour, target in zip(COLOURS, estimate.targets):
-            costs = [target.usd_per_month(shape.scaled_to(each)) for each in requests]
+            costs = [
+                target.usd_per_month(estimate.workload.asked.scaled_to(each)) for each in requests
+            ]
             line = ":" if target.key == "lambda_kept_warm" else "-"
             axes.loglog(requests, costs, line, color=colour, linewidth=2.5, label=target.name)
         for point in points:

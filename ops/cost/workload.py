@@ -106,6 +106,11 @@ class Workload:
     architecture: str = X86  # of the CPU on which the times were measured
     stack_name: str = ""  # of the observed stack
 
+    @property
+    def asked(self) -> Traffic:
+        """Return the traffic to compare targets at, a million requests if it is unknown."""
+        return self.traffic or Traffic(1e6)
+
 
 def vcpu_share(memory_mb: float) -> float:
     """Return the share of a vCPU that a memory size gets, at most 1."""
