@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from ops.cost import CostError, targets
 from ops.cost.one_url import OneUrl
@@ -63,20 +64,19 @@ def break_evens(targets: Sequence[Target], traffic: Traffic) -> Iterator[BreakEv
         return cheapest([each for each in equal if each.kind == kind] or equal, asked)
 
     ratio = (HIGHEST / LOWEST) ** (1 / _STEPS)
-    left, before = LOWEST, best(LOWEST, "")
-    for step in range(1, _STEPS + 1):
-        right = LOWEST * ratio**step
+    before = best(LOWEST, "")
+    for left, right in pairwise(LOWEST * ratio**step for step in range(_STEPS + 1)):
+        low = left
         while best(right, before.kind).kind != before.kind:
-            low, high = left, right
+            high = right
             while high > low * _EXACT:
                 middle = (low * high) ** 0.5
                 stays = best(middle, before.kind).kind == before.kind
                 low, high = (middle, high) if stays else (low, middle)
-            left, before, after = high, best(low, before.kind), best(high, "")
+            before, after = best(low, before.kind), best(high, "")
             is_a_limit = math.isinf(before.usd_per_month(traffic.scaled_to(high)))
             yield BreakEven(high, before, after, is_a_limit)
-            before = after
-        left = right
+            low, before = high, after
 
 
 @dataclass(frozen=True)

@@ -148,8 +148,8 @@ def read_metrics(
     found: dict[str, Hourly] = defaultdict(Counter)
     with explained("cloudwatch:GetMetricData"):
         pages = aws.client("cloudwatch").get_paginator("get_metric_data")
-        for page in pages.paginate(MetricDataQueries=queries, StartTime=start, EndTime=end):
-            for result in page["MetricDataResults"]:
-                hours = [stamp.astimezone(UTC) for stamp in result["Timestamps"]]
-                found[result["Id"]].update(dict(zip(hours, result["Values"])))
+        pages = pages.paginate(MetricDataQueries=queries, StartTime=start, EndTime=end)
+        for result in pages.search("MetricDataResults"):
+            periods = [stamp.astimezone(UTC) for stamp in result["Timestamps"]]
+            found[result["Id"]].update(dict(zip(periods, result["Values"])))
     return found

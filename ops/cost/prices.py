@@ -158,13 +158,12 @@ def _products(client: Any, service: str, region: str) -> Iterator[tuple[Mapping[
     """Yield each product's attributes and its on-demand price, the highest of its tiers."""
     in_region = {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}
     pages = client.get_paginator("get_products")
-    for page in pages.paginate(ServiceCode=service, Filters=[in_region]):
-        for text in page["PriceList"]:
-            product = json.loads(text)
-            costs = [
-                float(tier["pricePerUnit"].get("USD", 0))
-                for term in product.get("terms", {}).get("OnDemand", {}).values()
-                for tier in term["priceDimensions"].values()
-            ]
-            if any(costs):
-                yield product["product"].get("attributes", {}), max(costs)
+    for text in pages.paginate(ServiceCode=service, Filters=[in_region]).search("PriceList"):
+        product = json.loads(text)
+        costs = [
+            float(tier["pricePerUnit"].get("USD", 0))
+            for term in product.get("terms", {}).get("OnDemand", {}).values()
+            for tier in term["priceDimensions"].values()
+        ]
+        if any(costs):
+            yield product["product"].get("attributes", {}), max(costs)
