@@ -54,16 +54,16 @@ class OneUrl:
 
         A function that forwards everything is small, unless it has to `spill`.
         """
-        forwarded, model_mb = (
-            traffic.requests_per_month * percent / 100,
-            self.usage.lambda_memory_mb,
-        )
-        memory_mb = DOORMAN_MEMORY_MB if percent == 100 and not spill else model_mb
+        forwarded = traffic.requests_per_month * percent / 100
+        memory_mb = self.usage.lambda_memory_mb
+        how = {"mode": "both", "sagemaker_percent": percent, "lambda_memory_mb": memory_mb}
+        if percent == 100:
+            how = {"keep_url": "true"}
+            memory_mb = memory_mb if spill else DOORMAN_MEMORY_MB
         total, runs, keys = self.endpoint.quote(traffic.scaled_to(forwarded))
         total += self.forwarding_usd(forwarded, memory_mb)
         total += self._own_usd(traffic.requests_per_month - forwarded)
-        share = {"mode": "both", "sagemaker_percent": percent, "lambda_memory_mb": model_mb}
-        return Quote(total, runs, {**keys, **({"keep_url": "true"} if percent == 100 else share)})
+        return Quote(total, runs, {**keys, **how})
 
     def _spill(self, traffic: Traffic) -> Quote:
         """Quote instances for the base load, with the rest of each hour's calls on Lambda.
@@ -73,11 +73,10 @@ class OneUrl:
         memory_mb, kind = self.usage.lambda_memory_mb, self.endpoint.instance_type
         needed = math.ceil(traffic.peak_per_second / self.endpoint.capacity)
         enough = min(targets.MOST_INSTANCES, max(1, needed))
-        costs = {n: self._usd_of_spill(n, traffic) for n in range(1, enough + 1)}
-        best = min(costs, key=costs.__getitem__)
+        total, best = min((self._usd_of_spill(n, traffic), n) for n in range(1, enough + 1))
         keys = targets.endpoint_keys(kind, best, best)
         keys |= {"keep_url": "true", "spill": "true", "lambda_memory_mb": memory_mb}
-        return Quote(costs[best], f"{best} of {enough} instances", keys)
+        return Quote(total, f"{best} of {enough} instances", keys)
 
     def _usd_of_spill(self, instances: int, traffic: Traffic) -> float:
         usage, prices = self.usage, self.prices
