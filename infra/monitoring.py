@@ -11,18 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from aws_cdk import Duration
-from aws_cdk.aws_cloudwatch import (
-    Alarm,
-    Dashboard,
-    GraphWidget,
-    IMetric,
-    IWidget,
-    MathExpression,
-    Metric,
-    Stats,
-    TextWidget,
-    YAxisProps,
-)
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk.aws_cloudwatch import IWidget, MathExpression, Metric, Stats
 from aws_cdk.aws_cloudwatch_actions import SnsAction
 from aws_cdk.aws_iam import PolicyStatement, ServicePrincipal
 from aws_cdk.aws_sns import Topic
@@ -52,7 +42,7 @@ class Monitoring(Construct):
         *,
         on_lambda: LambdaTarget | None,
         on_sagemaker: SageMakerTarget | None,
-        other_alarms: Sequence[Alarm],
+        other_alarms: Sequence[cloudwatch.Alarm],
         alarm_email: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -78,7 +68,7 @@ class Monitoring(Construct):
                 alarm.add_ok_action(SnsAction(topic))
         columns = [_lambda_column(on_lambda)] if on_lambda else []
         columns += [_sagemaker_column(on_sagemaker)] if on_sagemaker else []
-        self.dashboard = Dashboard(self, "Dashboard", default_interval=Duration.hours(3))
+        self.dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(3))
         if on_lambda and on_lambda.forwarded_ms and on_lambda.spilled:
             row = _forwarding_row(on_lambda, on_lambda.forwarded_ms, on_lambda.spilled)
             self.dashboard.add_widgets(*row)
@@ -197,12 +187,12 @@ def _cost(
     )
 
 
-def _graph(title: str, *metrics: IMetric) -> GraphWidget:
-    axis = YAxisProps(min=0)
-    return GraphWidget(
+def _graph(title: str, *metrics: cloudwatch.IMetric) -> cloudwatch.GraphWidget:
+    axis = cloudwatch.YAxisProps(min=0)
+    return cloudwatch.GraphWidget(
         title=title, left=list(metrics), left_y_axis=axis, width=WIDTH, height=HEIGHT
     )
 
 
-def _note(markdown: str) -> TextWidget:
-    return TextWidget(markdown=markdown, width=WIDTH, height=HEIGHT)
+def _note(markdown: str) -> cloudwatch.TextWidget:
+    return cloudwatch.TextWidget(markdown=markdown, width=WIDTH, height=HEIGHT)

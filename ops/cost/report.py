@@ -101,14 +101,9 @@ def _targets_table(estimate: Estimate) -> Table:
     traffic = estimate.workload.asked
     mean, peak = traffic.mean_per_second, traffic.peak_per_second
     busiest = f", {peak:,.3g}/s in the busiest hour" if peak > mean * 1.001 else ""
-    title = f"{count(traffic.requests_per_month)} requests a month ({mean:,.3g}/s on average"
-    title = f"{title}{busiest}), {estimate.prices.title}"
-    table = _table(
-        title if estimate.traffic else f"Without --requests: {title}",
-        "",
-        "USD a month",
-        "a million",
-    )
+    title = "" if estimate.traffic else "Without --requests: "
+    title += f"{count(traffic.requests_per_month)} requests a month ({mean:,.3g}/s on average"
+    table = _table(f"{title}{busiest}), {estimate.prices.title}", "", "USD a month", "a million")
     table.add_column("runs")
     for target in [*estimate.ranked, *estimate.not_measured]:
         quote = target.quote(traffic)
