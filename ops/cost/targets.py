@@ -32,10 +32,7 @@ FREE_REQUESTS, FREE_GB_SECONDS = 1_000_000, 400_000
 
 
 class Quote(NamedTuple):
-    """Hold a month's cost (infinite for too much traffic), what runs, and its context keys.
-
-    A key without a value has its default.
-    """
+    """Hold a month's cost (infinite for too much traffic), what runs, and its context keys."""
 
     usd_per_month: float
     runs: str
@@ -43,6 +40,7 @@ class Quote(NamedTuple):
 
     @property
     def command(self) -> str:
+        """Return the command, without keys of no value and the default architecture."""
         given = (f"{key}={value}" for key, value in self.keys.items() if value not in (None, X86))
         return " -c ".join(["cdk deploy", *given])
 

@@ -155,7 +155,7 @@ def _last_column(path: Path) -> list[str]:
         rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if any(row)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise CostError(f"--profile {path}: not a CSV file ({error})") from None
-    has_heading = bool(rows) and not re.fullmatch("[0-9., ]*", rows[0][-1])
+    has_heading = bool(rows) and not re.fullmatch("[0-9][0-9.,e+]*", rows[0][-1].strip())
     widths = {len(row) for row in rows}
     if len(widths) > 1 or not (has_heading or widths <= {1}):
         raise CostError(
