@@ -13,8 +13,9 @@ from ops.cost import CostError
 from ops.cost.estimate import HIGHEST, LOWEST, Estimate
 from ops.cost.prices import usd
 from ops.cost.targets import Target, data_usd, lambda_usd
-from ops.cost.workload import SECONDS_PER_MONTH, count, rounded
+from ops.cost.workload import SECONDS_PER_MONTH, Traffic, count, rounded
 
+LADDER = (1e6, 1e7, 1e8)  # the requests a month to show if the traffic is unknown
 # The palette of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 POINTS = 480
@@ -24,13 +25,13 @@ _SVG = {"svg.fonttype": "none", "svg.hashsalt": "cost"}
 
 
 def as_json(estimate: Estimate) -> dict[str, Any]:
-    workload, traffic = estimate.workload, estimate.workload.asked
+    traffic, workload = estimate.traffic, estimate.workload
     return {
         "region": estimate.prices.region,
         "price_dates": dict(estimate.prices.dates),
-        "requests_per_month": traffic.requests_per_month,
-        "requests_per_second": traffic.mean_per_second,
-        "peak_requests_per_second": traffic.peak_per_second,
+        "requests_per_month": traffic and traffic.requests_per_month,
+        "requests_per_second": traffic and traffic.mean_per_second,
+        "peak_requests_per_second": traffic and traffic.peak_per_second,
         "request": asdict(workload.usage),
         "notes": list(workload.notes),
         "sizes": [asdict(size) for size in workload.sizes],
@@ -59,15 +60,17 @@ def as_json(estimate: Estimate) -> dict[str, Any]:
 
 
 def _target(estimate: Estimate, target: Target) -> dict[str, Any]:
-    traffic = estimate.workload.asked
+    found = {"target": target.key, "name": target.name}
+    if not (traffic := estimate.traffic):
+        return found
     quote = target.quote(traffic)
-    found = {"target": target.key, "name": target.name, "runs": quote.runs}
     if math.isinf(quote.usd_per_month):
-        return {**found, "usd_per_month": None}
+        return {**found, "usd_per_month": None, "runs": quote.runs}
     return {
         **found,
         "usd_per_month": quote.usd_per_month,
         "usd_per_million_requests": quote.usd_per_month / traffic.requests_per_month * 1e6,
+        "runs": quote.runs,
         "command": estimate.deploy(quote),
     }
 
@@ -98,19 +101,26 @@ def _print(console: Console, lines: Iterable[str], style: str | None = None) -> 
 
 
 def _targets_table(estimate: Estimate) -> Table:
-    traffic = estimate.workload.asked
-    mean, peak = traffic.mean_per_second, traffic.peak_per_second
-    busiest = f", {peak:,.3g}/s in the busiest hour" if peak > mean * 1.001 else ""
-    title = "" if estimate.traffic else "Without --requests: "
-    title += f"{count(traffic.requests_per_month)} requests a month ({mean:,.3g}/s on average"
-    table = _table(f"{title}{busiest}), {estimate.prices.title}", "", "USD a month", "a million")
-    table.add_column("runs")
+    traffic = estimate.traffic
+    columns = [traffic] if traffic else [Traffic(requests) for requests in LADDER]
+    names = [f"{count(column.requests_per_month)} requests" for column in columns]
+    title = "A month"
+    if traffic:
+        title = f"{names[0]} a month ({traffic.mean_per_second:,.3g}/s on average"
+        even = traffic.peak_per_second <= traffic.mean_per_second * 1.001
+        title += ")" if even else f", {traffic.peak_per_second:,.3g}/s in the busiest hour)"
+        names = ["USD a month", "a million"]
+    table = _table(f"{title}, {estimate.prices.title}", "", *names)
+    if traffic:
+        table.add_column("runs")
     for target in [*estimate.ranked, *estimate.not_measured]:
-        quote = target.quote(traffic)
-        each = quote.usd_per_month / traffic.requests_per_month * 1e6
+        quotes = [target.quote(column) for column in columns]
+        cells = [usd(quote.usd_per_month) for quote in quotes]
+        if traffic:
+            each = quotes[0].usd_per_month / traffic.requests_per_month * 1e6
+            cells += [usd(each), quotes[0].runs]
         name = target.name + " *" * (target in estimate.not_measured)
-        style = "green" if target is estimate.best else None
-        table.add_row(name, usd(quote.usd_per_month), usd(each), quote.runs, style=style)
+        table.add_row(name, *cells, style="green" if target is estimate.best else None)
     return table
 
 
