@@ -7,7 +7,7 @@ from aws_cdk import Aws, CfnMapping, Stack
 
 from infra.image.asset import Image
 from infra.lambda_target.target import LambdaTarget
-from infra.monitoring.monitoring import Monitoring
+from infra.monitoring import Monitoring
 from infra.sagemaker_target.model import BatchJobs
 from infra.sagemaker_target.target import SageMakerTarget
 

@@ -12,7 +12,7 @@ from infra.config.model_package import look_up_package
 from infra.examiner import Examiner
 from infra.image.asset import Image
 from infra.lambda_target.target import DOORMAN_MEMORY_MB, LambdaTarget
-from infra.monitoring.monitoring import Monitoring
+from infra.monitoring import Monitoring
 from infra.sagemaker_target.capacity import Capacity, Instances, Serverless
 from infra.sagemaker_target.model import BatchJobs
 from infra.sagemaker_target.target import SageMakerTarget
