@@ -60,6 +60,33 @@ def _check(config: Config) -> Iterator[tuple[str, str]]:
 
     AWS would refuse the combination, or it would cost too much or cause skew.
     """
+    reserved = config.lambda_reserved_concurrency
+    if config.url_auth == "none" and reserved is None:
+        yield (
+            "url_auth",
+            "iam, or come with lambda_reserved_concurrency, which caps what strangers can cost you",
+        )
+    if config.url_auth == "off" and config.url_cors_origins:
+        yield "url_cors_origins", "left out with url_auth=off: there is no URL to call"
+    if (config.lambda_provisioned_concurrency or 0) >= (reserved or float("inf")):
+        yield (
+            "lambda_provisioned_concurrency",
+            "less than lambda_reserved_concurrency: an update runs two versions for a while",
+        )
+    if "none" in config.uri_allowlist and len(config.uri_allowlist) > 1:
+        yield "uri_allowlist", "none alone, or a list without none"
+    elif config.network_isolation and config.uri_allowlist not in (("*",), ("none",)):
+        yield "uri_allowlist", "left out with network_isolation, which allows no fetch"
+    if bool(config.subnet_ids) != bool(config.security_group_ids):
+        yield "subnet_ids", "given together with security_group_ids"
+    if len(config.subnet_ids) == 1 and (config.on_sagemaker or config.batch_input):
+        yield "subnet_ids", "two or more, in different Availability Zones, for SageMaker"
+    yield from _check_model(config)
+    if config.on_sagemaker:
+        yield from _check_endpoint(config)
+
+
+def _check_model(config: Config) -> Iterator[tuple[str, str]]:
     if config.model_data and not config.model_id:
         yield (
             "model_data",
@@ -68,23 +95,6 @@ def _check(config: Config) -> Iterator[tuple[str, str]]:
         )
     if config.model_package_arn and config.model_data:
         yield "model_package_arn", "given without model_data: it names the artifact itself"
-    reserved = config.lambda_reserved_concurrency
-    if config.url_auth == "none" and reserved is None:
-        yield (
-            "url_auth",
-            "iam, or come with lambda_reserved_concurrency, which caps what strangers can cost you",
-        )
-    if (config.lambda_provisioned_concurrency or 0) >= (reserved or float("inf")):
-        yield (
-            "lambda_provisioned_concurrency",
-            "less than lambda_reserved_concurrency: an update runs two versions for a while",
-        )
-    if "none" in config.uri_allowlist and len(config.uri_allowlist) > 1:
-        yield "uri_allowlist", "none alone, or a list without none"
-    if bool(config.subnet_ids) != bool(config.security_group_ids):
-        yield "subnet_ids", "given together with security_group_ids"
-    if len(config.subnet_ids) == 1 and (config.on_sagemaker or config.batch_input):
-        yield "subnet_ids", "two or more, in different Availability Zones, for SageMaker"
     data_in, data_out = config.batch_input or "", config.batch_output or ""
     if bool(data_in) != bool(data_out):
         yield "batch_input", "given together with batch_output"
@@ -92,8 +102,8 @@ def _check(config: Config) -> Iterator[tuple[str, str]]:
         yield "batch_output", "outside batch_input: a job would read answers as records"
     if config.on_arm and data_in:
         yield "architecture", "x86_64 with batch_input: transform jobs have no Arm CPUs"
-    if config.on_sagemaker:
-        yield from _check_endpoint(config)
+    if config.on_arm and "WITH_MXNET=1" in config.build_args:
+        yield "build_args", "without WITH_MXNET=1 on arm64: MXNet has no complete wheel for it"
 
 
 def _check_endpoint(config: Config) -> Iterator[tuple[str, str]]:
@@ -116,9 +126,11 @@ def _check_endpoint(config: Config) -> Iterator[tuple[str, str]]:
             allowed = "realtime or async with architecture=arm64, network_isolation or subnet_ids"
             yield "sagemaker_type", allowed
         return
-    if (instance_type.split(".")[1] in ARM_FAMILIES) != config.on_arm:
+    if config.on_arm and instance_type.split(".")[1] not in ARM_FAMILIES:
         families = ", ".join(ARM_FAMILIES)
-        yield "instance_type", f"of these families with architecture=arm64 only: {families}"
+        yield "instance_type", f"of an Arm family without GPU with architecture=arm64: {families}"
+    if not config.on_arm and re.match(r"ml\.[a-z]+[0-9]+g", instance_type):
+        yield "instance_type", "of an x86-64 family unless architecture is arm64"
     if instance_type.startswith(_OLD_FAMILIES):
         yield (
             "instance_type",
