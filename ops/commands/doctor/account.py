@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops import model_data
-from ops.aws import Aws, code_of, explain
+from ops.aws import Aws, code_of
 from ops.cli import cdk_context
 from ops.commands.doctor.stack import StackChecks
 from ops.findings import Finding, State, failure, ok, warning
@@ -123,26 +123,21 @@ class AccountChecks:
 
     def model_package(self, arn: str) -> Finding:
         """Check a package, which `cdk synth` reads only once, and then its artifact."""
-        region = (arn.split(":") + [""] * 4)[3]
-        if self.on_sagemaker and region != self.aws.region:
-            fix = f"deploy to {region}, or register it in {self.aws.region}"
-            return failure(f"{arn} is a package of {region or 'no region'}", fix)
+        region = arn.split(":")[3] if arn.count(":") > 3 else ""
         try:
             client = self.aws.at(region).client("sagemaker")
             found = client.describe_model_package(ModelPackageName=arn)
         except ClientError as error:
-            if code_of(error) == "ValidationException":
-                return failure(f"there is no {arn}", "see `aws sagemaker list-model-packages`")
-            raise explain(error, "sagemaker:DescribeModelPackage") from error
+            if code_of(error) != "ValidationException":
+                raise
+            return failure(f"there is no {arn}", "see `aws sagemaker list-model-packages`")
         if (status := found.get("ModelApprovalStatus")) != "Approved":
             fix = f"aws sagemaker update-model-package --model-package-arn {arn} "
             fix += "--model-approval-status Approved"
             return failure(f"{arn} is {status or 'without an approval'}, not Approved", fix)
-        fix = "register a package with one container, which names the artifact"
-        if not (specification := found.get("InferenceSpecification")):
-            return failure(f"{arn} has no InferenceSpecification", fix)
-        containers = specification.get("Containers", [])
+        containers = found.get("InferenceSpecification", {}).get("Containers", [])
         if len(containers) != 1:
+            fix = "register a package with one container, which names the artifact"
             return failure(f"{arn} has {len(containers)} containers", fix)
         return self.model_data(containers[0].get("ModelDataUrl", ""))
 
