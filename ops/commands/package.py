@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tarfile
@@ -21,6 +20,7 @@ from typing import Any
 
 from ops import cli
 from ops.aws import Aws
+from ops.commands.plan import cdk_deploy
 from ops.local_servers import DOCKER_RUN, ROOT, require_image
 from ops.model_data import store
 
@@ -185,7 +185,7 @@ def pack(folder: Path, names: Sequence[str], out: Path) -> None:
 def deploy_command(uri: str, model_id: str, unpacked_bytes: int, model_folder: Path | None) -> str:
     """Return the artifact's `cdk deploy` command, with room in /tmp to unpack it on Lambda."""
     needed = math.ceil(unpacked_bytes / 1024**2) + _SPARE_MB
-    keys = [f"model_folder={model_folder}"] if model_folder else []
-    keys += [f"model_data={uri}", f"model_id={model_id}"]
-    keys += [f"lambda_ephemeral_mb={needed}"] if needed > _EPHEMERAL_MB else []
-    return shlex.join(["cdk", "deploy", *(part for key in keys for part in ("-c", key))])
+    keys = {"model_folder": str(model_folder)} if model_folder else {}
+    keys |= {"model_data": uri, "model_id": model_id}
+    keys |= {"lambda_ephemeral_mb": str(needed)} if needed > _EPHEMERAL_MB else {}
+    return cdk_deploy(keys)

@@ -4,14 +4,13 @@ A check raises one of AWS_ERRORS or CannotAsk if AWS does not answer.
 """
 
 import re
-import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from ops.aws import Aws, NoStack, stack_outputs
 from ops.cli import cdk_context
-from ops.commands.plan import KEYS_OUTPUT, changes, deployed_keys
+from ops.commands.plan import KEYS_OUTPUT, cdk_deploy, changes, deployed_keys
 from ops.findings import Finding, failure, ok, warning
 
 # https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html
@@ -74,9 +73,7 @@ class StackChecks:
         found = list(changes(self.deployed_keys, cdk_context(app)))
         if not found:
             return ok("cdk.json has the deployed keys")
-        given = (shlex.quote(f"{key}={value}") for key, value in self.deployed_keys.items())
-        repeat = " ".join(f"-c {key}" for key in given)
-        fix = f"write them to cdk.json, or repeat them: cdk deploy {repeat}"
+        fix = f"write them to cdk.json, or repeat them: {cdk_deploy(self.deployed_keys)}"
         return warning(f"the next `cdk deploy` changes {'; '.join(found)}", fix)
 
     def endpoint(self) -> Finding:
