@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from ops.local_servers import FaceError
 from serving.core.errors import StartError
 
 NOISE = 0.05  # a pair is disturbed if anything else uses more than this share of all CPUs
-PACKAGES = ("flask", "gunicorn", "werkzeug", "numpy", "onnxruntime", "opencv-python-headless")
 # The first figure is better if it is higher, the others if they are lower.
 FIGURES = ("requests_per_second", "cpu_ms_per_request", "p50_ms", "p99_ms")
 
@@ -31,9 +29,7 @@ Pair = tuple[Round, Round]  # our server first
 Figures = Mapping[str, float]
 
 
-def parser_of(
-    text: str | None, *, pairs: int, attempts: int | None = None
-) -> argparse.ArgumentParser:
+def parser_of(text: str | None, *, pairs: int, attempts: int = 0) -> argparse.ArgumentParser:
     """Return a parser of the common options. Without `attempts`, rounds have no length."""
     parser = argparse.ArgumentParser(prog=sys.argv[0], description=text)
     add = parser.add_argument
@@ -156,7 +152,6 @@ def write(path: Path, found: Mapping[str, Any]) -> None:
         "cpu": model.lstrip("\t: "),
         "cpus": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine, **found}, indent=1) + "\n")

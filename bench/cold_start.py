@@ -27,12 +27,7 @@ from ops import local_servers  # noqa: E402
 from ops.inputs import Input, data_uri  # noqa: E402
 from serving.artifact.resolve import resolve  # noqa: E402
 
-SIDES = {
-    "ours": f"exec {local_servers.ENTRY}",
-    "proof_of_concept": "exec aws-lambda-rie $RIE_OPTIONS python -m awslambdaric handler.handler",
-    "doorman": f"exec {local_servers.ENTRY}",
-}
-
+PEER = "exec aws-lambda-rie $RIE_OPTIONS python -m awslambdaric handler.handler"
 # The milliseconds of each stage and their total, and the function's memory (10^6 bytes).
 ColdStart = dict[str, float]
 
@@ -76,7 +71,8 @@ def cold_start(
         "BENCH_ARTIFACT": str(artifact),
         **more,
     }
-    with local_servers.running(["sh", "-c", SIDES[side]], environment) as process:
+    start = PEER if side == "proof_of_concept" else f"exec {local_servers.ENTRY}"
+    with local_servers.running(["sh", "-c", start], environment) as process:
         local_servers.wait_until_open(port, process)
         face = local_servers.EmulatedLambda(f"http://127.0.0.1:{port}")
         asked = time.time()

@@ -95,7 +95,8 @@ def package(options: argparse.Namespace) -> dict[str, Any]:
         raise Refused(f"--upload {place} is not a place in S3; use s3://BUCKET/PREFIX")
     with cli.Spinner(f"checking {folder.name}"):
         if model_folder and (model_folder / "golden.json").is_file():
-            _run_python("build_artifact.exam", model_folder)
+            exam = [sys.executable, "-m", "build_artifact.exam", str(model_folder)]
+            _output(exam, model_folder)
         found = check(folder, options.docker, model_folder and model_folder / "inference.py")
     model_id = found["model_id"]
     if options.expect not in (None, model_id):
@@ -124,27 +125,20 @@ def check(folder: Path, image: str | None, inference: Path | None) -> dict[str, 
 
     It runs here with the file `inference`, or in an image, which has its own file.
     """
-    if not image:
-        variables = {"INFERENCE": str(inference)} if inference else {}
-        printed = _run_python("build_artifact.check", folder, **variables)
-    else:
+    command = [sys.executable, "-m", "build_artifact.check", str(folder)]
+    if image:
         require_image(image)
         mounts = [f"--volume={folder}:/artifact:ro", f"--volume={_CONTAINER}:/checks:ro"]
         options = [*mounts, "--network=none", "--env=PYTHONPATH=/opt/program:/checks"]
-        command = [*DOCKER_RUN, *options, "--entrypoint=python3", image]
-        command += ["-m", "build_artifact.check", "/artifact"]
-        printed = _output(command, folder)
+        command = [*DOCKER_RUN, *options, "--entrypoint=python3", image, *command[1:3], "/artifact"]
+    printed = _output(command, folder, INFERENCE=str(inference or ""))
     found: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return found
 
 
-def _run_python(module: str, folder: Path, **variables: str) -> str:
-    """Return what a module of container/ prints about a folder. Raise Refused."""
-    environment = {"PYTHONPATH": str(_CONTAINER), "PYTHONDONTWRITEBYTECODE": "1", **variables}
-    return _output([sys.executable, "-m", module, str(folder)], folder, **environment)
-
-
 def _output(command: Sequence[str], folder: Path, **variables: str) -> str:
+    """Run a module of container/, and return what it prints about a folder. Raise Refused."""
+    variables |= {"PYTHONPATH": str(_CONTAINER), "PYTHONDONTWRITEBYTECODE": "1"}
     environment = {**os.environ, **variables}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

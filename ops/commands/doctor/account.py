@@ -146,8 +146,7 @@ def _bootstrap_parameter(app: Path, stack_name: str) -> str:
     """Return the parameter's name from cdk.json, the last synthesis or the CDK's default."""
     if qualifier := cdk_context(app).get("@aws-cdk/core:bootstrapQualifier"):
         return BOOTSTRAP_PARAMETER.format(qualifier)
-    assembly = app / "cdk.out" / "manifest.json"
+    default, assembly = BOOTSTRAP_PARAMETER.format(DEFAULT_QUALIFIER), app / "cdk.out/manifest.json"
     artifacts = json.loads(assembly.read_text())["artifacts"] if assembly.is_file() else {}
     wanted = artifacts.get(stack_name, {}).get("properties", {})
-    default = BOOTSTRAP_PARAMETER.format(DEFAULT_QUALIFIER)
     return str(wanted.get("bootstrapStackVersionSsmParameter", default))

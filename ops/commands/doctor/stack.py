@@ -17,8 +17,8 @@ from ops.findings import Finding, failure, ok, warning
 _WITHOUT_URLS = (
     *("ap-east-2", "ap-south-2", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6"),
     *("ap-southeast-7", "ca-west-1", "eu-central-2", "eu-south-2", "il-central-1", "me-central-1"),
+    *("cn-", "us-gov-", "us-iso", "eusc-"),  # whole partitions
 )
-_PARTITIONS_WITHOUT_URLS = ("cn-", "us-gov-", "us-iso", "eusc-")
 
 
 class StackChecks:
@@ -44,7 +44,7 @@ class StackChecks:
     def function_url(self, app: Path) -> Finding:
         """Check that the region offers function URLs, unless the stack has none."""
         region = self.aws.region
-        if region not in _WITHOUT_URLS and not region.startswith(_PARTITIONS_WITHOUT_URLS):
+        if not region.startswith(_WITHOUT_URLS):
             return ok(f"{region} offers URLs")
         url_auth = cdk_context(app).get("url_auth") or self.deployed_keys.get("url_auth")
         if url_auth == "off":
