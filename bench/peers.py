@@ -7,9 +7,6 @@ a wrong answer, or if a peer cannot be installed or started.
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
 from bench import benchmark, servers  # noqa: E402 - found by the line above
 from bench.answers import check_of, expected_answer, photograph  # noqa: E402
-from bench.load import NoAnswer, Server  # noqa: E402
+from bench.load import Check, NoAnswer, Server  # noqa: E402
 from serving.artifact.resolve import resolve  # noqa: E402
 
 MAX_HANGS = 3  # for each peer and number of connections; the peer is started again after each
@@ -34,8 +31,7 @@ def measure(options: argparse.Namespace) -> None:
         for name in options.peer:
             print(f"{name}:")
             peer = (name, settings.workers, artifact, photo, check_of(expected))
-            start = partial(servers.peer_server, *peer)
-            found = {"runs": [_run(ours, start, n, options) for n in options.concurrency]}
+            found = {"runs": [_run(ours, peer, n, options) for n in options.concurrency]}
             if options.out:
                 # Keep the results of the peers that this run does not measure.
                 file = options.out
@@ -46,13 +42,13 @@ def measure(options: argparse.Namespace) -> None:
 
 def _run(
     ours: Server,
-    start: Callable[[], AbstractContextManager[Server]],
+    arguments: tuple[str, int, Path, bytes, Check],
     connections: int,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Compare our server with a new process of the peer, which is started again if it hangs."""
     for hangs in range(MAX_HANGS):
-        with start() as peer:
+        with servers.peer_server(*arguments) as peer:
             sides = {"ours": ours.faultless, "peer": peer.round}
             try:
                 found = benchmark.match(sides, connections, options)

@@ -165,12 +165,7 @@ def read_input(
     records = {}
     for key in keys:
         tell(f"counting the records of {key}")
-        records[key] = found = count_records(s3, bucket, key)
-        if found.longest_bytes > limit:
-            line = f"line {found.longest_line} of s3://{bucket}/{key}"
-            why = f"{line} has {found.longest_bytes:,} bytes, but a record may have {limit:,}"
-            fix = "shorten it (use another uri than data:), or raise --max-payload-mb"
-            raise CannotAsk(why, fix)
+        records[key] = count_records(s3, bucket, key, limit)
     return keys, records
 
 

@@ -4,7 +4,6 @@ A check raises one of AWS_ERRORS or CannotAsk if AWS does not answer.
 """
 
 import json
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,17 @@ class AccountChecks:
         An update of an endpoint runs the new instances beside the old ones.
         """
         name, region = f"{instance_type} for {user} usage", self.aws.region
-        if (quota := self._quota(name)) is None:
+        client = self.aws.client("service-quotas")
+        listed = {"ServiceCode": "sagemaker", "PaginationConfig": {"PageSize": 100}}
+        found = (
+            quota
+            # The first operation returns this account's values but lacks some quotas.
+            for operation in ("list_service_quotas", "list_aws_default_service_quotas")
+            for page in client.get_paginator(operation).paginate(**listed)
+            for quota in page["Quotas"]
+            if quota["QuotaName"] == name
+        )
+        if not (quota := next(found, None)):
             says = f"Service Quotas has no {name!r} in {region}"
             fix = "see https://aws.amazon.com/sagemaker/pricing for the region's instance types"
             return Finding(State.UNKNOWN, says, fix)
@@ -104,18 +113,6 @@ class AccountChecks:
         if value < instances:
             return failure(f"{says}, but the {user} may need {instances}", fix)
         return warning(f"{says}: an update needs {instances} beside the old {instances}", fix)
-
-    def _quota(self, name: str) -> Mapping[str, Any] | None:
-        client = self.aws.client("service-quotas")
-        # The first operation returns this account's values but lacks some quotas.
-        for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
-            pages = client.get_paginator(operation).paginate(
-                ServiceCode="sagemaker", PaginationConfig={"PageSize": 100}
-            )
-            quotas: list[Mapping[str, Any]] = [q for page in pages for q in page["Quotas"]]
-            if found := next((q for q in quotas if q["QuotaName"] == name), None):
-                return found
-        return None
 
     def model_data(self, uri: str) -> Finding:
         account = self.identity["Account"]

@@ -57,7 +57,7 @@ class StackChecks:
             return ok("no function is deployed yet")
         name, _, alias = arn.rpartition(":")
         found = self.aws.client("lambda").get_alias(FunctionName=name, Name=alias)
-        weights = (found.get("RoutingConfig") or {}).get("AdditionalVersionWeights")
+        weights = found.get("RoutingConfig", {}).get("AdditionalVersionWeights")
         if not weights:
             return ok(f"{alias} sends all calls to version {found['FunctionVersion']}")
         others = ", ".join(f"{share:.0%} to version {other}" for other, share in weights.items())
