@@ -1,13 +1,12 @@
 """The request of every benchmark, and the check of every answer."""
 
 import json
-import math
-from collections.abc import Sequence
+from functools import cache
 
 import cv2
 import numpy as np
 
-from bench.load import WrongAnswer
+from bench.load import Check, WrongAnswer
 from ops.local_servers import ROOT
 from serving import inference
 from serving.artifact.resolve import resolve
@@ -28,42 +27,32 @@ def expected_answer(settings: Settings, photo: bytes) -> bytes:
     return json.dumps(inference.infer(Payload(photo, "image/jpeg"), net)).encode()
 
 
-class Gate:
-    """Check answers by their classes, whatever else a server returns.
+def check_of(expected: bytes, tolerance: float = 1e-5) -> Check:
+    """Return a check of answers by their classes, whatever else a server returns.
 
-    A body that passed once is compared by its bytes from then on, because the load generator shares
-    the CPUs with the server.
+    The tolerance is that of the artifact's builder.
     """
+    labels, probabilities = _classes(expected)
 
-    def __init__(self, expected: bytes, tolerance: float = 1e-5) -> None:
-        # 1e-5 is also the tolerance of the artifact's builder.
-        self._expected, self._tolerance = _classes(expected), tolerance
-        self._passed: set[bytes] = set()
-
-    def check(self, status: int, body: bytes) -> None:
+    @cache  # the load generator shares the CPUs with the server; exceptions are not cached
+    def check(status: int, body: bytes) -> None:
         """Raise WrongAnswer for anything but a 200 with the expected classes."""
-        if status == 200 and body in self._passed:
-            return
-        difference = self._difference(body) if status == 200 else math.inf
-        if not difference <= self._tolerance:  # also True for NaN
-            raise WrongAnswer(
-                f"wrong answer: {status} {body[:300]!r}; expected 200 and {self._expected}, each "
-                f"within {self._tolerance:g}"
-            )
-        self._passed.add(body)
-
-    def _difference(self, body: bytes) -> float:
-        """Return the largest difference of a probability, or infinity if the labels differ."""
         try:
-            labels, found = zip(*_classes(body))
+            found_labels, found = _classes(body)
+            right = status == 200 and found_labels == labels
+            right = right and np.allclose(found, probabilities, rtol=0, atol=tolerance)
         except (ValueError, KeyError, TypeError):
-            return math.inf
-        expected_labels, expected = zip(*self._expected)
-        if labels != expected_labels:
-            return math.inf
-        return float(np.max(np.abs(np.subtract(found, expected))))
+            right = False
+        if not right:
+            raise WrongAnswer(
+                f"wrong answer: {status} {body[:300]!r}; expected 200 and {expected!r}, each "
+                f"probability within {tolerance:g}"
+            )
+
+    return check
 
 
-def _classes(body: bytes) -> Sequence[tuple[str, float]]:
-    """Return label and probability of each class in the answer, in its order."""
-    return [(one["label"], float(one["prob"])) for one in json.loads(body)["results"]]
+def _classes(body: bytes) -> tuple[list[str], list[float]]:
+    """Return the labels and the probabilities of an answer, in its order."""
+    results = json.loads(body)["results"]
+    return [one["label"] for one in results], [float(one["prob"]) for one in results]

@@ -19,20 +19,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
-from bench import command, stats  # noqa: E402 - found by the line above
-from bench.answers import Gate, expected_answer, photograph  # noqa: E402
-from bench.load import memory_mb, tree  # noqa: E402
+from bench import benchmark  # noqa: E402 - found by the line above
+from bench.answers import check_of, expected_answer, photograph  # noqa: E402
+from bench.load import Check, memory_mb, tree  # noqa: E402
 from bench.servers import endpoint, use_image_environment  # noqa: E402
 from ops import local_servers  # noqa: E402
 from ops.inputs import Input, data_uri  # noqa: E402
 from serving.artifact.resolve import resolve  # noqa: E402
 
-SIDES = {
-    "ours": f"exec {local_servers.ENTRY}",
-    "proof_of_concept": "exec aws-lambda-rie $RIE_OPTIONS python -m awslambdaric handler.handler",
-    "doorman": f"exec {local_servers.ENTRY}",
-}
-
+PEER = "exec aws-lambda-rie $RIE_OPTIONS python -m awslambdaric handler.handler"
 # The milliseconds of each stage and their total, and the function's memory (10^6 bytes).
 ColdStart = dict[str, float]
 
@@ -40,21 +35,19 @@ ColdStart = dict[str, float]
 def measure(options: argparse.Namespace) -> None:
     settings, photo = use_image_environment(), photograph()
     artifact, expected = resolve(settings).folder, expected_answer(settings, photo)
-    gate = Gate(expected)
+    check = check_of(expected)
     del os.environ["OMP_NUM_THREADS"]  # entry.sh or the handler sets it, as on Lambda
     sides = ("doorman", "ours") if options.doorman else ("ours", "proof_of_concept")
-    pairs = []
+    rounds: dict[str, list[ColdStart]] = {side: [] for side in sides}
     with endpoint(expected) as forwarding:
         for number in range(options.pairs + 1):
-            pair = {}
             for side in sides[:: -1 if number % 2 else 1]:
                 more = forwarding if side == "doorman" else {}
-                pair[side] = cold_start(side, photo, gate, artifact, more)
-            if number:  # the first pair read its files from the disk
-                pairs.append(pair)
-                times = (f"{side} {pair[side]['total']:.0f} ms" for side in sides)
-                print(f"pair {number}:", *times, flush=True)
-    found = summary(pairs, sides)
+                rounds[side].append(cold_start(side, photo, check, artifact, more))
+            times = (f"{side} {rounds[side][-1]['total']:.0f} ms" for side in sides)
+            print(f"pair {number}:", *times, flush=True)
+    # The first pair read its files from the disk.
+    found = summary({side: each[1:] for side, each in rounds.items()})
     for side in sides:
         figures = (f"{key} {value:.0f}" for key, value in found[side]["medians"].items())
         print(f"{side}: {', '.join(figures)} (ms and MB)")
@@ -62,11 +55,11 @@ def measure(options: argparse.Namespace) -> None:
         ratio, (low, high) = found[name].values()
         print(f"{name}: {ratio:.2f} ({low:.2f} to {high:.2f})")
     if options.out:
-        stats.write(options.out, found)
+        benchmark.write(options.out, found)
 
 
 def cold_start(
-    side: str, photo: bytes, gate: Gate, artifact: Path, more: Mapping[str, str]
+    side: str, photo: bytes, check: Check, artifact: Path, more: Mapping[str, str]
 ) -> ColdStart:
     """Measure one cold start. Raise WrongAnswer or FaceError."""
     port = local_servers.free_port()
@@ -78,13 +71,14 @@ def cold_start(
         "BENCH_ARTIFACT": str(artifact),
         **more,
     }
-    with local_servers.running(["sh", "-c", SIDES[side]], environment) as process:
+    start = PEER if side == "proof_of_concept" else f"exec {local_servers.ENTRY}"
+    with local_servers.running(["sh", "-c", start], environment) as process:
         local_servers.wait_until_open(port, process)
         face = local_servers.EmulatedLambda(f"http://127.0.0.1:{port}")
         asked = time.time()
         answer = face.invoke({"uri": data_uri(Input("photo", "image/jpeg", photo))})
         answered = time.time()
-        gate.check(200, json.dumps(answer).encode())
+        check(200, json.dumps(answer).encode())
         ready, load = _ready(process.output)
         rss, pss = max(memory_mb(tree(process.pid)))
     seconds = {"imports": ready - load - asked, "load": load, "answer": answered - ready}
@@ -101,22 +95,21 @@ def _ready(output: str) -> tuple[float, float]:
     raise local_servers.FaceError(f"the handler did not log that it is ready: {output[-500:]}")
 
 
-def summary(
-    pairs: Sequence[Mapping[str, ColdStart]], sides: tuple[str, str] = ("ours", "proof_of_concept")
-) -> dict[str, Any]:
+def summary(rounds: Mapping[str, Sequence[ColdStart]]) -> dict[str, Any]:
     """Return each side's medians, and the ratios of time and memory with their intervals."""
-    both = [(pair[sides[0]], pair[sides[1]]) for pair in pairs]
-    found: dict[str, Any] = {
+    pairs = [*zip(*rounds.values())]
+    return {
         "pairs": len(pairs),
-        "times_sooner": stats.interval([peer["total"] / ours["total"] for ours, peer in both]),
-        "memory": stats.interval([ours["rss_mb"] / peer["rss_mb"] for ours, peer in both]),
+        "times_sooner": benchmark.interval([peer["total"] / ours["total"] for ours, peer in pairs]),
+        "memory": benchmark.interval([ours["rss_mb"] / peer["rss_mb"] for ours, peer in pairs]),
+        **{
+            side: {"medians": benchmark.medians(each), "rounds": each}
+            for side, each in rounds.items()
+        },
     }
-    for side, rounds in zip(sides, zip(*both)):
-        found[side] = {"medians": stats.medians(rounds), "rounds": list(rounds)}
-    return found
 
 
 if __name__ == "__main__":
-    parser = command.parser_of(__doc__, pairs=12)
+    parser = benchmark.parser_of(__doc__, pairs=12)
     parser.add_argument("--doorman", action="store_true", help="compare a doorman with ours")
-    sys.exit(command.run(measure, parser))
+    sys.exit(benchmark.run(measure, parser))

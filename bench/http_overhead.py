@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "container")]
 
-from bench import command, stats  # noqa: E402 - found by the line above
-from bench.answers import Gate, expected_answer, photograph  # noqa: E402
+from bench import benchmark  # noqa: E402 - found by the line above
+from bench.answers import check_of, expected_answer, photograph  # noqa: E402
 from bench.load import Check, Round  # noqa: E402
 from bench.servers import endpoint, own_server, use_image_environment  # noqa: E402
 from serving.artifact.resolve import Artifact, resolve  # noqa: E402
@@ -38,21 +38,21 @@ from serving.service import Service, model_of  # noqa: E402
 def measure(options: argparse.Namespace) -> None:
     settings, photo = use_image_environment(), photograph()
     expected = expected_answer(settings, photo)
-    workers, check = settings.workers, Gate(expected, tolerance=0.0).check
+    workers, check = settings.workers, check_of(expected, tolerance=0.0)
     if options.forwarding:
         measure_forwarding(options, settings, photo, expected)
         return
     with ExitStack() as stack:
         this = stack.enter_context(own_server(workers, photo, check))
-        sides: dict[str, stats.Measure] = {"HTTP": this.faultless}
+        sides: dict[str, benchmark.Measure] = {"HTTP": this.faultless}
         if options.against:
             other = own_server(workers, photo, check, options.against.resolve())
             sides["other server"] = stack.enter_context(other).faultless
         else:
             sides["in-process"] = stack.enter_context(in_process(workers, photo, check))
-        runs = [stats.match(sides, n, options) for n in options.concurrency]
+        runs = [benchmark.match(sides, n, options) for n in options.concurrency]
     if options.out:
-        stats.write(options.out, {"seconds_per_round": options.seconds, "runs": runs})
+        benchmark.write(options.out, {"seconds_per_round": options.seconds, "runs": runs})
 
 
 def measure_forwarding(
@@ -60,7 +60,7 @@ def measure_forwarding(
 ) -> None:
     """Alternate direct calls of an endpoint with calls through a forwarding pipeline."""
     request = Request("POST", "/invocations", {"content-type": "image/jpeg"}, photo)
-    added, check = [], Gate(expected, tolerance=0.0).check
+    added, check = [], check_of(expected, tolerance=0.0)
     with tempfile.TemporaryFile("w") as log, endpoint(expected) as variables:
         forwarder_settings = Settings.from_environment(variables)
         target = Endpoint(forwarder_settings.forward_endpoint, variables)
@@ -88,12 +88,12 @@ def measure_forwarding(
                 seconds[call] = time.perf_counter() - started
                 check(*found)
             added.append((seconds[forwarded] - seconds[direct]) * 1000)
-    ratio, (low, high) = stats.interval(added[100:]).values()
+    ratio, (low, high) = benchmark.interval(added[100:]).values()
     print(f"a doorman adds {ratio:.2f} ms ({low:.2f} to {high:.2f}) to an answer")
 
 
 @contextmanager
-def in_process(workers: int, photo: bytes, check: Check) -> Iterator[stats.Measure]:
+def in_process(workers: int, photo: bytes, check: Check) -> Iterator[benchmark.Measure]:
     """Yield a function that measures the pipeline without HTTP."""
     os.environ.update({"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"})  # as entry.sh does
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -138,7 +138,7 @@ def closed_loop(photo: bytes, seconds: float) -> tuple[float, list[float], set[t
 
 
 if __name__ == "__main__":
-    parser = command.parser_of(__doc__, pairs=10, attempts=3)
+    parser = benchmark.parser_of(__doc__, pairs=10, attempts=3)
     parser.add_argument("--against", type=Path, metavar="FOLDER", help="another checkout")
     parser.add_argument("--forwarding", action="store_true", help="what a doorman adds")
-    sys.exit(command.run(measure, parser))
+    sys.exit(benchmark.run(measure, parser))

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -60,26 +59,7 @@ def own_server(workers: int, photo: bytes, check: Check, checkout: Path = ROOT) 
 @contextmanager
 def endpoint(answer: bytes) -> Iterator[dict[str, str]]:
     """Serve one fixed answer as sagemaker-runtime; yield the variables of a forwarding function."""
-    port = local_servers.free_port()
-    process = get_context("spawn").Process(target=_serve_endpoint, args=(port, answer), daemon=True)
-    process.start()
-    try:
-        with socket.socket() as probe:
-            while probe.connect_ex(("127.0.0.1", port)):
-                time.sleep(0.01)
-        yield {
-            "FORWARD_ENDPOINT": "bench",
-            "FORWARD_PERCENT": "100",
-            "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": f"http://127.0.0.1:{port}",
-            "AWS_REGION": "eu-central-1",
-            "AWS_ACCESS_KEY_ID": "bench",
-            "AWS_SECRET_ACCESS_KEY": "bench",
-        }
-    finally:
-        process.terminate()
 
-
-def _serve_endpoint(port: int, answer: bytes) -> None:
     class Endpoint(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -95,7 +75,21 @@ def _serve_endpoint(port: int, answer: bytes) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    ThreadingHTTPServer(("127.0.0.1", port), Endpoint).serve_forever()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        # It listens already. A process of its own leaves this one's CPU time to the callers.
+        process = get_context("fork").Process(target=server.serve_forever, daemon=True)
+        process.start()
+        try:
+            yield {
+                "FORWARD_ENDPOINT": "bench",
+                "FORWARD_PERCENT": "100",
+                "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": f"http://127.0.0.1:{server.server_port}",
+                "AWS_REGION": "eu-central-1",
+                "AWS_ACCESS_KEY_ID": "bench",
+                "AWS_SECRET_ACCESS_KEY": "bench",
+            }
+        finally:
+            process.terminate()
 
 
 @contextmanager

@@ -67,13 +67,13 @@ def run(options: argparse.Namespace) -> int:
 def show(name: str, answer: Answer, by: str) -> None:
     """Print classes as a table, and an error or another model's answer as it is."""
     cli.console().print(Text.assemble((name, "bold"), f" ({by})"), soft_wrap=True)
-    if answer.ok and (classes := classes_of(answer.value)):
+    if not answer.ok:
+        code, message = answer.error["code"], answer.error["message"]
+        cli.print_plain(f"error {answer.status} {code}: {message}", "red")
+    elif classes := classes_of(answer.value):
         table = Table(show_header=False)
         for label, prob in classes:
             table.add_row(label, prob)
         cli.console().print(table)
-    elif answer.error and not answer.ok:
-        code, message = answer.error["code"], answer.error["message"]
-        cli.print_plain(f"error {answer.status} {code}: {message}", "red")
     else:
         cli.print_plain(json.dumps(answer.value, indent=2, ensure_ascii=False))

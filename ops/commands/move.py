@@ -4,20 +4,18 @@ It changes nothing. During the move, the function's URL is the address of both t
 """
 
 import argparse
-import json
 import math
 import os
-import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from ops import cli
 from ops.aws import Aws, CannotAsk, stack_outputs
-from ops.commands.plan import deployed_keys
+from ops.commands.plan import cdk_deploy, deployed_keys
 from ops.cost import CostError, prices, targets
 from ops.cost.observe import ALIAS, Metric, observe, read_metrics
 from ops.cost.one_url import OneUrl
@@ -65,99 +63,54 @@ def run(options: argparse.Namespace) -> int:
     aws = Aws(options.region)
     while True:
         with cli.Spinner("asking AWS"):
-            move = look(aws, options.stack, back=options.back)
+            found, checks = look(aws, options.stack, back=options.back)
         if options.json:
-            cli.print_json(move.as_json())
+            listed = [as_json(name, finding) for name, finding in checks.items()]
+            cli.print_json({**found, "checks": listed})
         else:
-            move.show()
+            show(found, checks)
         if not options.watch:
-            return move.status
+            return int(found["status"])
         time.sleep(options.watch)
 
 
-@dataclass(frozen=True)
-class Move:
-    stack: str
-    keys: Keys
-    answered: Mapping[str, int]  # calls in the last hour by X-Served-By
-    checks: Mapping[str, Finding]
-    usd_per_million: Mapping[str, float]
-    priced: str  # region and date of the prices, or why there are none
-    back: bool
-
-    @property
-    def status(self) -> int:
-        return exit_status(self.checks.values())
-
-    @property
-    def following(self) -> Keys | None:
-        """Return the keys of the step to take, or None if there is none or it is too early."""
-        if self.back or self.status == 1:
-            before = [step for step in STEPS if rank(step) < rank(self.keys)]
-            if self.status == 1 and (percent := percent_of(self.keys)):
-                # A failing endpoint must get fewer calls: the last two steps send it all calls.
-                before = [step for step in before if percent_of(step) < percent]
-            return before[-1] if before else None
-        after = [step for step in STEPS if rank(step) > rank(self.keys)]
-        return after[0] if after and self.status == 0 else None
-
-    @property
-    def command(self) -> str | None:
-        """Return the command of the step to take, with the keys that cdk.json lacks."""
-        if self.following is None:
-            return None
-        written = {name: _as_text(value) for name, value in cli.cdk_context(ROOT).items()}
-        unset = {"sagemaker_percent": "0", "keep_url": "false"}
-        given = {name: value for name, value in unset.items() if name in written}
-        given |= self.following
-        given |= {name: value for name, value in self.keys.items() if name not in _MOVE_KEYS}
-        options = [f"{name}={value}" for name, value in given.items() if written.get(name) != value]
-        return " ".join(["cdk deploy", *(f"-c {shlex.quote(option)}" for option in options)])
-
-    @property
-    def says(self) -> str:
-        """Say what the command does, or why there is none."""
-        if self.status == 1:
-            back = ": go back." if self.following else ", and there is no step to go back to."
-            return f"Something is wrong{back}"
-        if self.following:
-            return "Back:" if self.back else "Next:"
-        if self.back:
-            return "This is the first step."
-        return "Wait: not everything is known." if self.status == 2 else "The move is complete."
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "stack": self.stack,
-            **{name: self.keys.get(name, "") for name in _MOVE_KEYS},
-            "percent": percent_of(self.keys),
-            "answered": dict(self.answered),
-            "checks": [as_json(name, finding) for name, finding in self.checks.items()],
-            "usd_per_million": dict(self.usd_per_million),
-            "priced": self.priced,
-            "says": self.says,
-            "command": self.command,
-            "status": self.status,
-        }
-
-    def show(self) -> None:
-        cli.print_plain(f"{self.stack}: {name_of(self.keys)}", "bold")
-        for name, finding in self.checks.items():
-            cli.print_plain(list_item(finding, name), finding.state.style)
-        for step, costs in self.usd_per_million.items():
-            mark = ">" if step == name_of(self.keys) else " "
-            cli.print_plain(f"{mark} {step:<32} {prices.usd(costs):>10}")
-        cli.print_plain(f"({self.priced})", "dim")
-        cli.print_plain(self.says, {0: "green", 1: "red", 2: "yellow"}[self.status])
-        if self.command:
-            cli.print_plain(f"  {self.command}")
+def show(found: Mapping[str, Any], checks: Mapping[str, Finding]) -> None:
+    cli.print_plain(f"{found['stack']}: {name_of(found)}", "bold")
+    for name, finding in checks.items():
+        cli.print_plain(list_item(finding, name), finding.state.style)
+    for step, costs in found["usd_per_million"].items():
+        mark = ">" if step == name_of(found) else " "
+        cli.print_plain(f"{mark} {step:<32} {prices.usd(costs):>10}")
+    cli.print_plain(f"({found['priced']})", "dim")
+    cli.print_plain(found["says"], {0: "green", 1: "red", 2: "yellow"}[found["status"]])
+    if found["command"]:
+        cli.print_plain(f"  {found['command']}")
 
 
-def _as_text(value: object) -> str:
-    """Return a value of cdk.json in the form of `-c`."""
-    if isinstance(value, list):
-        return ",".join(map(_as_text, value))
-    return value if isinstance(value, str) else json.dumps(value)
+def next_step(keys: Keys, status: int, *, back: bool) -> tuple[str, Keys | None]:
+    """Return what to do, and the keys of the step to take; None if there is none yet."""
+    before = [step for step in STEPS if rank(step) < rank(keys)]
+    after = [step for step in STEPS if rank(step) > rank(keys)]
+    if status == 1:
+        if percent := percent_of(keys):
+            # A failing endpoint must get fewer calls: the last two steps send it all calls.
+            before = [step for step in before if percent_of(step) < percent]
+        if not before:
+            return "Something is wrong, and there is no step to go back to.", None
+        return "Something is wrong: go back.", before[-1]
+    if back:
+        return ("Back:", before[-1]) if before else ("This is the first step.", None)
+    if status == 2:
+        return "Wait: not everything is known.", None
+    return ("Next:", after[0]) if after else ("The move is complete.", None)
+
+
+def command_of(keys: Keys, step: Keys) -> str:
+    """Return the command of a step, which keeps the other keys."""
+    unset = {"sagemaker_percent": "0", "keep_url": "false"}
+    in_file = {name: value for name, value in unset.items() if name in cli.cdk_context(ROOT)}
+    others = {name: value for name, value in keys.items() if name not in _MOVE_KEYS}
+    return cdk_deploy({**in_file, **step, **others})
 
 
 def percent_of(keys: Keys) -> int:
@@ -172,8 +125,8 @@ def rank(keys: Keys) -> tuple[int, int]:
     return ("lambda", "both", "sagemaker").index(keys["mode"]), percent_of(keys)
 
 
-def look(aws: Aws, stack: str, *, back: bool = False) -> Move:
-    """Read where the move stands. Raise CannotAsk."""
+def look(aws: Aws, stack: str, *, back: bool) -> tuple[Mapping[str, Any], Mapping[str, Finding]]:
+    """Return where the move stands, as --json prints it, and the checks. Raise CannotAsk."""
     outputs = stack_outputs(aws, stack)
     keys = deployed_keys(outputs)
     if ASYNC_OUTPUT in outputs:
@@ -193,7 +146,20 @@ def look(aws: Aws, stack: str, *, back: bool = False) -> Move:
         checks["parity"] = Check("parity", partial(_parity, aws, outputs), action).run()
         checks["skew"] = _skew(counted)
     costs, priced = _costs(aws, stack, keys)
-    return Move(stack, keys, answered, checks, costs, priced, back)
+    status = exit_status(checks.values())
+    says, step = next_step(keys, status, back=back)
+    found = {
+        "stack": stack,
+        **{name: keys.get(name, "") for name in _MOVE_KEYS},
+        "percent": percent_of(keys),
+        "answered": answered,  # calls in the last hour by X-Served-By
+        "usd_per_million": costs,
+        "priced": priced,
+        "says": says,
+        "command": command_of(keys, step) if step else None,
+        "status": status,
+    }
+    return found, checks
 
 
 def _last_hour(aws: Aws, stack: str, outputs: Keys) -> dict[str, float]:
@@ -298,4 +264,4 @@ def _costs(aws: Aws, stack: str, keys: Keys) -> tuple[dict[str, float], str]:
 
 
 def name_of(keys: Keys) -> str:
-    return " ".join(f"{name}={keys[name]}" for name in _MOVE_KEYS if name in keys)
+    return " ".join(f"{name}={keys[name]}" for name in _MOVE_KEYS if keys.get(name))

@@ -28,8 +28,6 @@ def make(name: str) -> Path:
             f"NAME={name!r}: it must be 1 to 128 letters, digits, '.', '_' or '-', a letter or "
             "digit first, or a folder of such a name"
         )
-    if place.exists():
-        raise ValueError(f"{_shown(place)} is there already; choose another NAME")
     copytree(SKELETON, place, ignore=ignore_patterns("__pycache__"))
     readme, manifest = place / "README.md", place / "artifact" / "manifest.json"
     text = readme.read_text().replace("# skeleton", f"# {place.name}", 1)

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tarfile
@@ -21,6 +20,7 @@ from typing import Any
 
 from ops import cli
 from ops.aws import Aws
+from ops.commands.plan import cdk_deploy
 from ops.local_servers import DOCKER_RUN, ROOT, require_image
 from ops.model_data import store
 
@@ -95,7 +95,8 @@ def package(options: argparse.Namespace) -> dict[str, Any]:
         raise Refused(f"--upload {place} is not a place in S3; use s3://BUCKET/PREFIX")
     with cli.Spinner(f"checking {folder.name}"):
         if model_folder and (model_folder / "golden.json").is_file():
-            _run_python("build_artifact.exam", model_folder)
+            exam = [sys.executable, "-m", "build_artifact.exam", str(model_folder)]
+            _output(exam, model_folder)
         found = check(folder, options.docker, model_folder and model_folder / "inference.py")
     model_id = found["model_id"]
     if options.expect not in (None, model_id):
@@ -124,27 +125,20 @@ def check(folder: Path, image: str | None, inference: Path | None) -> dict[str, 
 
     It runs here with the file `inference`, or in an image, which has its own file.
     """
-    if not image:
-        variables = {"INFERENCE": str(inference)} if inference else {}
-        printed = _run_python("build_artifact.check", folder, **variables)
-    else:
+    command = [sys.executable, "-m", "build_artifact.check", str(folder)]
+    if image:
         require_image(image)
         mounts = [f"--volume={folder}:/artifact:ro", f"--volume={_CONTAINER}:/checks:ro"]
         options = [*mounts, "--network=none", "--env=PYTHONPATH=/opt/program:/checks"]
-        command = [*DOCKER_RUN, *options, "--entrypoint=python3", image]
-        command += ["-m", "build_artifact.check", "/artifact"]
-        printed = _output(command, folder)
+        command = [*DOCKER_RUN, *options, "--entrypoint=python3", image, *command[1:3], "/artifact"]
+    printed = _output(command, folder, INFERENCE=str(inference or ""))
     found: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return found
 
 
-def _run_python(module: str, folder: Path, **variables: str) -> str:
-    """Return what a module of container/ prints about a folder. Raise Refused."""
-    environment = {"PYTHONPATH": str(_CONTAINER), "PYTHONDONTWRITEBYTECODE": "1", **variables}
-    return _output([sys.executable, "-m", module, str(folder)], folder, **environment)
-
-
 def _output(command: Sequence[str], folder: Path, **variables: str) -> str:
+    """Run a module of container/, and return what it prints about a folder. Raise Refused."""
+    variables |= {"PYTHONPATH": str(_CONTAINER), "PYTHONDONTWRITEBYTECODE": "1"}
     environment = {**os.environ, **variables}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -185,7 +179,7 @@ def pack(folder: Path, names: Sequence[str], out: Path) -> None:
 def deploy_command(uri: str, model_id: str, unpacked_bytes: int, model_folder: Path | None) -> str:
     """Return the artifact's `cdk deploy` command, with room in /tmp to unpack it on Lambda."""
     needed = math.ceil(unpacked_bytes / 1024**2) + _SPARE_MB
-    keys = [f"model_folder={model_folder}"] if model_folder else []
-    keys += [f"model_data={uri}", f"model_id={model_id}"]
-    keys += [f"lambda_ephemeral_mb={needed}"] if needed > _EPHEMERAL_MB else []
-    return shlex.join(["cdk", "deploy", *(part for key in keys for part in ("-c", key))])
+    keys = {"model_folder": str(model_folder)} if model_folder else {}
+    keys |= {"model_data": uri, "model_id": model_id}
+    keys |= {"lambda_ephemeral_mb": str(needed)} if needed > _EPHEMERAL_MB else {}
+    return cdk_deploy(keys)

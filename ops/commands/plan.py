@@ -6,6 +6,7 @@ It reads the synthesized templates.
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -104,6 +105,11 @@ def _effect(key: str, deployed: Mapping[str, str], planned: Mapping[str, str]) -
     if key == "url_auth" and planned.get(key) == "off" and "sagemaker" not in modes:
         return " (removes the function URL)"
     return ""
+
+
+def cdk_deploy(keys: Mapping[str, str]) -> str:
+    options = (f"{name}={value}" for name, value in keys.items())
+    return shlex.join(["cdk", "deploy", *(part for each in options for part in ("-c", each))])
 
 
 def resources(template: Mapping[str, Any]) -> dict[str, int]:

@@ -13,14 +13,12 @@ import numpy as np
 
 from serving.model.classifier import Classifier
 
-Answer = dict[str, Any]
 
-
-def load() -> Callable[[bytes], Answer]:
+def load() -> Callable[[bytes], dict[str, Any]]:
     """Return a warm function from an image's bytes to its five most probable classes."""
     classifier = Classifier.load(Path(os.environ["BENCH_ARTIFACT"]), threads=1)
 
-    def classify(image: bytes) -> Answer:
+    def classify(image: bytes) -> dict[str, Any]:
         found = classifier.probabilities(image)
         best = np.argsort(-found, kind="stable")[:5]
         return {

@@ -5,6 +5,7 @@ needs the keys batch_input and batch_output, the defaults of IN and OUT, which m
 """
 
 import argparse
+import re
 import sys
 import time
 from collections import Counter
@@ -14,8 +15,13 @@ from typing import Any
 from ops import cli
 from ops.aws import AWS_ERRORS, Aws, CannotAsk, explained, split_s3, stack_outputs
 from ops.commands.batch.objects import Records, count_records, keys_below, paired
-from ops.commands.batch.request import DEFAULT_PAYLOAD_MB, request_of
 
+LINES = "application/jsonlines"
+# The container announces this as MaxPayloadInMB, and less on machines with more than 25 CPUs.
+DEFAULT_PAYLOAD_MB = 4
+# The limit applies to one request, which may hold many records. AWS's default is 600.
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ModelClientConfig.html
+TIMEOUT_SECONDS = 3600
 POLL_SECONDS = 15
 # https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
@@ -38,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("data_out", nargs="?", metavar="s3://OUT", help="where the job adds a folder")
     add("--instance-type", default="ml.m5.large", metavar="TYPE", help="default: %(default)s")
     add("--instances", type=cli.COUNT, default=1, metavar="N", help="default: 1")
-    add("--content-type", default="application/jsonlines", help="default: %(default)s")
+    add("--content-type", default=LINES, help="default: %(default)s")
     strategy = "records per request (default: one; use several for a model of microseconds)"
     add("--strategy", choices=["SingleRecord", "MultiRecord"], help=strategy)
     add("--max-payload-mb", type=cli.COUNT, metavar="MB", help="largest request; default: 4")
@@ -51,8 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the job; return 0 if every record has an answer, or else 1."""
     aws = Aws(options.region)
-    moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    request = request_of(options, stack_outputs(aws, options.stack), moment)
+    request = request_of(options, stack_outputs(aws, options.stack))
     if options.dry_run:
         cli.print_json(request)
         return 0
@@ -81,6 +86,69 @@ def run(options: argparse.Namespace) -> int:
     return 0 if completed and not result["without_output"] and not result["uneven"] else 1
 
 
+def request_of(options: argparse.Namespace, outputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of CreateTransformJob; SageMaker asks the container for the others.
+
+    Raise CannotAsk for a job that would start and fail.
+    """
+    if "BatchModelName" not in outputs:
+        deploy = "`cdk deploy -c batch_input=s3://BUCKET/in -c batch_output=s3://BUCKET/out`"
+        fix = f"{deploy}, in any mode, creates one; it costs nothing while no job runs"
+        raise CannotAsk(f"stack {options.stack} has no model for transform jobs", fix)
+    folders = []
+    for given, folder, key in (
+        (options.data_in, outputs["BatchInput"], "batch_input"),
+        (options.data_out, outputs["BatchOutput"], "batch_output"),
+    ):
+        url = given or folder
+        if not f"{url.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/"):
+            why = f"{url} is not in {folder}, so the jobs' role has no access to it"
+            raise CannotAsk(why, f"deploy with -c {key}=… that contains it")
+        # The deployed folder ends in a slash, so it excludes `input`.
+        folders.append(max(url, folder, key=len))
+    # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformResources.html
+    if re.match(r"ml\.[gp][0-9]", options.instance_type):
+        why = "a transform job's GPU driver is too old for the image's CUDA 13"
+        fix = "choose a type without a GPU; for a GPU, send the records to an endpoint"
+        raise CannotAsk(f"{options.instance_type} has a GPU, and {why}", fix)
+    name, in_lines = job_name(options.stack), options.content_type == LINES
+    source = {"S3DataType": "S3Prefix", "S3Uri": folders[0]}
+    optional = {
+        "BatchStrategy": options.strategy,
+        "MaxPayloadInMB": options.max_payload_mb,
+        "MaxConcurrentTransforms": options.concurrency,
+    }
+    return {
+        "TransformJobName": name,
+        "ModelName": outputs["BatchModelName"],
+        "ModelClientConfig": {
+            "InvocationsTimeoutInSeconds": TIMEOUT_SECONDS,
+            "InvocationsMaxRetries": 3,
+        },
+        **{key: value for key, value in optional.items() if value is not None},
+        "TransformInput": {
+            "DataSource": {"S3DataSource": source},
+            "ContentType": options.content_type,
+            "SplitType": "Line" if in_lines else "None",
+        },
+        "TransformOutput": {
+            # Each job gets a folder of its own, so that answers of jobs do not mix.
+            "S3OutputPath": f"{folders[1].rstrip('/')}/{name}",
+            "Accept": LINES if in_lines else "application/json",
+            "AssembleWith": "None",  # each answer ends its own line
+        },
+        "TransformResources": {
+            "InstanceType": options.instance_type,
+            "InstanceCount": options.instances,
+        },
+    }
+
+
+def job_name(stack: str) -> str:
+    """Return a name of 63 characters at most, which the time makes unique."""
+    return f"{stack[:47]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+
+
 def read_input(
     s3: Any, request: Mapping[str, Any], limit: int, tell: cli.Tell, *, count: bool
 ) -> tuple[Sequence[str], dict[str, Records]]:
@@ -97,12 +165,7 @@ def read_input(
     records = {}
     for key in keys:
         tell(f"counting the records of {key}")
-        records[key] = found = count_records(s3, bucket, key)
-        if found.longest_bytes > limit:
-            line = f"line {found.longest_line} of s3://{bucket}/{key}"
-            why = f"{line} has {found.longest_bytes:,} bytes, but a record may have {limit:,}"
-            fix = "shorten it (use another uri than data:), or raise --max-payload-mb"
-            raise CannotAsk(why, fix)
+        records[key] = count_records(s3, bucket, key, limit)
     return keys, records
 
 

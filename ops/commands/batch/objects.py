@@ -2,13 +2,14 @@
 
 import io
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.aws import explained, split_s3
+from ops.aws import CannotAsk, explained, split_s3
 
 _CHUNK_BYTES = 1024**2
 _ERROR = b'{"error":'  # the start of the contract's error object
@@ -20,8 +21,6 @@ class Records:
 
     lines: int = 0
     blank: int = 0
-    longest_bytes: int = 0
-    longest_line: int = 0
     errors: Counter[str] = field(default_factory=Counter)
 
 
@@ -34,8 +33,8 @@ def keys_below(s3: Any, url: str) -> Sequence[str]:
     return [item["Key"] for item in found if item["Size"] and not item["Key"].endswith("/")]
 
 
-def count_records(s3: Any, bucket: str, key: str) -> Records:
-    """Stream an object and count its lines. Raise CannotAsk."""
+def count_records(s3: Any, bucket: str, key: str, limit: float = math.inf) -> Records:
+    """Stream an object and count its lines. Raise CannotAsk, also for a line over the limit."""
     found = Records()
     with explained(f"s3:GetObject on s3://{bucket}/{key}"):
         body = s3.get_object(Bucket=bucket, Key=key)["Body"]
@@ -44,8 +43,10 @@ def count_records(s3: Any, bucket: str, key: str) -> Records:
             line = whole.removesuffix(b"\n")
             found.lines += 1
             found.blank += not line.strip()
-            if len(line) > found.longest_bytes:
-                found.longest_bytes, found.longest_line = len(line), found.lines
+            if len(line) > limit:
+                place = f"line {found.lines} of s3://{bucket}/{key} has {len(line):,} bytes"
+                fix = "shorten it (use another uri than data:), or raise --max-payload-mb"
+                raise CannotAsk(f"{place}, but a record may have {limit:,}", fix)
             if line.startswith(_ERROR):
                 code = "?"
                 with suppress(ValueError, KeyError, TypeError):

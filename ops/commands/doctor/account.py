@@ -4,7 +4,6 @@ A check raises one of AWS_ERRORS or CannotAsk if AWS does not answer.
 """
 
 import json
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops import model_data
-from ops.aws import Aws, code_of, explain
+from ops.aws import Aws, code_of
 from ops.cli import cdk_context
 from ops.commands.doctor.stack import StackChecks
 from ops.findings import Finding, State, failure, ok, warning
@@ -92,7 +91,17 @@ class AccountChecks:
         An update of an endpoint runs the new instances beside the old ones.
         """
         name, region = f"{instance_type} for {user} usage", self.aws.region
-        if (quota := self._quota(name)) is None:
+        client = self.aws.client("service-quotas")
+        listed = {"ServiceCode": "sagemaker", "PaginationConfig": {"PageSize": 100}}
+        found = (
+            quota
+            # The first operation returns this account's values but lacks some quotas.
+            for operation in ("list_service_quotas", "list_aws_default_service_quotas")
+            for page in client.get_paginator(operation).paginate(**listed)
+            for quota in page["Quotas"]
+            if quota["QuotaName"] == name
+        )
+        if not (quota := next(found, None)):
             says = f"Service Quotas has no {name!r} in {region}"
             fix = "see https://aws.amazon.com/sagemaker/pricing for the region's instance types"
             return Finding(State.UNKNOWN, says, fix)
@@ -105,44 +114,27 @@ class AccountChecks:
             return failure(f"{says}, but the {user} may need {instances}", fix)
         return warning(f"{says}: an update needs {instances} beside the old {instances}", fix)
 
-    def _quota(self, name: str) -> Mapping[str, Any] | None:
-        client = self.aws.client("service-quotas")
-        # The first operation returns this account's values but lacks some quotas.
-        for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
-            pages = client.get_paginator(operation).paginate(
-                ServiceCode="sagemaker", PaginationConfig={"PageSize": 100}
-            )
-            quotas: list[Mapping[str, Any]] = [q for page in pages for q in page["Quotas"]]
-            if found := next((q for q in quotas if q["QuotaName"] == name), None):
-                return found
-        return None
-
     def model_data(self, uri: str) -> Finding:
         account = self.identity["Account"]
         return model_data.check(self.aws, uri, account, on_sagemaker=self.on_sagemaker)
 
     def model_package(self, arn: str) -> Finding:
         """Check a package, which `cdk synth` reads only once, and then its artifact."""
-        region = (arn.split(":") + [""] * 4)[3]
-        if self.on_sagemaker and region != self.aws.region:
-            fix = f"deploy to {region}, or register it in {self.aws.region}"
-            return failure(f"{arn} is a package of {region or 'no region'}", fix)
+        region = arn.split(":")[3] if arn.count(":") > 3 else ""
         try:
             client = self.aws.at(region).client("sagemaker")
             found = client.describe_model_package(ModelPackageName=arn)
         except ClientError as error:
-            if code_of(error) == "ValidationException":
-                return failure(f"there is no {arn}", "see `aws sagemaker list-model-packages`")
-            raise explain(error, "sagemaker:DescribeModelPackage") from error
+            if code_of(error) != "ValidationException":
+                raise
+            return failure(f"there is no {arn}", "see `aws sagemaker list-model-packages`")
         if (status := found.get("ModelApprovalStatus")) != "Approved":
             fix = f"aws sagemaker update-model-package --model-package-arn {arn} "
             fix += "--model-approval-status Approved"
             return failure(f"{arn} is {status or 'without an approval'}, not Approved", fix)
-        fix = "register a package with one container, which names the artifact"
-        if not (specification := found.get("InferenceSpecification")):
-            return failure(f"{arn} has no InferenceSpecification", fix)
-        containers = specification.get("Containers", [])
+        containers = found.get("InferenceSpecification", {}).get("Containers", [])
         if len(containers) != 1:
+            fix = "register a package with one container, which names the artifact"
             return failure(f"{arn} has {len(containers)} containers", fix)
         return self.model_data(containers[0].get("ModelDataUrl", ""))
 
@@ -151,8 +143,7 @@ def _bootstrap_parameter(app: Path, stack_name: str) -> str:
     """Return the parameter's name from cdk.json, the last synthesis or the CDK's default."""
     if qualifier := cdk_context(app).get("@aws-cdk/core:bootstrapQualifier"):
         return BOOTSTRAP_PARAMETER.format(qualifier)
-    assembly = app / "cdk.out" / "manifest.json"
+    default, assembly = BOOTSTRAP_PARAMETER.format(DEFAULT_QUALIFIER), app / "cdk.out/manifest.json"
     artifacts = json.loads(assembly.read_text())["artifacts"] if assembly.is_file() else {}
     wanted = artifacts.get(stack_name, {}).get("properties", {})
-    default = BOOTSTRAP_PARAMETER.format(DEFAULT_QUALIFIER)
     return str(wanted.get("bootstrapStackVersionSsmParameter", default))

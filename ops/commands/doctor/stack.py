@@ -4,22 +4,21 @@ A check raises one of AWS_ERRORS or CannotAsk if AWS does not answer.
 """
 
 import re
-import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from ops.aws import Aws, NoStack, stack_outputs
 from ops.cli import cdk_context
-from ops.commands.plan import KEYS_OUTPUT, changes, deployed_keys
+from ops.commands.plan import KEYS_OUTPUT, cdk_deploy, changes, deployed_keys
 from ops.findings import Finding, failure, ok, warning
 
 # https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html
 _WITHOUT_URLS = (
     *("ap-east-2", "ap-south-2", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6"),
     *("ap-southeast-7", "ca-west-1", "eu-central-2", "eu-south-2", "il-central-1", "me-central-1"),
+    *("cn-", "us-gov-", "us-iso", "eusc-"),  # whole partitions
 )
-_PARTITIONS_WITHOUT_URLS = ("cn-", "us-gov-", "us-iso", "eusc-")
 
 
 class StackChecks:
@@ -45,7 +44,7 @@ class StackChecks:
     def function_url(self, app: Path) -> Finding:
         """Check that the region offers function URLs, unless the stack has none."""
         region = self.aws.region
-        if region not in _WITHOUT_URLS and not region.startswith(_PARTITIONS_WITHOUT_URLS):
+        if not region.startswith(_WITHOUT_URLS):
             return ok(f"{region} offers URLs")
         url_auth = cdk_context(app).get("url_auth") or self.deployed_keys.get("url_auth")
         if url_auth == "off":
@@ -58,7 +57,7 @@ class StackChecks:
             return ok("no function is deployed yet")
         name, _, alias = arn.rpartition(":")
         found = self.aws.client("lambda").get_alias(FunctionName=name, Name=alias)
-        weights = (found.get("RoutingConfig") or {}).get("AdditionalVersionWeights")
+        weights = found.get("RoutingConfig", {}).get("AdditionalVersionWeights")
         if not weights:
             return ok(f"{alias} sends all calls to version {found['FunctionVersion']}")
         others = ", ".join(f"{share:.0%} to version {other}" for other, share in weights.items())
@@ -74,9 +73,7 @@ class StackChecks:
         found = list(changes(self.deployed_keys, cdk_context(app)))
         if not found:
             return ok("cdk.json has the deployed keys")
-        given = (shlex.quote(f"{key}={value}") for key, value in self.deployed_keys.items())
-        repeat = " ".join(f"-c {key}" for key in given)
-        fix = f"write them to cdk.json, or repeat them: cdk deploy {repeat}"
+        fix = f"write them to cdk.json, or repeat them: {cdk_deploy(self.deployed_keys)}"
         return warning(f"the next `cdk deploy` changes {'; '.join(found)}", fix)
 
     def endpoint(self) -> Finding:

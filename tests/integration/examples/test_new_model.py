@@ -36,7 +36,7 @@ def test_a_new_model_answers_on_both_faces(models: Models, tmp_path: Path) -> No
     ("name", "said"),
     [
         ("two words", "NAME='two words': it must be"),
-        ("skeleton", "skeleton is there already"),
+        ("skeleton", "File exists: "),
         ("/dev/null/model", "Not a directory"),
     ],
 )

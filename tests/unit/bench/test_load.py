@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from bench.answers import Gate
+from bench.answers import check_of
 from bench.load import Round, Server, WrongAnswer
 from support.upstream import Handler, listening
 
@@ -39,7 +39,7 @@ def driven(
                 self.close_connection = True
 
     with listening(Scripted) as url:
-        server = Server(f"{url}/invocations", os.getpid(), b"photo", Gate(BODY).check)
+        server = Server(f"{url}/invocations", os.getpid(), b"photo", check_of(BODY))
         return server.round(connections, seconds)
 
 

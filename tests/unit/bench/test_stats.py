@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from bench.benchmark import compare, counted, interval
 from bench.load import Round
-from bench.stats import compare, counted, interval
 
 QUIET = Round(100, requests_per_second=200.0, cpu_ms_per_request=8.0, p50_ms=40.0, p99_ms=60.0)
 SLOWER = replace(QUIET, requests_per_second=100.0, cpu_ms_per_request=12.0, p99_ms=180.0)

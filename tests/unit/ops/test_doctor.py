@@ -14,7 +14,6 @@ from integration.ops.operator_tools import REGISTRY, REPOSITORY, install
 from ops import cli
 from ops.aws import STACK_NAME
 from ops.commands.doctor import command as doctor
-from ops.commands.doctor.image import builder
 from ops.findings import State
 from ops.manifests import INDEXES, OCI_MANIFEST, PUBLISH
 
@@ -97,20 +96,14 @@ def test_without_credentials_the_rest_is_still_checked(
     assert "so the CDK deploys to us-east-1" in done.out
 
 
-LEGACY, FORMAT = {"DOCKER_BUILDKIT": "0"}, {"BUILDAH_FORMAT": "docker"}
-PODMAN = {"CDK_DOCKER": "podman"}
-
-
 @pytest.mark.parametrize(
     ("environment", "program", "expected"),
     [
         ({}, ["docker", "info", "buildx"], (State.OK, "BuildKit")),
         ({}, ["docker", "info"], (State.FAILS, "export DOCKER_BUILDKIT=0")),
-        (LEGACY, ["docker", "info"], (State.OK, "legacy builder")),
+        ({"DOCKER_BUILDKIT": "0"}, ["docker", "info"], (State.OK, "legacy builder")),
         ({}, ["docker"], (State.FAILS, "its engine does not answer `docker info`")),
-        (PODMAN, ["podman", "info"], (State.FAILS, "BUILDAH_FORMAT=docker")),
-        (PODMAN | FORMAT | LEGACY, ["podman", "info"], (State.OK, "podman")),
-        ({"CDK_DOCKER": "finch"}, ["finch", "info"], (State.WARNING, "cdk publish-assets")),
+        ({"CDK_DOCKER": "podman"}, ["podman", "info"], (State.WARNING, "cdk publish-assets")),
     ],
 )
 def test_the_builder(
@@ -125,7 +118,7 @@ def test_the_builder(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     install(programs, *program)
-    found = builder()
+    found = doctor.builder()
     assert found.state is expected[0]
     assert expected[1] in f"{found.says} {found.fix}"
 
@@ -231,7 +224,7 @@ def test_the_manifest_is_found_before_the_first_deployment(
     assert (state, PUBLISH in text) == ("warning", True)
     account.push(TAG, OCI_MANIFEST)
     state, text = report()[1]["image manifest"]
-    assert (state, "the synthesized image 3e1f4894ea69 has an OCI" in text) == ("fails", True)
+    assert (state, "the synthesized image 3e1f4894ea69 has a " in text) == ("fails", True)
 
 
 def test_the_instances_of_an_endpoint_and_of_a_batch_job(
@@ -389,9 +382,8 @@ def test_a_package_of_the_registry(healthy: Any, finds: Callable[..., None]) -> 
         (registered(artifact.replace("a/", "b/")), "fails", "there is no s3://"),
         (registered(artifact, artifact), "fails", "has 2 containers"),
         (f"{good}9", "fails", "there is no "),
-        (good.replace("eu-central-1", "us-east-1"), "fails", "is a package of us-east-1"),
-        ("cats", "fails", "is a package of no region"),
-        (registered(), "fails", "has no InferenceSpecification"),
+        (good.replace("eu-central-1", "us-east-1"), "fails", "there is no "),
+        (registered(), "fails", "has 0 containers"),
     ):
         finds("model package", state, *says, options=("--model-package-arn", arn))
 
@@ -407,4 +399,4 @@ def test_the_tools_and_the_app_agree(programs: Path, monkeypatch: pytest.MonkeyP
     for value in ("", "0", "f", "False", "1", "true"):
         monkeypatch.setenv("DOCKER_BUILDKIT", value)
         legacy = uses_legacy_builder()
-        assert ("legacy" in builder().says) == legacy, value
+        assert ("legacy" in doctor.builder().says) == legacy, value

@@ -1,4 +1,4 @@
-"""Measure pairs of rounds, and compute their medians, ratios and 95 % intervals."""
+"""What all benchmarks share: options, pairs of rounds, their statistics, and the results."""
 
 import argparse
 import json
@@ -6,26 +6,54 @@ import os
 import platform
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
-from bench.load import Round
+from bench.load import Round, WrongAnswer
+from ops.local_servers import FaceError
+from serving.core.errors import StartError
 
 NOISE = 0.05  # a pair is disturbed if anything else uses more than this share of all CPUs
-PACKAGES = ("flask", "gunicorn", "werkzeug", "numpy", "onnxruntime", "opencv-python-headless")
 # The first figure is better if it is higher, the others if they are lower.
 FIGURES = ("requests_per_second", "cpu_ms_per_request", "p50_ms", "p99_ms")
 
 Measure = Callable[[int, float], Round]  # takes connections and seconds
 Pair = tuple[Round, Round]  # our server first
 Figures = Mapping[str, float]
+
+
+def parser_of(text: str | None, *, pairs: int, attempts: int = 0) -> argparse.ArgumentParser:
+    """Return a parser of the common options. Without `attempts`, rounds have no length."""
+    parser = argparse.ArgumentParser(prog=sys.argv[0], description=text)
+    add = parser.add_argument
+    add("--pairs", type=int, default=pairs, help="quiet pairs (%(default)s)")
+    add("--quick", action="store_true", help="fewer and shorter rounds")
+    add("--out", type=Path, help="write the results to this file")
+    if attempts:
+        add("--concurrency", type=int, nargs="+", default=[1, 8, 32], help="connections (1 8 32)")
+        add("--attempts", type=int, default=attempts, help="pairs for each quiet one (%(default)s)")
+        add("--seconds", type=float, default=2.5, help="of a round (%(default)s)")
+    return parser
+
+
+def run(benchmark: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> int:
+    """Run a benchmark and return its exit status, which is 1 after an error or a wrong answer."""
+    options = parser.parse_args()
+    if options.quick:
+        options.pairs, options.attempts, options.seconds, options.concurrency = 4, 1, 1.5, [8]
+    try:
+        benchmark(options)
+    except (WrongAnswer, StartError, FaceError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def match(
@@ -124,7 +152,6 @@ def write(path: Path, found: Mapping[str, Any]) -> None:
         "cpu": model.lstrip("\t: "),
         "cpus": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine, **found}, indent=1) + "\n")
