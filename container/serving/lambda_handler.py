@@ -19,10 +19,9 @@ from awslambdaric.lambda_runtime_exception import FaultException
 
 from serving.artifact.resolve import Artifact, resolve
 from serving.core import logs
-from serving.core.contract import JSON, Request
+from serving.core.contract import JSON, MAX_DEPTH, Request
 from serving.core.errors import MalformedRequest, StartError
 from serving.core.settings import Settings, granted_cpus
-from serving.core.strict_json import MAX_DEPTH
 from serving.service import Service, model_of
 
 _remaining_ms: ContextVar[Callable[[], int]] = ContextVar("remaining_ms")
