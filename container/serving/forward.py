@@ -7,7 +7,6 @@ importing and loading the model.
 import hashlib
 import hmac
 import json
-import re
 import select
 import socket
 import ssl
@@ -16,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, InvalidURL
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
 from urllib.parse import urlsplit
 
 from serving.core import errors, logs
@@ -24,15 +23,13 @@ from serving.core.contract import IDENTITY, JSON, JSON_LINES, Reply, Request, co
 from serving.core.errors import EndpointFailed, EndpointTimeout, EndpointUnavailable, StartError
 from serving.core.settings import Settings
 from serving.fetch.timeouts import CONNECT_SECONDS, MAX_CALLS, run_with_timeout
-from serving.model.custom_model import ModelFunctions
-from serving.model.protocol import Model
+from serving.model.custom_model import Model
 
 # InvokeEndpoint passes these headers to the container, each of at most 1,024 ASCII characters.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 _PASSED = ("content-type", "accept", IDENTITY.lower())
 _MAX_HEADER = 1024
 _INFERENCE_ID = "x-amzn-sagemaker-inference-id"
-_ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _MAX_ANSWER_BYTES = 6 * 1024**2
 _MARGIN_SECONDS = 1.0  # the part of the function's time in which it reports a slow endpoint
@@ -41,6 +38,8 @@ _ENDPOINT_SECONDS = 60.0  # SageMaker's own limit; a function that may spill ans
 _KEPT_SECONDS = 20
 _NOT_JSON = (ValueError, TypeError, KeyError, RecursionError)
 _NO_ANSWER = (EndpointFailed, EndpointTimeout, EndpointUnavailable)
+
+_slots = threading.BoundedSemaphore(MAX_CALLS)
 
 
 class Forwarder:
@@ -52,7 +51,6 @@ class Forwarder:
         """Take the share from the settings. `remaining_seconds` returns the time left to a call."""
         self._percent, self._spill = settings.forward_percent, settings.forward_spill
         self._endpoint, self._remaining_seconds = endpoint, remaining_seconds
-        self._slots = threading.BoundedSemaphore(MAX_CALLS)
 
     def __call__(self, request: Request) -> Reply | None:
         """Return the endpoint's reply, or None if the function must answer. Raises _NO_ANSWER."""
@@ -88,14 +86,14 @@ class Forwarder:
             if seconds <= 0:
                 raise TimeoutError
             # A socket's timeout restarts with every byte, and a DNS look-up has none.
-            return run_with_timeout(ask, seconds, self._slots)
+            return run_with_timeout(ask, seconds, _slots)
         except TimeoutError:
             self._endpoint.abandon()
             raise EndpointTimeout("the endpoint did not answer in time") from None
 
 
 # The model of a function that only forwards.
-NO_MODEL: Model = ModelFunctions(load_model=lambda _folder: None, infer=lambda _record, _net: None)
+NO_MODEL = Model(load_model=lambda _folder: None, infer=lambda _record, _net: None)
 
 
 class Endpoint:
@@ -113,24 +111,16 @@ class Endpoint:
             or environment.get("AWS_ENDPOINT_URL")
             or f"https://runtime.sagemaker.{region}.{domain}"
         )
-        parts = urlsplit(url)
-        if not _ENDPOINT_NAME.fullmatch(name):
-            raise StartError(f"FORWARD_ENDPOINT={name!r} is not the name of an endpoint")
         for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             if not environment.get(variable):
                 raise StartError(f"{variable} is not set: calls to an endpoint are signed")
+        parts = urlsplit(url)
         self._environment, self._region, self._host = environment, region, parts.netloc
         self._path = f"{parts.path.rstrip('/')}/endpoints/{name}/invocations"
         self._connect: Callable[..., HTTPConnection] = partial(HTTPConnection, parts.netloc)
         if parts.scheme == "https":
             tls = ssl.create_default_context()
             self._connect = partial(HTTPSConnection, parts.netloc, context=tls)
-        try:
-            if parts.scheme not in ("http", "https") or not self._connect().host:
-                raise InvalidURL
-        except InvalidURL:
-            problem = "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME is not the URL of a server"
-            raise StartError(problem) from None
         self._kept: HTTPConnection | None = None
         self._used_at = 0.0
         self._socket: socket.socket | None = None

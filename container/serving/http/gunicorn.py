@@ -6,21 +6,26 @@ import os
 import signal
 import threading
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Response, request
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import RequestEntityTooLarge
 
-from serving.core.errors import StartError
+from serving.core import logs
+from serving.core.contract import Request
+from serving.core.errors import StartError, TooLarge
 from serving.core.settings import Settings
-from serving.http.app import create_app
 from serving.service import Service
 
 _log = logging.getLogger(__name__)
 
+_INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 _SPARE_THREADS = 8  # answer pings and refuse requests while the others wait for the model
 
 
@@ -73,8 +78,26 @@ class Gunicorn(BaseApplication):
     def load(self) -> Flask:
         """Return a worker's application, which answers 503 until its model is loaded."""
         threading.Thread(target=self._start).start()
-        threading.Thread(target=_end_when_stuck, args=(self._service,), daemon=True).start()
-        return create_app(self._service, self._settings.max_body_bytes)
+        threading.Thread(target=self._end_when_stuck, daemon=True).start()
+        app = Flask(__name__, static_folder=None)
+        app.config["MAX_CONTENT_LENGTH"] = self._settings.max_body_bytes
+        app.before_request(self._respond)  # `service.respond` answers every path
+        return app
+
+    def _respond(self) -> Response:
+        logs.request_id.set(request.headers.get(_INFERENCE_ID) or uuid.uuid4().hex)
+        body, problem = b"", None
+        try:
+            body = request.get_data()
+        except RequestEntityTooLarge:  # nginx refuses such bodies; gunicorn alone does not
+            most = self._settings.max_body_bytes
+            problem = TooLarge(f"the body is larger than {most} bytes")
+        headers = {name.lower(): value for name, value in request.headers}
+        path = request.environ["PATH_INFO"]  # as sent: `request.path` has merged slashes
+        reply = self._service.respond(Request(request.method, path, headers, body, problem))
+        response = Response(reply.body, reply.status)
+        response.headers = Headers(list(reply.headers))  # without Flask's default media type
+        return response
 
     def _start(self) -> None:
         """Load the model. Stop the server on failure: gunicorn would restart workers for ever."""
@@ -88,15 +111,16 @@ class Gunicorn(BaseApplication):
                 _log.error(str(error) if expected else "load_model failed", exc_info=not expected)
                 os.kill(self._server, signal.SIGTERM)
 
+    def _end_when_stuck(self) -> None:
+        """End this process when its model hangs; gunicorn starts another."""
+        while not self._service.watchdog.is_stuck():
+            time.sleep(1)
+        seconds = self._settings.stuck_seconds
+        _log.error("the model is stuck: no request has ended for %d s", seconds)
+        os._exit(1)  # an ordinary exit would wait for the hanging threads
+
 
 def _give_socket(arbiter: Any, worker: Any) -> None:
     """Assign the least-used socket to the worker, so that nginx can choose between workers."""
     used = [other.sockets[0] for other in arbiter.WORKERS.values()]
     worker.sockets = [min(arbiter.LISTENERS, key=used.count)]
-
-
-def _end_when_stuck(service: Service) -> None:
-    """End this process when its model hangs; gunicorn starts another."""
-    while not service.is_stuck():
-        time.sleep(1)
-    os._exit(1)  # an ordinary exit would wait for the hanging threads

@@ -12,12 +12,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 from serving.core.contract import IDENTITY
-from serving.core.errors import StartError
 from serving.core.settings import Settings
 from serving.http.gunicorn import Gunicorn
 from serving.service import METHODS, Service
@@ -30,33 +28,25 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM)
 
 
 def serve(settings: Settings, service: Service, host: str, port: int) -> int:
-    """Serve until SIGTERM and return 0, or 1 if the server ends by itself. Raises StartError."""
+    """Serve until SIGTERM and return 0, or 1 if the server ends by itself."""
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     nginx = shutil.which("nginx")
-    folder = _temporary_folder()
-    sockets = [f"unix:{folder}/{number}" for number in range(settings.workers)]
-    bind, grace = (sockets, _AFTER_NGINX_SECONDS) if nginx else (address, _GRACE_SECONDS)
-    gunicorn = Gunicorn(settings, service, folder, bind=bind, graceful_timeout=grace)
-    try:
+    command: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="serve-", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
+        sockets = [f"unix:{folder}/{number}" for number in range(settings.workers)]
+        bind, grace = (sockets, _AFTER_NGINX_SECONDS) if nginx else (address, _GRACE_SECONDS)
+        gunicorn = Gunicorn(settings, service, folder, bind=bind, graceful_timeout=grace)
         if nginx:
             conf = folder / "nginx.conf"
             conf.write_text(_configuration(settings, service.identity, address, folder, sockets))
-            return _run(gunicorn, [nginx, "-e", "stderr", "-p", str(folder), "-c", str(conf)])
-        _log.warning(
-            "nginx is not on the PATH: gunicorn serves alone, and slow clients can occupy its "
-            "threads. Install nginx (on Debian: apt-get install nginx-light)"
-        )
-        return _run(gunicorn, [])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _temporary_folder() -> Path:
-    """Make a folder for sockets and bodies, in /dev/shm if the file system is read-only."""
-    for place in (None, "/dev/shm"):  # noqa: S108 - mkdtemp makes a private folder in it
-        with suppress(OSError):
-            return Path(tempfile.mkdtemp(prefix="serve-", dir=place))
-    raise StartError("no temporary file can be written: mount a writable folder at /tmp")
+            command = [nginx, "-e", "stderr", "-p", str(folder), "-c", str(conf)]
+        else:
+            _log.warning(
+                "nginx is not on the PATH: gunicorn serves alone, and slow clients can occupy its "
+                "threads. Install nginx (on Debian: apt-get install nginx-light)"
+            )
+        return _run(gunicorn, command)
 
 
 def _configuration(
