@@ -17,8 +17,7 @@ from awslambdaric.lambda_runtime_exception import FaultException
 from serving.core import logs
 from serving.core.errors import StartError
 from serving.core.settings import granted_cpus
-from serving.examiner.answers import difference
-from serving.examiner.exam import Exam, answered
+from serving.examiner.exam import Exam, answered, difference
 from serving.examiner.targets import NO_ANSWER, Account, CannotExamine, Target, TargetFails
 
 _log = logging.getLogger(__name__)

@@ -12,8 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from serving.core.contract import IDENTITY
-from serving.examiner.answers import Answer
-from serving.examiner.exam import Question
+from serving.examiner.exam import Answer, Question
 
 # The examiner's own variables. It shares all others with the function.
 _STACK, _NEW_VERSION, _COMPARE = "EXAMINER_STACK", "EXAMINER_VERSION", "EXAMINER_COMPARE"

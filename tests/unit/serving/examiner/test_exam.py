@@ -12,7 +12,7 @@ from serving.core.contract import Request
 from serving.core.errors import StartError
 from serving.core.settings import Settings
 from serving.examiner import exam
-from serving.examiner.answers import Answer, difference
+from serving.examiner.exam import Answer, difference
 from serving.service import Service, model_of
 
 TEXT = {"name": "a", "content_type": "application/json", "body": "{}"}
