@@ -2,16 +2,19 @@
 
 import base64
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from serving.artifact.manifest import read_file
 from serving.artifact.resolve import Artifact, resolve
 from serving.core.contract import IDENTITY, JSON, Request
 from serving.core.errors import StartError, reason
-from serving.core.settings import Settings
+from serving.core.settings import Settings, granted_cpus
 from serving.service import Service, model_of
 
 EXAM = "golden.json"
@@ -37,16 +40,16 @@ class Answer:
     identity: str | None
 
 
-Exam = Sequence[tuple[Question, Answer]]
-
-
-def answered(environment: Mapping[str, str]) -> Exam:
+@cache
+def answered() -> Sequence[tuple[Question, Answer]]:
     """Load the model, and return each question with this image's own answer.
 
     Raises StartError if the model does not start, has no exam, fails on it, or refuses all of it.
     """
+    # A forward may use every CPU. MXNet reads the variable.
+    os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
     try:
-        settings = Settings.from_environment(environment)
+        settings = Settings.from_environment(os.environ)
         artifact, model = resolve(settings), model_of(settings)
         service = Service(settings, artifact, model)
         questions = of(artifact, model.payload_types)
@@ -85,10 +88,8 @@ def read(path: Path) -> Sequence[Question]:
     The file holds an array of 1 to 16 objects: `name`, `content_type`, and `body` (a text) or
     `base64` (bytes).
     """
-    if path.stat().st_size > _MAX_BYTES:
-        raise StartError(f"{path} is not an exam: it is larger than {_MAX_BYTES} bytes")
     try:
-        written = json.loads(path.read_bytes())
+        written = json.loads(read_file(path, _MAX_BYTES))
         if not isinstance(written, list) or not 1 <= len(written) <= MAX_QUESTIONS:
             raise ValueError(f"it must be an array of 1 to {MAX_QUESTIONS} requests")
         return [_question(each) for each in written]

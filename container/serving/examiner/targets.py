@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from os import environ
 from typing import Any
 
 import boto3
@@ -50,7 +51,6 @@ class Target:
 class Account:
     """The services of this account. Each method raises one of NO_ANSWER if AWS does not answer."""
 
-    environment: Mapping[str, str]
     context: Any  # Lambda's context of the examiner's call
 
     def has_time(self) -> bool:
@@ -59,7 +59,7 @@ class Account:
 
     def stack_status(self) -> str:
         """Return the status of the stack, such as UPDATE_IN_PROGRESS."""
-        found = _client("cloudformation").describe_stacks(StackName=self.environment[_STACK])
+        found = _client("cloudformation").describe_stacks(StackName=environ[_STACK])
         return str(found["Stacks"][0]["StackStatus"])
 
     def new_version(self) -> list[Target]:
@@ -68,13 +68,13 @@ class Account:
         An exam is too short to reach an endpoint with a small share through the function.
         """
         found = _client("cloudformation").describe_stack_resource(
-            StackName=self.environment[_STACK], LogicalResourceId=self.environment[_NEW_VERSION]
+            StackName=environ[_STACK], LogicalResourceId=environ[_NEW_VERSION]
         )
         version = self._version(found["StackResourceDetail"]["PhysicalResourceId"])
-        endpoint = self.environment.get("FORWARD_ENDPOINT")
+        endpoint = environ.get("FORWARD_ENDPOINT")
         if not endpoint:
             return [version]
-        return [version, self._endpoint(endpoint, self.environment[_COMPARE], ())]
+        return [version, self._endpoint(endpoint, environ[_COMPARE], ())]
 
     def versions(self, alias: str) -> list[Target]:
         """Return the versions of an alias. The alias's metrics exclude calls of a version."""
@@ -115,7 +115,7 @@ class Account:
     def _version(self, arn: str) -> Target:
         """Return a version, with a fault if its image or settings differ from the examiner's."""
         digest, variables = _running(arn)
-        own_digest, own_variables = _running(self.environment["AWS_LAMBDA_FUNCTION_NAME"])
+        own_digest, own_variables = _running(environ["AWS_LAMBDA_FUNCTION_NAME"])
         faults = []
         if digest != own_digest:
             faults.append(f"it runs the image {digest}, not {own_digest}")
@@ -126,8 +126,8 @@ class Account:
             f"version {arn.rpartition(':')[2]}",
             tuple(faults),
             partial(self._ask, arn),
-            gives_same_bodies=self.environment.get(_COMPARE, "answers") == "answers",
-            endpoint_share=int(self.environment.get("FORWARD_PERCENT", 0)) / 100,
+            gives_same_bodies=environ.get(_COMPARE, "answers") == "answers",
+            endpoint_share=int(environ.get("FORWARD_PERCENT", "0")) / 100,
         )
 
     def _ask(self, arn: str, question: Question) -> Answer:
@@ -146,7 +146,7 @@ class Account:
         if "FunctionError" in found:
             raise TargetFails(str(reply.get("errorMessage", reply)))
         status = reply["statusCode"]
-        if status in _NOT_FORWARDED and self.environment.get("FORWARD_ENDPOINT"):
+        if status in _NOT_FORWARDED and environ.get("FORWARD_ENDPOINT"):
             # Retry: the permission may be new, or the endpoint busy.
             raise CannotExamine(f"the function answers {status} for its endpoint: {reply['body']}")
         return Answer(status, reply["body"].encode(), reply["headers"].get(IDENTITY))

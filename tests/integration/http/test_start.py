@@ -39,8 +39,8 @@ ARGUMENTS = [
         "--model-path={folder}/damaged",
         "the artifact in {folder}/damaged lacks labels.txt, which its manifest names",
     ),
-    ("--port={port}", "cannot listen on 127.0.0.1:{port}: .*"),
-    ("--port=99999", "cannot listen on 127.0.0.1:99999: .*"),
+    ("--port={port}", ".*Address already in use .*{port}.*"),
+    ("--port=99999", ".*port must be 0-65535.*"),
 ]
 
 
