@@ -34,10 +34,7 @@ _INLINE_BYTES = 1024  # smaller weights stay in the graph's file
 
 
 def build(options: argparse.Namespace) -> str:
-    """Make the artifact, check it, and return the model id.
-
-    Raises StartError, and then leaves the output folder unchanged.
-    """
+    """Make and check the artifact, and return its model id. Changes nothing if it raises."""
     name, output = options.name, options.output
     is_empty = output.is_dir() and not any(output.iterdir())
     if output.exists() and not is_empty and not (output / manifest.MANIFEST).is_file():
@@ -70,10 +67,7 @@ def build(options: argparse.Namespace) -> str:
 
 
 def _copy(options: argparse.Namespace, target: Path) -> None:
-    """Make `target` an artifact of the user's own network, as the options describe it.
-
-    The graph of a `--network` is not yet compiled to `model.onnx`. Raises StartError.
-    """
+    """Make `target` an artifact of the user's own network. Raises StartError."""
     made = Preprocessing.for_size(options.input_size, mean=options.mean, std=options.std)
     if options.resize_short:
         made = replace(made, resize_short=options.resize_short)

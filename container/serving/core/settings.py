@@ -73,8 +73,7 @@ class Settings:
         is_transform = text("SAGEMAKER_BATCH", "") == "true"
         # A Batch Transform job may send larger bodies than MAX_BODY_BYTES.
         # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
-        payload_mb = text("SAGEMAKER_MAX_PAYLOAD_IN_MB", "") if is_transform else ""
-        is_known = payload_mb.isascii() and payload_mb.isdigit()
+        payload_mb = int(text("SAGEMAKER_MAX_PAYLOAD_IN_MB") or 0) if is_transform else 0
         image_id = text("IMAGE_ID", "") or cls.image_id
         if not (image_id.isascii() and image_id.isprintable()) or ";" in image_id:
             raise StartError(f"IMAGE_ID={image_id!r} is not printable ASCII without ';'")
@@ -88,8 +87,7 @@ class Settings:
             image_id=image_id,
             artifacts_dir=Path(text("ARTIFACTS_DIR", "") or cls.artifacts_dir),
             max_body_bytes=max(
-                _number(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
-                int(payload_mb) * 1024**2 if is_known else 0,
+                _number(environment, "MAX_BODY_BYTES", cls.max_body_bytes), payload_mb * 1024**2
             ),
             max_waiting=_number(environment, "MAX_WAITING", cls.max_waiting),
             workers=_number(environment, "WORKERS", granted_cpus(environment)),

@@ -42,10 +42,7 @@ class Answer:
 
 @cache
 def answered() -> Sequence[tuple[Question, Answer]]:
-    """Load the model, and return each question with this image's own answer.
-
-    Raises StartError if the model does not start, has no exam, fails on it, or refuses all of it.
-    """
+    """Load the model, and return each question with its own answer. Raises StartError."""
     # A forward may use every CPU. MXNet reads the variable.
     os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
     try:
@@ -69,10 +66,7 @@ def answered() -> Sequence[tuple[Question, Answer]]:
 
 
 def of(artifact: Artifact, payload_types: Collection[str]) -> Sequence[Question]:
-    """Return the artifact's own exam, or the image's if the model takes pictures.
-
-    Raises StartError if there is neither, or if the artifact's exam is invalid.
-    """
+    """Return the artifact's own exam, or the one of picture classifiers. Raises StartError."""
     if (artifact.folder / EXAM).is_file():
         return read(artifact.folder / EXAM)
     if {"image/jpeg", "image/png"} <= set(payload_types):

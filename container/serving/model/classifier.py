@@ -35,11 +35,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1) -> "Classifier":
-        """Load and check the artifact in `folder`. Raises StartError.
-
-        The start, `ops package`, `build_artifact` and the image's build all load it here, so all
-        make the same checks.
-        """
+        """Load and check the artifact in `folder`. Raises StartError."""
         transform = Transform(Preprocessing.read(folder))
         output = manifest.read(folder).get("output", LOGITS)
         if output not in (LOGITS, PROBABILITIES):
@@ -90,10 +86,7 @@ class Classifier:
         return int(answer.size)
 
     def probabilities(self, image: bytes) -> engines.Tensor:
-        """Return the probability of each class, shape (classes,).
-
-        Raises UndecodableImage, and ArithmeticError if a probability is not finite.
-        """
+        """Return the probability of each class. Raises UndecodableImage or ArithmeticError."""
         asked = perf_counter()
         with self._lock:
             started = perf_counter()
