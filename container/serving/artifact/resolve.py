@@ -1,7 +1,4 @@
-"""Find the model's artifact, and check it.
-
-An artifact is one folder: symbol, params, `model.onnx`, `labels.txt` and the manifest.
-"""
+"""Find the model's artifact, and check it."""
 
 import os
 from collections.abc import Mapping

@@ -1,8 +1,4 @@
-"""The image's settings, from environment variables.
-
-A face reads them when it starts. `load_model` gets only the artifact's folder; if it needs the
-settings, it reads them again: `Settings.from_environment(os.environ)`.
-"""
+"""The image's settings, from environment variables."""
 
 import os
 from collections.abc import Mapping
