@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
 from urllib.parse import urlsplit
@@ -42,15 +43,13 @@ _NO_ANSWER = (EndpointFailed, EndpointTimeout, EndpointUnavailable)
 _slots = threading.BoundedSemaphore(MAX_CALLS)
 
 
+@dataclass
 class Forwarder:
     """Answers calls from the endpoint, or returns None for those that the function answers."""
 
-    def __init__(
-        self, settings: Settings, endpoint: "Endpoint", remaining_seconds: Callable[[], float]
-    ) -> None:
-        """Take the share from the settings. `remaining_seconds` returns the time left to a call."""
-        self._percent, self._spill = settings.forward_percent, settings.forward_spill
-        self._endpoint, self._remaining_seconds = endpoint, remaining_seconds
+    settings: Settings
+    endpoint: "Endpoint"
+    remaining_seconds: Callable[[], float]  # returns the time left to a call
 
     def __call__(self, request: Request) -> Reply | None:
         """Return the endpoint's reply, or None if the function must answer. Raises _NO_ANSWER."""
@@ -58,19 +57,19 @@ class Forwarder:
         # InvokeEndpoint drops Content-Encoding, so the container could not refuse the body.
         is_compressed = compression_in(request.headers.get("content-encoding", ""))
         digest = hashlib.sha256(logs.request_id.get().encode()).digest()
-        if is_compressed or int.from_bytes(digest[:8]) % 100 >= self._percent:
+        if is_compressed or int.from_bytes(digest[:8]) % 100 >= self.settings.forward_percent:
             return None
         headers = _passed_headers(request)
         logs.note(target="sagemaker")
         started = time.perf_counter()
         try:
             reply = self._ask(headers, request.body)
-            if reply.status != 503 or not self._spill:
+            if reply.status != 503 or not self.settings.forward_spill:
                 return reply
             reason = "the endpoint answered 503"
         except _NO_ANSWER as error:
             reason = str(error)
-            if not self._spill:
+            if not self.settings.forward_spill:
                 logs.note(forwardError=reason)
                 raise
         finally:
@@ -80,15 +79,15 @@ class Forwarder:
 
     def _ask(self, headers: dict[str, str], body: bytes) -> Reply:
         """Return the endpoint's reply. Raises one of _NO_ANSWER, or TooLarge."""
-        seconds = min(_ENDPOINT_SECONDS, self._remaining_seconds() - _MARGIN_SECONDS)
-        ask = partial(self._endpoint.invoke, headers, body, time.monotonic() + seconds)
+        seconds = min(_ENDPOINT_SECONDS, self.remaining_seconds() - _MARGIN_SECONDS)
+        ask = partial(self.endpoint.invoke, headers, body, time.monotonic() + seconds)
         try:
             if seconds <= 0:
                 raise TimeoutError
             # A socket's timeout restarts with every byte, and a DNS look-up has none.
             return run_with_timeout(ask, seconds, _slots)
         except TimeoutError:
-            self._endpoint.abandon()
+            self.endpoint.abandon()
             raise EndpointTimeout("the endpoint did not answer in time") from None
 
 

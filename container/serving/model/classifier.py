@@ -1,6 +1,7 @@
 """Classify images. The artifact builder compares this pipeline with the exported network."""
 
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,21 +18,17 @@ from serving.model.fifo_lock import FifoLock
 from serving.model.images import Transform, decode
 
 
+@dataclass
 class Classifier:
     """A loaded model. Its methods may be called from many threads."""
 
-    def __init__(
-        self,
-        forward: engines.Forward,
-        transform: Transform,
-        labels: tuple[str, ...],
-        output: str = LOGITS,
-    ) -> None:
-        self.forward, self.transform = forward, transform
-        self.labels, self.output = labels, output
-        # A process handles one picture at a time: two would compete for its core, and their decoded
-        # pixels would be in memory together.
-        self._lock = FifoLock()
+    forward: engines.Forward
+    transform: Transform
+    labels: tuple[str, ...]
+    output: str = LOGITS
+    # A process handles one picture at a time: two would compete for its core, and their decoded
+    # pixels would be in memory together.
+    lock: FifoLock = field(default_factory=FifoLock)
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1) -> "Classifier":
@@ -88,7 +85,7 @@ class Classifier:
     def probabilities(self, image: bytes) -> engines.Tensor:
         """Return the probability of each class. Raises UndecodableImage or ArithmeticError."""
         asked = perf_counter()
-        with self._lock:
+        with self.lock:
             started = perf_counter()
             tensor = self.transform(decode(image))
             decoded = perf_counter()
