@@ -12,7 +12,7 @@ from typing import Any
 
 from serving.artifact.manifest import read_file
 from serving.artifact.resolve import Artifact, resolve
-from serving.core.contract import IDENTITY, JSON, Request
+from serving.core.contract import IDENTITY, JSON, Reply, Request
 from serving.core.errors import StartError, reason
 from serving.core.settings import Settings, granted_cpus
 from serving.service import Service, model_of
@@ -31,17 +31,8 @@ class Question:
     body: bytes
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A status, a body and the identity header, which is None if the target cannot send it."""
-
-    status: int
-    body: bytes
-    identity: str | None
-
-
 @cache
-def answered() -> Sequence[tuple[Question, Answer]]:
+def answered() -> Sequence[tuple[Question, Reply]]:
     """Load the model, and return each question with its own answer. Raises StartError."""
     # A forward may use every CPU. MXNet reads the variable.
     os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
@@ -59,7 +50,7 @@ def answered() -> Sequence[tuple[Question, Answer]]:
         reply = service.respond(Request("POST", "/invocations", headers, question.body))
         if reply.status >= 500:
             raise StartError(f"the examiner's own model fails on the exam's {question.name!r}")
-        answers.append(Answer(reply.status, reply.body, dict(reply.headers).get(IDENTITY)))
+        answers.append(reply)
     if all(answer.status != 200 for answer in answers):
         raise StartError("the examiner's own model answers no request of the exam with 200")
     return list(zip(questions, answers))
@@ -124,12 +115,13 @@ def _pictures() -> Sequence[Question]:
     ]
 
 
-def difference(expected: Answer, given: Answer, *, of_bodies: bool = True) -> str:
-    """Return the first difference in words, or an empty string."""
+def difference(expected: Reply, given: Reply, *, of_bodies: bool = True) -> str:
+    """Return the first difference in words, or an empty string. `given` may lack the identity."""
     if given.status != expected.status:
         return f"status {given.status} instead of {expected.status}"
-    if given.identity not in (None, expected.identity):
-        return f"it is {given.identity!r} instead of {expected.identity!r}"
+    own, other = (dict(reply.headers).get(IDENTITY) for reply in (expected, given))
+    if other not in (None, own):
+        return f"it is {other!r} instead of {own!r}"
     if not of_bodies or given.body == expected.body:
         return ""
     return next(_differences(_value(expected.body), _value(given.body)), "")

@@ -13,8 +13,9 @@ import urllib3
 from awslambdaric.lambda_runtime_exception import FaultException
 
 from serving.core import logs
+from serving.core.contract import Reply
 from serving.core.errors import StartError
-from serving.examiner.exam import Answer, Question, answered, difference
+from serving.examiner.exam import Question, answered, difference
 from serving.examiner.targets import NO_ANSWER, Account, CannotExamine, Target, TargetFails
 
 _log = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ def _examine(targets: list[Target], trigger: str) -> list[str]:
     return found
 
 
-def _skews(target: Target, exam: Iterable[tuple[Question, Answer]]) -> Iterable[str]:
+def _skews(target: Target, exam: Iterable[tuple[Question, Reply]]) -> Iterable[str]:
     """Yield a target's faults or, if it has none, its answers that differ from this image's."""
     yield from target.faults
     if target.faults or not target.ask:

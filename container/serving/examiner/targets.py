@@ -12,8 +12,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from serving.core.contract import IDENTITY
-from serving.examiner.exam import Answer, Question
+from serving.core.contract import IDENTITY, Reply
+from serving.examiner.exam import Question
 
 # The examiner's own variables. It shares all others with the function.
 _STACK, _NEW_VERSION, _COMPARE = "EXAMINER_STACK", "EXAMINER_VERSION", "EXAMINER_COMPARE"
@@ -42,7 +42,7 @@ class Target:
 
     name: str
     faults: tuple[str, ...]
-    ask: Callable[[Question], Answer] | None
+    ask: Callable[[Question], Reply] | None
     gives_same_bodies: bool = True  # False for a GPU, whose rounding may swap close classes
     endpoint_share: float = 0.0  # the share of its answers that the endpoint gives, 0 to 1
 
@@ -130,7 +130,7 @@ class Account:
             endpoint_share=int(environ.get("FORWARD_PERCENT", "0")) / 100,
         )
 
-    def _ask(self, arn: str, question: Question) -> Answer:
+    def _ask(self, arn: str, question: Question) -> Reply:
         """Invoke a version with a function URL's event, so that it answers status and headers."""
         event = {
             "version": "2.0",
@@ -149,9 +149,9 @@ class Account:
         if status in _NOT_FORWARDED and environ.get("FORWARD_ENDPOINT"):
             # Retry: the permission may be new, or the endpoint busy.
             raise CannotExamine(f"the function answers {status} for its endpoint: {reply['body']}")
-        return Answer(status, reply["body"].encode(), reply["headers"].get(IDENTITY))
+        return Reply(status, reply["body"].encode(), tuple(reply["headers"].items()))
 
-    def _ask_endpoint(self, name: str, question: Question) -> Answer:
+    def _ask_endpoint(self, name: str, question: Question) -> Reply:
         """Invoke the endpoint. SageMaker passes no headers of an error."""
         client = self._runtime("sagemaker-runtime")
         try:
@@ -164,8 +164,9 @@ class Account:
         except client.exceptions.ModelError as error:
             response = error.response
             status, body = response["OriginalStatusCode"], response["OriginalMessage"].encode()
-            return Answer(status, body, None)
-        return Answer(200, reply["Body"].read(), reply.get("CustomAttributes", ""))
+            return Reply(status, body)
+        identity = reply.get("CustomAttributes", "")
+        return Reply(200, reply["Body"].read(), ((IDENTITY, identity),))
 
     def _runtime(self, service: str) -> Any:
         """Return a client that invokes, unless a call could outlast the examiner."""
