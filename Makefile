@@ -155,7 +155,7 @@ test-rest: .venv-aws/installed .venv-sdk2/installed .venv-sdk3/installed .venv-s
 # With -s, these print what they did or measured.
 test-deploy: .venv-aws/installed
 	@$(MAKE) --no-print-directory setup $(DEFAULT)
-	@$(PYTEST) -s tests/integration/deploy
+	@EXAMS=50 $(PYTEST) -s tests/integration/deploy
 
 test-hostile: setup
 	@$(PYTEST) -s tests/security/hostile

@@ -107,8 +107,7 @@ def peer_server(
     Raise FaceError and WrongAnswer.
     """
     python = install(name)
-    # multi-model-server accepts ports up to 49151.
-    port = next(port for port in iter(local_servers.free_port, None) if port <= 49151)
+    port = _low_port()
     with tempfile.TemporaryDirectory(prefix="peer-") as home:
         ready, picture = Path(home, "ready"), Path(home, "photo.jpg")
         ready.mkdir()
@@ -158,6 +157,15 @@ def install(name: str) -> Path:
         if done.returncode:
             raise FaceError(f"uv {' '.join(arguments)}: {done.stderr.strip()[-800:]}")
     return python
+
+
+def _low_port() -> int:
+    """Return a free port below 32767: multi-model-server accepts no other."""
+    for port in range(20_000, 32_767):
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
+    raise FaceError("no port from 20000 to 32766 is free")
 
 
 def _answers(server: Server) -> bool:

@@ -15,7 +15,6 @@ RESULTS = Path(__file__).resolve().parent / "results" / "peers.json"
 BLOCK = re.compile(r"(?<=<!-- bench -->\n).*?(?=<!-- /bench -->)", re.DOTALL)
 TITLES = {
     "proof_of_concept": "the proof of concept (Flask, MXNet)",
-    "multi_model_server_module": "multi-model-server, its own MXNet example",
     "multi_model_server": "multi-model-server, our graph",
     "litserve": "LitServe, our graph",
     "bentoml": "BentoML, our graph",

@@ -27,7 +27,7 @@ def main() -> int:
         logging.getLogger(name).setLevel(logging.ERROR)
     runs = {}
     if options.minutes:
-        runs["overload"] = asyncio.run(overload(options.minutes * 60, options.times, tell=True))
+        runs["overload"] = asyncio.run(overload(options.minutes * 60, options.times))
     if options.requests:
         runs["leaks"] = asyncio.run(leaks(options.requests, _WARM_UP))
     print(json.dumps({name: run.figures for name, run in runs.items()}, indent=2))

@@ -83,8 +83,7 @@ class Load:
         started = time.perf_counter()
         try:
             answer = await lane.ask(kind.message, fresh=self._random.random() < _FRESH)
-            outcome = kind.outcome(answer)
-            self.tally.count(kind.name, outcome, time.perf_counter() - started)
+            self.tally.count(kind.outcome(answer), time.perf_counter() - started)
         except Unopened:
             self.tally.ended["unopened"] += 1
         except IdleClosed:

@@ -39,13 +39,10 @@ async def under_test(log_level: str = "WARNING") -> AsyncIterator[tuple[Server, 
             yield server, await learn(kinds(good.places), server.port, good.places)
 
 
-async def overload(
-    seconds: float, times: float, *, memory_mb: float = MEMORY_MB, tell: bool = False
-) -> Run:
+async def overload(seconds: float, times: float, *, memory_mb: float = MEMORY_MB) -> Run:
     """Send `times` the server's capacity, beside pings and slow clients.
 
-    The server may grow by `memory_mb` between the second and the last quarter. `tell`: print a line
-    every minute.
+    The server may grow by `memory_mb` between the second and the last quarter.
     """
     async with under_test() as (server, learnt):
         per_second = await capacity(server, learnt[0])
@@ -53,12 +50,11 @@ async def overload(
         before = await asyncio.to_thread(server.holding)
         tally = Tally()
         load = Load(server, learnt, tally)
-        telling = asyncio.create_task(_tell(tally)) if tell else None
+        telling = asyncio.create_task(_tell_each_minute(tally))
         async with beside(server, learnt[0], tally):
             await load.arrive(per_second * times, seconds)
             await load.finish()
-        if telling:
-            telling.cancel()
+        telling.cancel()
         await asyncio.sleep(_SETTLE_SECONDS)
         after = await asyncio.to_thread(server.holding)
         log = server.process.output
@@ -101,7 +97,7 @@ def _grown(before: Holding, after: Holding, allowed: Holding) -> list[str]:
     ]
 
 
-async def _tell(tally: Tally) -> None:
+async def _tell_each_minute(tally: Tally) -> None:
     while True:
         await asyncio.sleep(60)
         ping = f"worst ping {tally.worst_ping:.2f} s"

@@ -1,6 +1,7 @@
 """A server under test, and what it holds: memory, descriptors, threads, files."""
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
-import urllib3
 
 from bench.load import memory_mb, tree
 from ops import local_servers
@@ -53,14 +53,6 @@ class Server:
             return [worker.pid for parent in parents for worker in parent.children()]
         return []
 
-    @property
-    def has_ended(self) -> bool:
-        try:
-            self.process.check()
-        except local_servers.FaceError:
-            return True
-        return False
-
     def wait_for_ready(self, times: int) -> None:
         """Wait until `times` workers have logged that they are ready. Raise as `wait_for` does."""
         self.wait_for('"message": "ready"', times)
@@ -85,13 +77,6 @@ class Server:
     def get(self, path: str) -> HttpReply:
         return self.face.send("GET", path, {})
 
-    def ping(self) -> int | None:
-        """Return the status of a ping, or None while nothing listens."""
-        try:
-            return self.get("/ping").status
-        except urllib3.exceptions.HTTPError:
-            return None
-
     def post(self, body: bytes, content_type: str = "application/json", **more: str) -> HttpReply:
         headers = {"Content-Type": content_type, **more}
         return self.face.send("POST", "/invocations", headers, body)
@@ -106,6 +91,13 @@ class Server:
                 descriptors += process.num_fds()
                 threads += process.num_threads()
         return Holding(pss_mb, descriptors, threads, len([*self.temporary.rglob("*")]))
+
+
+def entry_with(inference: str, folder: Path) -> Path:
+    """Copy `entry.sh` and the package, and replace inference.py, as a user's image does."""
+    shutil.copytree(local_servers.ENTRY.parent / "serving", folder / "serving")
+    (folder / "serving" / "inference.py").write_text(inference)
+    return Path(shutil.copy(local_servers.ENTRY, folder))
 
 
 @contextmanager

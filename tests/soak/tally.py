@@ -22,7 +22,6 @@ ENDS = ("served", "refused", "late", "unopened", "idle_closed", "wrong")
 @dataclass
 class Tally:
     ended: Counter[str] = field(default_factory=Counter)  # by ENDS
-    served: Counter[str] = field(default_factory=Counter)  # by kind
     unsent: int = 0  # no client was free
     pings_503: int = 0
     slow: Counter[str] = field(default_factory=Counter)  # how slow clients' connections ended
@@ -31,11 +30,9 @@ class Tally:
     pings: list[float] = field(default_factory=list)
     holdings: list[Holding] = field(default_factory=list)  # one a second
 
-    def count(self, kind: str, outcome: Outcome, seconds: float) -> None:
+    def count(self, outcome: Outcome, seconds: float) -> None:
         self.ended[outcome] += 1
         self.seconds[outcome].append(seconds)
-        if outcome == "served":
-            self.served[kind] += 1
 
     def blame(self, what: str) -> None:
         self.ended["wrong"] += 1
@@ -70,7 +67,7 @@ class Tally:
         for name in ("unopened", "idle_closed"):
             if self.ended[name] > RARE * self.ended.total():
                 found.append(f"{self.ended[name]} connections: {name}")
-        if not self.served:
+        if not self.ended["served"]:
             found.append("nothing was served")
         if not self.pings or self.pings_503 or self.worst_ping >= PING_SECONDS:
             slowest = f"the slowest took {self.worst_ping:.2f} s"
@@ -93,7 +90,6 @@ class Tally:
             "worst_ping_seconds": round(self.worst_ping, 3),
             "second_quarter": second._asdict(),
             "last_quarter": last._asdict(),
-            "served_by_kind": dict(sorted(self.served.items())),
             "slow": dict(sorted(self.slow.items())),
         }
 

@@ -29,14 +29,14 @@ def moto() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def assert_served(stack: Synthesized, data: str = MODEL_DATA, model_id: str = MODEL_ID) -> None:
+def assert_served(stack: Synthesized) -> None:
     """Assert that both targets serve the package with the stack's own image."""
     environments = stack.environments()
-    assert {found["MODEL_ID"] for found in environments.values()} == {model_id}
-    assert environments["AWS::Lambda::Function"]["MODEL_DATA_URL"] == data
+    assert {found["MODEL_ID"] for found in environments.values()} == {MODEL_ID}
+    assert environments["AWS::Lambda::Function"]["MODEL_DATA_URL"] == MODEL_DATA
     _, model = stack.only("AWS::SageMaker::Model")
-    assert model["PrimaryContainer"]["ModelDataUrl"] == data
+    assert model["PrimaryContainer"]["ModelDataUrl"] == MODEL_DATA
     assert CONTAINER["Image"] not in json.dumps(stack.template)
-    bucket_and_key = data.removeprefix("s3://")
+    bucket_and_key = MODEL_DATA.removeprefix("s3://")
     reads = [s for s in stack.statements() if bucket_and_key in json.dumps(s["Resource"])]
     assert len(reads) == 3  # the examiner reads it, too

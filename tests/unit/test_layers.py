@@ -54,16 +54,6 @@ def test_the_three_packages_do_not_import_each_other(folder: str, strangers: set
         assert not {module.split(".")[0] for module in imports(path)} & strangers, path
 
 
-def test_every_variable_of_the_dockerfile_is_read() -> None:
-    dockerfile = (ROOT / "container" / "Dockerfile").read_text()
-    block = re.search(r"^ENV PATH=.*?(?=\nEXPOSE)", dockerfile, re.MULTILINE | re.DOTALL)
-    assert block
-    names = set(re.findall(r"(?:ENV |^ +)([A-Z_]+)=", block[0], re.MULTILINE))
-    sources = "".join(path.read_text() for path in (ROOT / "container/serving").rglob("*.py"))
-    python_itself = {"PATH", "PYTHONDONTWRITEBYTECODE"}
-    assert {name for name in names - python_itself if f'"{name}"' not in sources} == set()
-
-
 def test_the_image_and_the_exporter_pin_the_same_versions() -> None:
     """Both environments use the same release of numpy, OpenCV and MXNet."""
     pins: dict[str, set[str]] = {}

@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -48,7 +49,7 @@ def serve(settings: Settings, service: Service, host: str, port: int) -> int:
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     nginx = shutil.which("nginx")
     command: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="serve-", ignore_cleanup_errors=True) as temporary:
+    with _temporary_folder() as temporary:
         folder = Path(temporary)
         sockets = [f"unix:{folder}/{number}" for number in range(settings.workers)]
         bind, grace = (sockets, _AFTER_NGINX_SECONDS) if nginx else (address, _GRACE_SECONDS)
@@ -63,6 +64,14 @@ def serve(settings: Settings, service: Service, host: str, port: int) -> int:
                 "threads. Install nginx (on Debian: apt-get install nginx-light)"
             )
         return _run(gunicorn, command)
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    make = partial(tempfile.TemporaryDirectory, prefix="serve-", ignore_cleanup_errors=True)
+    try:
+        return make()
+    except OSError:  # the file system is read-only
+        return make(dir="/dev/shm")  # noqa: S108 - the folder in it is private
 
 
 class _JsonLogger(Logger):

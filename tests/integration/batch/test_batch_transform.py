@@ -1,29 +1,87 @@
 """Batch Transform's requests on the live server: no answer is lost or reordered."""
 
+import base64
+import hashlib
 import json
 import os
+import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+import cv2
 import pytest
+import simplejpeg
 import urllib3
 
-from integration.batch.records import BROKEN, EVERY, Expected, pictures, records
-from integration.batch.transform import Job, ObjectFailed, Transform
+from integration.batch.transform import MB, Job, ObjectFailed, Transform
 from ops import local_servers
 from ops.local_servers import process_environment
+from serving.core.settings import Settings
+from serving.service import execution_parameters
+from support.cases import PHOTOS
 
 COUNT = int(os.environ.get("BATCH_RECORDS", "5000"))  # `make test-batch` sends 100,000
 URI_LINE = b'{"uri":"gopher://pictures/00001.jpg"}\n'  # refused without a fetch
+# A broken record and the code of its answer.
+BROKEN = (
+    (b"{}", "malformed_request"),
+    (b"not json", "malformed_request"),
+    (b"", "malformed_request"),  # an empty line is a record, too
+    (b'{"uri": "data:image/jpeg;base64,AAAA"}', "undecodable_image"),
+    (b'{"uri": "http://169.254.169.254/"}', "uri_not_allowed"),
+)
+EVERY = 397  # one in 397 records is broken
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The right answer of a record: its `uri` and its picture's results, or the error `code`."""
+
+    uri: str = ""
+    picture: int = -1
+    code: str = ""
+
+
+def pictures() -> Sequence[bytes]:
+    """Return the photographs as JPEGs of 32 x 32 pixels."""
+    found = []
+    for path in sorted(PHOTOS.iterdir()):
+        pixels = cv2.imread(str(path))
+        if pixels is not None:
+            small = cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA)
+            found.append(simplejpeg.encode_jpeg(small, quality=70, colorspace="BGR"))
+    return found
+
+
+def records(count: int, seed: int = 7) -> tuple[bytes, Sequence[Expected]]:
+    """Return an input object of `count` JSON lines, and the right answer to each."""
+    choose = random.Random(seed)  # noqa: S311 - not a secret
+    small = pictures()
+    lines, expected = [], []
+    for number in range(count):
+        if number % EVERY == EVERY // 2:
+            line, code = BROKEN[number // EVERY % len(BROKEN)]
+            expected.append(Expected(code=code))
+        else:
+            picture = choose.randrange(len(small))
+            # The number in a comment makes other bytes, and so another `uri`.
+            comment = b"\xff\xfe\0\x0a%08d" % number
+            data = small[picture][:2] + comment + small[picture][2:]
+            uri = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+            line = json.dumps({"uri": uri}).encode()
+            expected.append(Expected(f"sha256:{hashlib.sha256(data).hexdigest()}", picture))
+        lines.append(line + b"\n")
+    return b"".join(lines), expected
 
 
 @contextmanager
-def running(job: Job, **environment: str) -> Iterator[Transform]:
+def running(job: Job) -> Iterator[Transform]:
     """Start the server as SageMaker does for this job; yield its driver."""
-    settings = {**process_environment(), "WORKERS": "2", **job.environment(), **environment}
+    settings = {**process_environment(), "WORKERS": "2", **job.environment()}
     with local_servers.http_process(settings) as face:
         yield Transform(face.url, job)
 
@@ -97,9 +155,6 @@ def test_a_job_may_send_more_than_1000_records() -> None:
     assert done.requests == 2
     assert done.output.count(b"\n") == 30_000
     assert done.output.count(b'"malformed_request"') == 30_000
-    outside = running(Job(batch_strategy="MultiRecord"), SAGEMAKER_BATCH="")
-    with outside as transform, pytest.raises(ObjectFailed, match=r"413: .* are more than 1000"):
-        transform.run(data)
 
 
 def test_a_payload_that_the_job_allows_is_accepted() -> None:
@@ -108,8 +163,6 @@ def test_a_payload_that_the_job_allows_is_accepted() -> None:
     with running(Job(max_payload_mb=6)) as transform:
         assert transform.parameters["MaxPayloadInMB"] == 6
         assert json.loads(transform.run(line).output)["error"]["code"] == "malformed_request"
-    with running(Job()) as announced, pytest.raises(ObjectFailed, match="larger than 4194304"):
-        announced.run(line)  # SageMaker would not send it
 
 
 def test_a_bad_picture_does_not_fail_its_job() -> None:
@@ -126,13 +179,44 @@ def test_a_bad_picture_does_not_fail_its_job() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["SingleRecord", "MultiRecord"])
-def test_line_ends_and_joined_answers(strategy: Any) -> None:
+def test_blank_lines_and_a_missing_last_line_feed(strategy: Any) -> None:
     lines = [b"{}", b"", b"{}\r", b" "]
     with running(Job(batch_strategy=strategy)) as transform:
         for data in (b"\n".join(lines), b"\n".join([*lines, b""])):
-            output = transform.run(data).output
-            assert len(output.splitlines()) == len(lines)
-        joined = Transform(transform.url, Job(batch_strategy=strategy, assemble_with="Line"))
-        with_newlines = joined.run(b"\n".join(lines)).output
-    # Every answer already ends with a newline.
-    assert [line for line in with_newlines.split(b"\n") if line] == output.splitlines()
+            assert len(transform.run(data).output.splitlines()) == len(lines)
+
+
+@pytest.mark.parametrize(
+    ("workers", "body_bytes", "at_once", "payload_mb"),
+    [
+        (2, 4 * MB, 16, 4),
+        (16, 4 * MB, 25, 4),
+        (48, 4 * MB, 50, 2),
+        (4, 64 * MB, 4, 25),
+        (2, MB // 2, 16, 1),
+    ],
+)
+def test_concurrent_payloads(workers: int, body_bytes: int, at_once: int, payload_mb: int) -> None:
+    settings = Settings(workers=workers, max_body_bytes=body_bytes)
+    assert execution_parameters(settings) == {
+        "MaxConcurrentTransforms": at_once,
+        "BatchStrategy": "SINGLE_RECORD",
+        "MaxPayloadInMB": payload_mb,
+    }
+    assert at_once * payload_mb <= 100
+    # With two workers or fewer, one process could get all requests, and must refuse none.
+    assert workers > 2 or at_once <= settings.max_waiting
+
+
+@pytest.mark.parametrize(
+    ("environment", "most"),
+    [
+        ({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "6"}, 4 * MB),
+        ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6"}, 6 * MB),
+        ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "1"}, 4 * MB),
+    ],
+)
+def test_only_a_job_may_raise_the_limit_of_a_body(environment: dict[str, str], most: int) -> None:
+    settings = Settings.from_environment(environment)
+    assert settings.max_body_bytes == most
+    assert settings.is_transform == ("SAGEMAKER_BATCH" in environment)

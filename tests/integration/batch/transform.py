@@ -6,12 +6,12 @@ several at once with retries, and joins the answers in the order of their record
 - precedence: the job's own value, the container's, the default (1, MultiRecord, 6 MB); the
   container's environment; 600 s for an answer
   https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
-- `SplitType`, `BatchStrategy`, `MaxPayloadInMB`; a record larger than that is an error
+- `SplitType`, `BatchStrategy`, `MaxPayloadInMB`
   https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformInput.html
 - answers are in their records' order; an object with a failed request has no output and fails the
   job, but other objects continue
   https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html
-- `AssembleWith`: the answers unchanged, or a newline after each
+- `AssembleWith` is None: the answers unchanged
   https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformOutput.html
 - retries: 3 by default
   https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ModelClientConfig.html
@@ -50,15 +50,12 @@ class Job:
     split_type: Literal["None", "Line"] = "Line"
     batch_strategy: Literal["SingleRecord", "MultiRecord"] | None = None
     max_payload_mb: int | None = None
-    assemble_with: Literal["None", "Line"] = "None"
 
     def environment(self) -> Mapping[str, str]:
-        """Return the variables that SageMaker adds, the last two only if the job sets them."""
+        """Return the variables of SageMaker that the container reads."""
         found = {"SAGEMAKER_BATCH": "true"}
         if self.max_payload_mb is not None:
             found["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(self.max_payload_mb)
-        if self.batch_strategy is not None:
-            found["SAGEMAKER_BATCH_STRATEGY"] = STRATEGIES[self.batch_strategy]
         return found
 
 
@@ -101,12 +98,10 @@ class Transform:
         bodies = [*self.requests(data)]
         with ThreadPoolExecutor(int(self.parameters["MaxConcurrentTransforms"])) as pool:
             answers = [*pool.map(self._send, bodies)]
-        end = b"\n" if self.job.assemble_with == "Line" else b""
-        output = b"".join(answer + end for answer in answers)
-        return Done(output, len(bodies), time.monotonic() - started, self._retries)
+        return Done(b"".join(answers), len(bodies), time.monotonic() - started, self._retries)
 
     def requests(self, data: bytes) -> Iterator[bytes]:
-        """Yield the object's requests. Raise ObjectFailed if a record is too large."""
+        """Yield the object's requests. A record must fit into one."""
         most = int(self.parameters["MaxPayloadInMB"]) * MB
         # bytes.splitlines would also split at \r.
         records = [data] if self.job.split_type == "None" else [*BytesIO(data)]
@@ -114,8 +109,6 @@ class Transform:
         pending: list[bytes] = []
         size = 0
         for record in records:
-            if len(record) > most:
-                raise ObjectFailed(f"a record of {len(record)} bytes is larger than {most}")
             if pending and not (several and size + len(record) <= most):
                 yield b"".join(pending)
                 pending, size = [], 0

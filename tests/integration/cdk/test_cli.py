@@ -32,14 +32,6 @@ def test_every_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.template.json"))
 
 
-def test_without_a_mode_the_one_line_says_what_to_choose(tmp_path: Path) -> None:
-    done = synth(tmp_path)
-    assert done.returncode != 0
-    (line,) = (line for line in done.stderr.splitlines() if "Subprocess exited" not in line)
-    assert line.startswith("mode is missing: choose lambda, sagemaker or both, with `-c mode=")
-    assert not list(tmp_path.glob("*.template.json"))
-
-
 def test_the_stacks_name_the_switches_and_the_warning_are_the_users(tmp_path: Path) -> None:
     keys = ("stack_name=cats", "mode=both", "network_isolation=false", "url_auth=none")
     foreign = ("a:b=c", "@aws-cdk/of-somebody:else=true")

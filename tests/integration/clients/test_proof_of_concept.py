@@ -26,14 +26,6 @@ ZOO_STAND_IN = ROOT / "tests" / "unit" / "build_artifact" / "zoo_stand_in.py"
 
 
 @pytest.fixture(scope="module")
-def folder(artifact_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("my-model")
-    for name in ("model-symbol.json", "model-0000.params"):
-        shutil.copy(artifact_folder / name, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def environment(local_upstream: Upstream) -> dict[str, str]:
     return {**process_environment(), "WORKERS": "1", **local_upstream.environment}
 
@@ -50,20 +42,21 @@ def check(answer: Any, uri: str, label: str) -> None:
     assert probabilities == sorted(probabilities, reverse=True)
 
 
-@pytest.mark.parametrize("name", ["lambda.handler", "serving.lambda_handler.handler"])
-def test_its_handler_name(name: str, environment: dict[str, str], local_upstream: Upstream) -> None:
+def test_its_handler_name(environment: dict[str, str], local_upstream: Upstream) -> None:
     uri = f"{local_upstream.places['http']}/coffee.png"
-    with emulated(environment, name) as (function, _):
+    with emulated(environment, "lambda.handler") as (function, _):
         check(function.invoke({"uri": uri}), uri, "espresso")
 
 
 def test_its_requests_folder_and_options_on_the_http_server(
-    folder: Path, environment: dict[str, str], local_upstream: Upstream
+    artifact_folder: Path, tmp_path: Path, environment: dict[str, str], local_upstream: Upstream
 ) -> None:
     """MXNet serves the folder, with ImageNet's names."""
+    for name in ("model-symbol.json", "model-0000.params"):
+        shutil.copy(artifact_folder / name, tmp_path)
     uri = f"{local_upstream.places['http']}/coffee.png"
     body = json.dumps({"uri": uri}).encode()
-    with local_servers.http_process(environment, ["--model-path", str(folder)]) as face:
+    with local_servers.http_process(environment, ["--model-path", str(tmp_path)]) as face:
         reply = face.send("POST", "/invocations", JSON, body)
     assert reply.status == 200
     check(json.loads(reply.body), uri, "espresso")

@@ -132,24 +132,13 @@ def test_docker_stop_ends_the_server_with_status_0(image: str) -> None:
         docker("rm", "--force", container)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--env=MODEL_ID=" + "f" * 64], "but MODEL_ID asks for"),
-        (["--volume={folder}:/opt/ml/model:ro"], "/opt/ml/model is not an artifact"),
-        (
-            ["--volume={folder}:/opt/ml/model:ro", "--user=10001", "--cap-drop=ALL"],
-            "/opt/ml/model cannot be used: Permission denied",
-        ),
-    ],
-)
-def test_a_failing_start(options: list[str], message: str, image: str, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("x")
-    tmp_path.chmod(0o755 if "no artifact" in message else 0o700)
-    given = [option.format(folder=tmp_path) for option in options]
-    ended = run(["docker", "run", "--rm", *given, image, "serve"])
+def test_an_artifact_that_the_user_may_not_read_ends_the_start(image: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    options = [f"--volume={tmp_path}:/opt/ml/model:ro", "--user=10001", "--cap-drop=ALL"]
+    ended = run(["docker", "run", "--rm", *options, image, "serve"])
     assert ended.returncode == 1
     (line,) = ended.stdout.splitlines()
+    message = "/opt/ml/model cannot be used: Permission denied"
     assert message in json.loads(line)["message"]
 
 

@@ -6,6 +6,7 @@ emulated. `ops parity` invokes functions directly, since the names of URLs are i
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.docker
 
 CONTEXT = {"mode": "both"}
 CHANGED = {**CONTEXT, "uri_allowlist": "example.com"}
-HOURS = 50
+EXAMS = int(os.environ.get("EXAMS", "10"))  # of a healthy stack; `make test-deploy` asks for 50
 # The image answers wrongly in the function, and nowhere else.
 WRONG = """
 
@@ -62,7 +63,7 @@ def test_what_the_examiner_stops(plane: Cloud, tmp_path: Path) -> None:
     for plant in PLANTS:
         folder = tmp_path / plant.__name__
         folder.mkdir()
-        a_skew(walk, plant(base, folder), plant.__name__)
+        a_skew(walk, plant(base, folder), plant.__name__, deploys=plant is PLANTS[0])
     walk.destroy(CONTEXT)
     delete_bucket(plane, BUCKET)
     assert left_over(plane, before) == {}
@@ -116,13 +117,13 @@ def checks(out: str) -> list[str]:
 
 def a_healthy_stack_raises_nothing(walk: Walk) -> None:
     exams = len(logged(walk))
-    for _ in range(HOURS):
+    for _ in range(EXAMS):
         an_hour_passes(walk)
         assert in_alarm(walk) == []
     lines = logged(walk)[exams:]
-    assert len(lines) == HOURS
+    assert len(lines) == EXAMS
     assert all('"skews": 0' in line for line in lines)
-    walk.done(f"{HOURS} exams: no alarm")
+    walk.done(f"{EXAMS} exams: no alarm")
 
 
 def an_update_that_sagemaker_takes_back(walk: Walk) -> None:
@@ -149,7 +150,7 @@ def a_version_that_answers_wrongly(walk: Walk, wrong: Path) -> None:
     walk.done("a version that answers wrongly: no traffic", walk.deployed.lambda_digest())
 
 
-def a_skew(walk: Walk, plant: Plant, name: str) -> None:
+def a_skew(walk: Walk, plant: Plant, name: str, *, deploys: bool) -> None:
     with planted(walk, plant):
         an_hour_passes(walk)
         walk.wait_until(lambda: in_alarm(walk) == ["Skew"], "no alarm")
@@ -157,8 +158,9 @@ def a_skew(walk: Walk, plant: Plant, name: str) -> None:
         report = parity(walk, walk.deployed.alias, "--inputs", str(PHOTOS))
         assert (report["status"], report["skews"]) == (1, plant.skews), report["checks"]
         assert plant.says in " ".join(check["says"] for check in report["checks"])
-        with pytest.raises(CdkError, match=r"CodeDeploy rolled back: \S*Skew\S* in ALARM"):
-            walk.deploy(CHANGED)
+        if deploys:  # once: all plants raise the same alarm
+            with pytest.raises(CdkError, match=r"CodeDeploy rolled back: \S*Skew\S* in ALARM"):
+                walk.deploy(CHANGED)
     an_hour_passes(walk)
     walk.wait_until(lambda: in_alarm(walk) == [], "still in alarm")
     walk.done(f"{name.replace('_', ' ')}: {told.partition('differences')[2][4:80]}")

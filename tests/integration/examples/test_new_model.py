@@ -35,8 +35,6 @@ def test_a_new_model_answers_on_both_faces(models: Models, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("", "NAME='': it must be"),
-        (".hidden", "NAME='.hidden': it must be"),
         ("two words", "NAME='two words': it must be"),
         ("skeleton", "skeleton is there already"),
         ("/dev/null/model", "Not a directory"),

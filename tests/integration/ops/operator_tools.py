@@ -6,8 +6,11 @@ replaces the services that moto lacks.
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -15,6 +18,7 @@ import pytest
 import urllib3
 
 from ops import __main__, local_servers
+from ops.cost.observe import VARIANT
 from ops.local_servers import HttpFace, HttpReply, process_environment
 from ops.manifests import MANIFEST
 from ops.parity.compare import TimedAnswer
@@ -27,6 +31,18 @@ REGISTRY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com"
 IDENTITY = "X-Amzn-SageMaker-Custom-Attributes"
 SCRIPTED = ("SAGEMAKER_RUNTIME", "SERVICE_QUOTAS", "LAMBDA")
 ANY = {"Any": {"Type": "AWS::SNS::Topic"}}  # a stack needs a resource
+FUNCTION_NAME, ENDPOINT_NAME = "the-function", "the-endpoint"
+ALIAS = {"FunctionName": FUNCTION_NAME, "Resource": f"{FUNCTION_NAME}:live"}
+ON_ENDPOINT = {"EndpointName": ENDPOINT_NAME, "VariantName": VARIANT}
+# Namespaces and dimensions.
+METRICS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    **dict.fromkeys(("Invocations", "Errors", "Duration"), ("AWS/Lambda", ALIAS)),
+    "Url5xxCount": ("AWS/Lambda", {"FunctionName": FUNCTION_NAME}),
+    **dict.fromkeys(("Endpoint Invocations", "ModelLatency"), ("AWS/SageMaker", ON_ENDPOINT)),
+    "CPUUtilization": ("/aws/sagemaker/Endpoints", ON_ENDPOINT),
+    **dict.fromkeys(("ColdStarts", "Examined", "Forwarded", "Skew", "Spilled"), ("Traffic", {})),
+}
+Measured = Mapping[str, Sequence[float]]  # by the names in METRICS
 ScriptedReply = tuple[int, Mapping[str, str], bytes]
 
 
@@ -112,6 +128,21 @@ class Account:
         )
         return str(pushed["image"]["imageId"]["imageDigest"])
 
+    def record(self, region: str, measured: Iterable[tuple[datetime, Measured]]) -> None:
+        """Put values into CloudWatch."""
+        data: dict[str, list[Any]] = defaultdict(list)
+        for moment, values in measured:
+            for name, each in values.items():
+                namespace, dimensions = METRICS[name]
+                pairs = [{"Name": key, "Value": value} for key, value in dimensions.items()]
+                about = {"MetricName": name.split()[-1], "Dimensions": pairs, "Timestamp": moment}
+                data[namespace] += [{**about, "Value": value} for value in each]
+        cloudwatch = self.client("cloudwatch", region)
+        for namespace, metrics in data.items():
+            for start in range(0, len(metrics), 500):
+                batch = metrics[start : start + 500]
+                cloudwatch.put_metric_data(Namespace=namespace, MetricData=batch)
+
     def bucket(self, name: str, region: str = REGION) -> Any:
         """Create a bucket and return a client of S3."""
         s3 = self.client("s3", region)
@@ -157,6 +188,14 @@ def account(moto: str, script: Script, monkeypatch: pytest.MonkeyPatch) -> Accou
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return Account("Traffic")
+
+
+def install(folder: Path, program: str, *works: str) -> None:
+    """Install a program of which only the subcommands in `works` succeed."""
+    cases = "".join(f'[ "$1" = {name} ] && exit 0\n' for name in works)
+    path = folder / program
+    path.write_text(f"#!/bin/sh\n{cases}exit 1\n")
+    path.chmod(0o755)
 
 
 def timed(value: object, status: int = 200) -> TimedAnswer:

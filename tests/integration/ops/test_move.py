@@ -5,7 +5,7 @@ Lambda and SageMaker are scripted; moto has CloudFormation and CloudWatch.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from infra.config.context import read_config
 from infra.lambda_target.forwarding import DOORMAN_MEMORY_MB
 from integration.ops.deployed import SETTINGS, Deployed
+from integration.ops.operator_tools import Measured
 from ops.commands import move
 from ops.cost import one_url
 
@@ -24,22 +25,9 @@ REGION = "eu-west-1"  # has prices of instances
 CONFIGURATION = "/2015-03-31/functions/the-function/configuration?Qualifier=live"
 KEPT_WARM = "/2019-09-30/functions/the-function/provisioned-concurrency?Qualifier=live"
 OUTPUTS = {"FunctionName": "the-function:live", "EndpointName": "the-endpoint"}
-ALIAS = {"FunctionName": "the-function", "Resource": "the-function:live"}
-METRICS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "Invocations": ("AWS/Lambda", ALIAS),
-    "Errors": ("AWS/Lambda", ALIAS),
-    "Duration": ("AWS/Lambda", ALIAS),
-    "Url5xxCount": ("AWS/Lambda", {"FunctionName": "the-function"}),
-    "Forwarded": ("Traffic", {}),
-    "Spilled": ("Traffic", {}),
-    "Skew": ("Traffic", {}),
-    "Examined": ("Traffic", {}),
-}
 BOTH, DONE = {"mode": "both"}, {"mode": "sagemaker", "keep_url": "true"}
 TENTH, ALL = {**BOTH, "sagemaker_percent": "10"}, {**BOTH, "sagemaker_percent": "100"}
-FINE = {"Skew": [0.0]}
 EARLIER = {"Invocations": [3600.0], "Duration": [39.5]}  # for the costs
-_AGO = timedelta(minutes=20)
 
 
 @pytest.fixture
@@ -57,50 +45,56 @@ def stack(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> Deploye
 
 @pytest.fixture
 def look(stack: Deployed, ops: Callable[..., Any]) -> Callable[..., Any]:
-    """Deploy the stack with keys, store metrics of the last hour, and run the command."""
+    """Deploy the stack with keys, record the last hour, with an exam, and run the command."""
 
-    def run(keys: Mapping[str, str], measured: Mapping[str, list[float]], *arguments: str) -> Any:
+    def run(keys: Mapping[str, str], measured: Measured, *arguments: str) -> Any:
         outputs = {**OUTPUTS, "ContextKeys": json.dumps({**keys, "stack_name": "Traffic"})}
         if keys["mode"] == "lambda":
             del outputs["EndpointName"]
         stack.account.deploy(outputs, region=REGION)
-        cloudwatch = stack.account.client("cloudwatch", REGION)
-        now = datetime.now(UTC)
-        for moment, values in ((now - timedelta(hours=3), EARLIER), (now - _AGO, measured)):
-            for name, each in values.items():
-                namespace, dimensions = METRICS[name]
-                pairs = [{"Name": key, "Value": value} for key, value in dimensions.items()]
-                about = {"MetricName": name, "Dimensions": pairs, "Timestamp": moment}
-                data = [{**about, "Value": value} for value in each]
-                cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
+        now, found = datetime.now(UTC), {"Skew": [0.0], **measured}
+        moments = ((now - timedelta(hours=3), EARLIER), (now - timedelta(minutes=20), found))
+        stack.account.record(REGION, moments)
         return ops("move", "--stack", "Traffic", *arguments)
 
     return run
 
 
 # Deployed keys, metrics of the last hour, and options.
-CASES: dict[str, tuple[dict[str, str], dict[str, list[float]], tuple[str, ...]]] = {
-    "on Lambda": ({"mode": "lambda"}, {"Invocations": [3600.0]}, ()),
-    "on Lambda, failing": ({"mode": "lambda"}, {"Invocations": [99.0], "Errors": [9.0]}, ()),
-    "beside it, without a call": (BOTH, FINE, ()),
-    "beside it": (BOTH, {**FINE, "Invocations": [3600.0]}, ()),
-    "a tenth": (TENTH, {**FINE, "Invocations": [400.0], "Forwarded": [52.0] * 41}, ()),
-    "a tenth, and back": (TENTH, {**FINE, "Invocations": [400.0]}, ("--back",)),
-    "a tenth, of which none came": (TENTH, {**FINE, "Invocations": [400.0]}, ()),
-    "a tenth, with a skew": (TENTH, {"Skew": [2.0], "Invocations": [9.0], "Forwarded": [5.0]}, ()),
+CASES: dict[str, Sequence[Any]] = {
+    "on Lambda": ({"mode": "lambda"}, {"Invocations": [3600.0]}),
+    "on Lambda, failing": ({"mode": "lambda"}, {"Invocations": [99.0], "Errors": [9.0]}),
+    "beside it, without a call": (BOTH, {}),
+    "beside it": (BOTH, {"Invocations": [3600.0]}),
+    "a tenth": (TENTH, {"Invocations": [400.0], "Forwarded": [52.0] * 41}),
+    "a tenth, and back": (TENTH, {"Invocations": [400.0]}, "--back"),
+    "a tenth, of which none came": (TENTH, {"Invocations": [400.0]}),
+    "a tenth, with a skew": (TENTH, {"Skew": [2.0], "Invocations": [9.0], "Forwarded": [5.0]}),
     "a tenth that fails": (
         {**TENTH, "lambda_memory_mb": "3008", "build_args": "PIP_INDEX_URL=https://a.example/a b"},
-        {**FINE, "Invocations": [400.0], "Url5xxCount": [5.0], "Forwarded": [52.0] * 40},
-        (),
+        {"Invocations": [400.0], "Url5xxCount": [5.0], "Forwarded": [52.0] * 40},
     ),
     "all, and some spill": (
         {**ALL, "spill": "true"},
-        {**FINE, "Invocations": [40.0], "Forwarded": [52.0] * 37, "Spilled": [3.0]},
-        (),
+        {"Invocations": [40.0], "Forwarded": [52.0] * 37, "Spilled": [3.0]},
     ),
-    "all": (ALL, {**FINE, "Invocations": [40.0], "Forwarded": [52.0] * 40}, ()),
-    "complete": (DONE, {**FINE, "Invocations": [5.0], "Forwarded": [9.0] * 5}, ()),
-    "the first step, and back": ({"mode": "lambda"}, {}, ("--back",)),
+    "all": (ALL, {"Invocations": [40.0], "Forwarded": [52.0] * 40}),
+    "all but some pings": (ALL, {"Invocations": [1000.0], "Forwarded": [52.0] * 993}),
+    # The examiner calls versions, which forward and log its calls, but not the alias.
+    "all, with exams": (ALL, {"Examined": [32.0], "Invocations": [4.0], "Forwarded": [52.0] * 20}),
+    "a tenth, an exam alone": (TENTH, {"Examined": [18.0], "Forwarded": [52.0] * 3}),
+    # The hour's faults are of the step before, and must not cause another step back.
+    "beside it, after a tenth that failed": (
+        BOTH,
+        {"Invocations": [400.0], "Url5xxCount": [90.0], "Forwarded": [52.0] * 380},
+    ),
+    "complete": (DONE, {"Invocations": [5.0], "Forwarded": [9.0] * 5}),
+    # The way back takes calls from the endpoint.
+    "complete, and failing": (
+        DONE,
+        {"Invocations": [40.0], "Errors": [9.0], "Forwarded": [52.0] * 40},
+    ),
+    "the first step, and back": ({"mode": "lambda"}, {}, "--back"),
 }
 
 
@@ -116,8 +110,8 @@ def golden(name: str) -> str:
 
 @pytest.mark.parametrize("name", CASES)
 def test_golden(look: Callable[..., Any], name: str) -> None:
-    keys, measured, options = CASES[name]
-    done = look(keys, measured, *options)
+    keys = CASES[name][0]
+    done = look(*CASES[name])
     assert done.err == ""
     assert f"{masked(done.out).strip()}\nexit status {done.status}" == golden(name)
     if command := re.search("cdk deploy (.*)", done.out):
@@ -128,8 +122,7 @@ def test_golden(look: Callable[..., Any], name: str) -> None:
 
 
 def test_golden_json(look: Callable[..., Any]) -> None:
-    keys, measured, _ = CASES["a tenth"]
-    done = look(keys, measured, "--json")
+    done = look(*CASES["a tenth"], "--json")
     told = json.loads(done.out)
     assert told.pop("usd_per_million").keys() == {move.name_of(step) for step in move.STEPS}
     assert told == json.loads((GOLDEN / "move.json").read_text())
@@ -137,7 +130,7 @@ def test_golden_json(look: Callable[..., Any]) -> None:
 
 def test_the_costs_are_those_of_ops_cost(look: Callable[..., Any], ops: Callable[..., Any]) -> None:
     """The URL in front of an endpoint costs more than the endpoint alone."""
-    costs = json.loads(look(TENTH, FINE, "--json").out)["usd_per_million"]
+    costs = json.loads(look(TENTH, {}, "--json").out)["usd_per_million"]
     asked = ("--stack", "Traffic", "--days", "1", "--json", "--instance", "ml.m5.large")
     found = json.loads(ops("cost", *asked, "--one-url").out)
     expected = {t["target"]: t["usd_per_million_requests"] for t in found["targets"]}
@@ -150,43 +143,9 @@ def test_the_costs_are_those_of_ops_cost(look: Callable[..., Any], ops: Callable
     assert expected["realtime"] < expected["realtime_by_url"]
 
 
-def test_pings_are_not_forwarded(look: Callable[..., Any]) -> None:
-    """Up to one call in a hundred may stay on Lambda."""
-    done = look(ALL, {**FINE, "Invocations": [1000.0], "Forwarded": [52.0] * 993})
-    assert "Lambda 7 (0.7 %)" in done.out
-    assert done.status == 0
-
-
-def test_the_examiners_calls_are_nobodys(look: Callable[..., Any]) -> None:
-    """It calls versions, which forward and log its calls, but not the alias."""
-    examined = {**FINE, "Examined": [32.0], "Invocations": [4.0], "Forwarded": [52.0] * 20}
-    assert "4 calls in the last hour: SageMaker 4 (100.0 %)" in look(ALL, examined).out
-
-
-def test_an_exam_alone_is_no_call(look: Callable[..., Any]) -> None:
-    done = look(TENTH, {**FINE, "Examined": [18.0], "Forwarded": [52.0] * 3})
-    assert "no call in the last hour" in done.out
-
-
-def test_after_going_back_it_waits(look: Callable[..., Any]) -> None:
-    """The hour still has faults of the previous step, which must not cause another step back."""
-    measured = {**FINE, "Invocations": [400.0], "Url5xxCount": [90.0], "Forwarded": [52.0] * 380}
-    done = look(BOTH, measured)
-    assert (done.status, "Wait" in done.out) == (2, True)
-
-
-def test_the_way_back_from_the_last_step_takes_calls_from_the_endpoint(
-    look: Callable[..., Any],
-) -> None:
-    measured = {**FINE, "Invocations": [40.0], "Errors": [9.0], "Forwarded": [52.0] * 40}
-    done = look(DONE, measured)
-    assert done.status == 1
-    assert "cdk deploy -c mode=both -c sagemaker_percent=10 " in done.out
-
-
 def test_targets_that_differ_go_back(look: Callable[..., Any], stack: Deployed) -> None:
     stack.describe(environment={**SETTINGS, "URI_ALLOWLIST": "none"})
-    done = look(TENTH, FINE)
+    done = look(TENTH, {})
     assert done.status == 1
     assert "✗ parity: URI_ALLOWLIST: 'none' on Lambda, '*' on SageMaker" in done.out
     assert "cdk deploy -c mode=both -c stack_name=Traffic" in done.out
@@ -194,7 +153,7 @@ def test_targets_that_differ_go_back(look: Callable[..., Any], stack: Deployed) 
 
 def test_during_a_shift_it_waits(look: Callable[..., Any], stack: Deployed) -> None:
     stack.describe(weights={"7": 0.1})
-    done = look(TENTH, FINE)
+    done = look(TENTH, {})
     assert done.status == 2
     assert "is being moved to another version" in done.out
     assert "Wait" in done.out

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from integration.ops.operator_tools import timed
@@ -25,7 +23,6 @@ from support.cases import PHOTOS
 HOSTILE = (
     "\"'><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 )
-WIDTH, HEIGHT = 1040, 1600
 
 pytestmark = pytest.mark.browser
 
@@ -41,10 +38,9 @@ def opened(browser: Page, path: Path) -> Callable[[str], int]:
 def test_the_page_shows_pictures_answers_and_times(
     ops: Callable[..., Any], face: HttpFace, browser: Page, tmp_path: Path
 ) -> None:
-    path, shot = tmp_path / "parity.html", tmp_path / "page.png"
+    path = tmp_path / "parity.html"
     done = ops("parity", "--left", face.url, "--right", face.url, "--html", str(path))
     assert done.status == 0, done.err
-    browser.look(WIDTH, HEIGHT)
     count = opened(browser, path)
     shown = [picture for picture in default_exam() if picture_of(picture)]
     assert count("img") == len(shown) == 8
@@ -52,14 +48,10 @@ def test_the_page_shows_pictures_answers_and_times(
     assert count("circle[fill-opacity]") == 5 * 2 * len(default_exam())
     # Nothing is loaded from anywhere.
     assert count("[src], [href]") == count("[src^='data:image/']") > 0
-    browser.screenshot(shot)
-    pixels = cv2.imread(str(shot))
-    assert pixels is not None
-    assert pixels.shape[:2] == (HEIGHT, WIDTH)
-    # The plot's colours are seen, and the first thumbnail.
-    for colour in ((0xB2, 0x72, 0x00), (0x00, 0x5E, 0xD5)):  # BGR
-        assert (np.abs(pixels.astype(int) - colour).max(axis=2) < 8).sum() > 50
-    assert (pixels.astype(int).max(axis=2) - pixels.min(axis=2) > 60).sum() > 2000
+    # The page's policy allows its own pictures and styles.
+    assert browser.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+    assert browser.evaluate("getComputedStyle(document.querySelector('article')).display") == "flex"
+    assert browser.complaints == []
 
 
 def hostile() -> Report:

@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from infra.config.context import read_config
 from ops import targets
 from ops.aws import STACK_NAME
 from ops.commands import plan
@@ -26,7 +29,7 @@ def test_what_each_mode_would_create(ops: Callable[..., Any]) -> None:
 
 
 def test_what_the_next_deployment_would_remove_or_swap(
-    account: Any, ops: Callable[..., Any]
+    account: Any, ops: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A plain `cdk deploy` does not know the keys of an earlier -c."""
     model = {"model_data": MODEL_DATA, "model_id": MODEL_ID}
@@ -41,25 +44,28 @@ def test_what_the_next_deployment_would_remove_or_swap(
     repeat = f"cdk deploy -c mode=both -c lambda_memory_mb=3008 -c model_data={MODEL_DATA}"
     assert repeat in found["fix"]
 
-    plan = ["plan", "--deployed", *stack]
-    plan += [option for key in deployed for option in ("-c", f"{key}={deployed[key]}")]
-    done = ops(*plan)
+    asked = ["plan", "--deployed", *stack]
+    asked += [option for key in deployed for option in ("-c", f"{key}={deployed[key]}")]
+    done = ops(*asked)
     assert (done.status, done.out) == (0, "the keys are those that were deployed\n"), done.err
-    done = ops(*plan, "-c", "mode=lambda", "--json")
+
+    def only_keys(context: Mapping[str, Any]) -> Any:
+        """Replace a synthesis, which takes seconds."""
+        return {"Outputs": {plan.KEYS_OUTPUT: {"Value": json.dumps(read_config(context).given)}}}
+
+    monkeypatch.setattr(plan, "synthesize", only_keys)
+    done = ops(*asked, "-c", "mode=lambda", "--json")
     assert json.loads(done.out) == {"changes": ["mode: both -> lambda (removes the endpoint)"]}
-    done = ops(*plan, "-c", "mode=sagemaker", "-c", "instance_type=ml.c5.large")
+    done = ops(*asked, "-c", "mode=sagemaker", "-c", "instance_type=ml.c5.large")
     assert done.out.splitlines() == [
         "instance_type: the default -> ml.c5.large (replaces the endpoint by one of another name)",
         "mode: both -> sagemaker (removes the function and its URL)",
     ]
-    done = ops(*plan, "-c", "mode=sagemaker", "-c", "keep_url=true")
+    done = ops(*asked, "-c", "mode=sagemaker", "-c", "keep_url=true")
     expected = ["keep_url: the default -> true", "mode: both -> sagemaker"]
     assert done.out.splitlines() == expected
-    done = ops(*plan, "-c", "url_auth=off")
+    done = ops(*asked, "-c", "url_auth=off")
     assert done.out == "url_auth: the default -> off (removes the function URL)\n"
-    done = ops(*plan, "-c", "mode=x")
-    assert (done.status, len(done.err.splitlines())) == (2, 1)
-    assert "mode='x': it must be one of" in done.err
 
 
 def test_a_stack_of_an_older_version_kept_no_keys(account: Any, ops: Callable[..., Any]) -> None:

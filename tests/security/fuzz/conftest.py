@@ -24,7 +24,7 @@ def server(local_upstream: Upstream) -> Iterator[Server]:
         for photo, label in (("cat.jpg", "tiger cat"), ("coffee.png", "espresso")):
             reply = running.post((PHOTOS / photo).read_bytes(), "image/jpeg")
             assert (reply.status, json.loads(reply.body)["results"][0]["label"]) == (200, label)
-        assert running.ping() == 200
+        assert running.get("/ping").status == 200
         assert running.workers() == workers
         output = running.process.output
     assert "Traceback" not in output

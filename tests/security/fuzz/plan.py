@@ -29,13 +29,13 @@ seen: Counter[str] = Counter()
 statuses: Counter[tuple[str, str]] = Counter()
 
 
-def fuzzed(kind: str, of: int = 1) -> Callable[[Test], Test]:
-    """Let Hypothesis run a test with its share of the kind's requests; `of` tests share them.
+def fuzzed(kind: str) -> Callable[[Test], Test]:
+    """Let Hypothesis run a test with its share of the requests.
 
     A machine may be slow, so there is no deadline. A database would make runs differ.
     """
     limits = settings(
-        max_examples=REQUESTS * SHARES[kind] // 1000 // of,
+        max_examples=REQUESTS * SHARES[kind] // 1000,
         derandomize=not FULL,
         deadline=None,
         database=None,

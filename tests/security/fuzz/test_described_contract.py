@@ -15,7 +15,7 @@ from schemathesis.specs.openapi import checks
 
 from ops.local_servers import ROOT, HttpReply
 from security.fuzz.answers import HANG_SECONDS, judge
-from security.fuzz.bodies import PICTURES, dices, mutated
+from security.fuzz.garbage import PICTURES, dices, mutated
 from security.fuzz.plan import fuzzed, saw
 from soak.server import Server
 

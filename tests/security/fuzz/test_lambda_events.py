@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from ops.local_servers import HttpReply, process_environment
 from security.fuzz.answers import answer_to, judge
-from security.fuzz.bodies import TYPES
-from security.fuzz.garbage import METHODS, PATHS
+from security.fuzz.garbage import METHODS, PATHS, TYPES
 from security.fuzz.plan import fuzzed, saw
-from security.fuzz.test_parser import texts, values
+from security.fuzz.test_parser import texts
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +28,13 @@ def process() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
+# Any JSON, including lone surrogates; integers stay within Python's limit.
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=20,
+)
 anything = values | st.sampled_from([*METHODS, *PATHS, *TYPES, "{}", "e30=", "\ud800"])
 
 
@@ -63,10 +69,7 @@ alb_events = st.fixed_dictionaries(
 
 @fuzzed("lambda")
 @given(event=(url_events | alb_events | anything).map(json.dumps))
-@example(event="[" * 60 + "]" * 60)
-@example(event="[" * 980 + "]" * 980)
 @example(event="[" * 990 + "]" * 990)
-@example(event='{"n": 1e999}')
 @example(event='{"n": ' + "1" * 4300 + "}")
 def test_any_event_has_an_answer(event: str, process: ProcessPoolExecutor) -> None:
     """An exception would be a fault, since Lambda would return its traceback."""

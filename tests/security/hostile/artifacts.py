@@ -42,7 +42,6 @@ def special(kind: bytes, **fields: Any) -> bytes:
 OUTSIDE = "cannot be unpacked: .*would be extracted to .*outside the destination"
 NO_PLAIN_FILE = "the archive's member 'n' is neither a regular file nor a folder"
 NO_ARTIFACT = "is not an artifact"
-NOT_GZIP = "cannot be unpacked: Not a gzipped"
 SPARSE = {"GNU.sparse.map": "0,0", "GNU.sparse.size": "1" * 13}
 
 # A harmless archive, such as one with a name twice, is unpacked but is not an artifact.
@@ -81,7 +80,7 @@ ARCHIVES: dict[str, tuple[bytes, str]] = {
     "a name with NUL": (packed((member("n", pax_headers={"path": "a\0b"}), b"")), "cannot be un"),
     "a name of two lines": (packed(plain("a\nb")), "which is not a printable name"),
     "another checksum": (packed(plain("x"))[:-8] + bytes(8), "CRC check failed"),
-    "something after it": (packed(plain("x")) + b"more", NOT_GZIP),
+    "something after it": (packed(plain("x")) + b"more", "cannot be unpacked: Not a gzipped"),
 }
 
 

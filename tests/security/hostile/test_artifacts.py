@@ -75,8 +75,6 @@ def test_unpacking_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.Monkey
     ("url", "expected"),
     [
         ("https://host/model.tar.gz?X-Amz-Signature=MARK", "is a https: address; it takes s3://"),
-        ("http://user:MARK@host/model.tar.gz", "is a http: address"),
-        ("data:application/gzip;base64,MARK", "is a data: address"),
         ("S3://bucket/key?MARK", "is a S3: address"),
         ("/absent/model.tar.gz?sig=MARK", "=/absent/model.tar.gz cannot be unpacked: No such file"),
         ("s3://user:MARK@bucket/key?MARK", "=s3://bucket/key cannot be unpacked: S3: "),
@@ -149,10 +147,6 @@ def test_a_preprocessing_that_cannot_be_applied_is_refused(wrong: object, folder
         Preprocessing.read(folder)
 
 
-def cut(name: str, part: float) -> Edit:
-    return lambda folder: os.truncate(folder / name, int((folder / name).stat().st_size * part))
-
-
 def forget_manifest_and_graph(folder: Path) -> None:
     for name in ("manifest.json", "model.onnx", "model.onnx.data"):
         (folder / name).unlink()
@@ -164,10 +158,7 @@ def forget_manifest_and_graph(folder: Path) -> None:
         (huge("labels.txt", 2 << 30), "labels.txt is larger than 16777216 bytes"),
         (overwrite("labels.txt", b"\xff\xfe"), "labels.txt is not UTF-8 text"),
         (overwrite("labels.txt", b"one\n"), "1 labels for a model of 1000 classes"),
-        (cut("model.onnx", 0), "model.onnx cannot be loaded: "),
-        (edit_manifest(preprocessing={**GOOD, "std": [1, 1, 0]}), "preprocessing must have whole"),
-        (edit_manifest(preprocessing=GOOD), r"manifest.json has input \[1, 3, 224, 224\], but its"),
-        (lambda f: (forget_manifest_and_graph(f), cut("model-0000.params", 0.5)(f)), "loaded: "),
+        (lambda f: (forget_manifest_and_graph(f), huge("model-0000.params", 999)(f)), "loaded: "),
     ],
 )
 def test_faults_that_no_checksum_shows_are_refused_in_one_line(

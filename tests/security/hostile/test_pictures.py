@@ -1,4 +1,4 @@
-"""Live faces refuse hostile and broken pictures quickly and within bounded memory."""
+"""A live worker refuses hostile and broken pictures quickly and within bounded memory."""
 
 import json
 import re
@@ -9,16 +9,11 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from ops.local_servers import Face, HttpReply, lambda_process, process_environment
 from security.hostile import pictures
 from soak.server import Server, serving
 
 CPU_SECONDS = 1  # the contract's limit for a refusal
 MEMORY_RATIO = 1.5  # the largest peak, relative to the peak with a normal picture
-
-
-def post(face: Face, body: bytes) -> HttpReply:
-    return face.send("POST", "/invocations", {"Content-Type": "application/x-image"}, body)
 
 
 class Figure(NamedTuple):
@@ -38,7 +33,7 @@ class Worker(NamedTuple):
         proc = Path(f"/proc/{self.process.pid}")
         (proc / "clear_refs").write_text("5")  # proc(5): resets the peak, VmHWM
         before = self.process.cpu_times()
-        reply = post(self.server.face, body)
+        reply = self.server.post(body, "application/x-image")
         peak = re.search(r"^VmHWM:\s+(\d+) kB", (proc / "status").read_text(), re.MULTILINE)
         assert peak
         after = self.process.cpu_times()
@@ -53,32 +48,23 @@ class Worker(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Worker]:
+def worker() -> Iterator[Worker]:
+    """Check at the end that the same process still answers and logged no fault."""
     assert 3 * 1024**2 < len(pictures.normal()) < 4 * 1024**2
+    cat = pictures.photo("cat.jpg")
     with serving({"WORKERS": "1"}) as server:
         [pid] = server.workers()
         worker = Worker(server, psutil.Process(pid))
         for _ in range(3):
             worker.normal_kib()  # let the heap grow
+        before = server.post(cat, "application/x-image").body
+        assert json.loads(before)["results"][0]["label"] == "tiger cat"
         yield worker
-
-
-@pytest.fixture(scope="module")
-def answer(running: Worker) -> bytes:
-    reply = post(running.server.face, pictures.photo("cat.jpg"))
-    assert json.loads(reply.body)["results"][0]["label"] == "tiger cat"
-    return reply.body
-
-
-@pytest.fixture
-def worker(running: Worker, answer: bytes) -> Iterator[Worker]:
-    """Check after the test that the same process still answers and logged no fault."""
-    yield running
-    assert post(running.server.face, pictures.photo("cat.jpg")).body == answer
-    assert running.server.workers() == [running.process.pid]
-    for line in running.server.process.output.splitlines():
-        if not line.startswith(("libpng ", "Corrupt JPEG")):  # libraries write to stderr
-            json.loads(line)
+        assert server.post(cat, "application/x-image").body == before
+        assert server.workers() == [pid]
+        for line in server.process.output.splitlines():
+            if not line.startswith(("libpng ", "Corrupt JPEG")):  # libraries write to stderr
+                json.loads(line)
 
 
 @pytest.mark.parametrize(
@@ -99,24 +85,6 @@ def test_pictures_are_answered_within_bounds(
     assert [figure for figure in figures if figure.status != status] == []
     assert [figure for figure in figures if figure.cpu_seconds >= cpu_seconds] == []
     assert [figure for figure in figures if figure.memory > MEMORY_RATIO] == []
-
-
-@pytest.mark.parametrize("size", [4 * 1024**2 + 1, 20 * 1024**2])
-def test_a_body_over_the_limit_is_413(worker: Worker, size: int) -> None:
-    body = pictures.photo("cat.jpg") + bytes(size)
-    figure = worker.measure("large", body, worker.normal_kib())
-    assert figure.status == 413
-    assert figure.memory <= MEMORY_RATIO
-
-
-def test_the_lambda_face_answers_alike(answer: bytes) -> None:
-    """Send a sample, since the emulator is slow. A crashed function would give no answer."""
-    refused = [*pictures.refused().values()][::10]
-    taken = [body for name, body in pictures.taken().items() if "animation" in name]
-    with lambda_process(process_environment()) as function:
-        assert {post(function, body).status for body in refused} == {422}
-        assert {post(function, body).status for body in taken} == {200}
-        assert post(function, pictures.photo("cat.jpg")).body == answer
 
 
 def report(figures: list[Figure], normal_kib: float) -> None:

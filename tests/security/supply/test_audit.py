@@ -22,7 +22,6 @@ FOUND = [
     ("exceptions", "today", "problems"),
     [
         ([ENTRY], date(2027, 1, 1), []),
-        ([], date(2027, 1, 1), ["onnx 1.13: PYSEC-1, fixed in 1.16"]),
         ([{**ENTRY, "package": "flask"}], date(2026, 1, 1), ["onnx 1.13: PYSEC-1, fixed in 1.16"]),
         ([ENTRY], date(2027, 1, 2), ["onnx: review_by 2027-01-01 has passed"]),
     ],

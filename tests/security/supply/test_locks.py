@@ -1,30 +1,28 @@
-"""Every installed package is locked to its hashes."""
+"""Every installed package is locked to its hashes, also in the image."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from support.locks import ROOT, SETS, pins
+from support.docker import docker
+from support.locks import ROOT, SETS, normalised, pins
 from support.programs import BIN, run
 
+REMOVED = {"protobuf", "scipy"}  # the Dockerfile removes them after the installation
 SHARED = ("container/requirements.txt", "container/requirements-mxnet.txt")  # with .venv
 
 
 @pytest.mark.parametrize("path", SETS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_package_has_one_version_and_its_hashes(path: Path) -> None:
+    """A version raised only in the .in file would not be installed."""
     found = pins(path)
     assert found
-    assert len({pin.name for pin in found}) == len(found)
+    locked = {pin.name: pin.version for pin in found}
+    assert len(locked) == len(found)
     assert [pin.name for pin in found if not pin.hashes] == []
     lines = re.sub(r"\\\n|^ *#.*\n", "", path.read_text(), flags=re.MULTILINE).splitlines()
     assert len(lines) == len(found), "a line of the file is not a pinned package"
-
-
-@pytest.mark.parametrize("path", SETS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_in_file_has_the_locked_versions(path: Path) -> None:
-    """A version raised only in the .in file would not be installed."""
-    locked = {pin.name: pin.version for pin in pins(path)}
     wanted = re.compile(r"^([a-z0-9-]+)(?:\[\S+\])?==(\S+)", re.MULTILINE)
     asked = wanted.findall(path.with_suffix(".in").read_text())
     assert asked
@@ -65,3 +63,18 @@ def test_nothing_is_installed_unlocked() -> None:
     installs = re.findall(r"pip (?:--python \S+ )?install\b[^&;]*", dockerfile)
     assert len(installs) == 5
     assert [line for line in installs if "--require-hashes" not in line] == []
+
+
+@pytest.mark.docker
+def test_the_image_holds_what_is_locked_and_nothing_else(image: str) -> None:
+    """The search covers the whole image, also leftovers of an installer and of the base image."""
+    script = r"find / -xdev \( -name '*.dist-info' -o -name '*.egg-info' \) -not -path '/proc/*'"
+    ran = docker("run", "--rm", "--entrypoint=/bin/sh", image, "-c", script)
+    held = [Path(place).stem.split("-")[:2] for place in ran.split()]
+    locked = {
+        (pin.name, pin.version)
+        for path in ("requirements.txt", "requirements-mxnet.txt")
+        for pin in pins(ROOT / "container" / path)
+        if pin.name not in REMOVED
+    }
+    assert sorted((normalised(name), version) for name, version in held) == sorted(locked)

@@ -30,12 +30,5 @@ def test_the_table_replaces_the_block_between_the_marks(results: Path, tmp_path:
     assert page.read_text() == f"before\n{table_}after\n"
 
 
-def test_a_page_without_marks_is_refused(results: Path, tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("no place")
-    assert table.main(["--results", str(results), "--into", str(page)]) == 1
-    assert page.read_text() == "no place"
-
-
 def test_the_readme_shows_the_stored_results() -> None:
     assert table.table(table.RESULTS) in (ROOT / "README.md").read_text()

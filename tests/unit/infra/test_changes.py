@@ -185,15 +185,14 @@ def test_any_other_key_changes_in_place(synthesize: Any, key: str) -> None:
     assert kinds <= {VERSION, MODEL, CONFIG} | ({POLICY} if key in READ else set())
 
 
-@pytest.mark.parametrize("kind", ["realtime", "async"])
-def test_an_endpoint_that_changes_has_a_new_config_to_change_to(synthesize: Any, kind: str) -> None:
-    """UpdateEndpoint refuses the current config."""
+def test_an_endpoint_that_changes_has_a_new_config_to_change_to(synthesize: Any) -> None:
+    """UpdateEndpoint refuses the current config. Only an asynchronous endpoint has all sizes."""
     sizes = [(0, 1), (0, 2), (1, 1), (1, 2), (1, 4), (2, 2), (2, 4), (3, 4)]
     sizes += [(4, 20), (4, 21), (4, 60)]  # in batches of one, of two, and blue/green
     refused = []
-    for one, other in permutations([size for size in sizes if kind == "async" or size[0]], 2):
+    for one, other in permutations(sizes, 2):
         bounds = [{"min_instances": str(a), "max_instances": str(b)} for a, b in (one, other)]
-        stacks = [synthesize(mode="sagemaker", sagemaker_type=kind, **each) for each in bounds]
+        stacks = [synthesize(mode="sagemaker", sagemaker_type="async", **each) for each in bounds]
         before, after = (stack.only(ENDPOINT)[1] for stack in stacks)
         changed = {key for key in before.keys() | after.keys() if before[key] != after[key]}
         if changed and stacks[0].only(CONFIG) == stacks[1].only(CONFIG):

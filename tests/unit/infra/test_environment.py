@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from infra.config.keys import MODEL_NAMES
 from serving.core.settings import Settings
 from support.templates import MODEL_DATA, MODEL_ID
@@ -44,9 +42,8 @@ def test_both_targets_serve_the_same_artifact_and_take_the_same_uris(configured:
         assert "more-pictures" in settings.uri_allowlist.buckets
 
 
-@pytest.mark.parametrize("mode", ["both", "sagemaker"])
-def test_under_network_isolation_no_target_takes_a_uri(synthesize: Any, mode: str) -> None:
-    isolated = synthesize(mode=mode, network_isolation="true")
+def test_under_network_isolation_no_target_takes_a_uri(configured: Any) -> None:
+    isolated = configured("isolated")
     assert isolated.only(ON_SAGEMAKER)[1]["EnableNetworkIsolation"] is True
     for environment in isolated.environments().values():
         assert environment["URI_ALLOWLIST"] == "none"
@@ -64,11 +61,10 @@ def longest(text: str, last: str, limit: int) -> str:
     return text * ((limit - len(last)) // len(text)) + last
 
 
-@pytest.mark.parametrize("sagemaker_type", ["realtime", "async"])
-def test_the_longest_values_fit_both_services(synthesize: Any, sagemaker_type: str) -> None:
+def test_the_longest_values_fit_both_services(synthesize: Any) -> None:
     environments = synthesize(
         mode="both",
-        sagemaker_type=sagemaker_type,
+        sagemaker_type="async",
         model_name=max(MODEL_NAMES, key=len),
         model_data="s3://bucket/" + longest("k", ".tar.gz", 1024 - len("s3://bucket/")),
         model_id=MODEL_ID,

@@ -1,37 +1,8 @@
 """The resources of each mode, their order and their names."""
 
-from collections import Counter
 from typing import Any
 
-import pytest
-
 from support.templates import CONFIGURATIONS
-
-ALWAYS = {"CloudWatch::Dashboard": 1}
-ON_LAMBDA = {
-    **{"Lambda::Function": 1, "Lambda::Version": 1, "Lambda::Alias": 1, "Lambda::Url": 1},
-    **{"CodeDeploy::Application": 1, "CodeDeploy::DeploymentGroup": 1},
-    **{"IAM::Policy": 2, "IAM::Role": 2, "CloudWatch::Alarm": 7},
-    **{"Logs::LogGroup": 1, "Logs::MetricFilter": 2},
-}
-ON_SAGEMAKER = {
-    **{"SageMaker::Endpoint": 1, "SageMaker::EndpointConfig": 1, "SageMaker::Model": 1},
-    "ApplicationAutoScaling::ScalableTarget": 1,
-    "ApplicationAutoScaling::ScalingPolicy": 1,
-    **{"IAM::Policy": 2, "IAM::Role": 1, "CloudWatch::Alarm": 5, "Logs::LogGroup": 1},
-}
-RESOURCES = {
-    "lambda": Counter(ALWAYS) + Counter(ON_LAMBDA),
-    "sagemaker": Counter(ALWAYS) + Counter(ON_SAGEMAKER),
-    "both": Counter(ALWAYS) + Counter(ON_LAMBDA) + Counter(ON_SAGEMAKER),
-}
-
-
-@pytest.mark.parametrize("mode", RESOURCES)
-def test_a_mode_creates_its_targets_and_nothing_else(synthesize: Any, mode: str) -> None:
-    resources = synthesize(mode=mode, examiner="false").template["Resources"].values()
-    found = Counter(resource["Type"].removeprefix("AWS::") for resource in resources)
-    assert found == RESOURCES[mode]
 
 
 def test_a_target_that_the_mode_leaves_out_leaves_no_trace(synthesize: Any) -> None:
@@ -42,11 +13,9 @@ def test_a_target_that_the_mode_leaves_out_leaves_no_trace(synthesize: Any) -> N
         assert not services & {*others}
 
 
-@pytest.mark.parametrize(
-    "name", ["both", "serverless", "async", "isolated", "shared", "doorman", "everything"]
-)
-def test_the_function_changes_after_the_endpoint(configured: Any, name: str) -> None:
-    stack = configured(name)
+def test_without_the_examiner_the_function_changes_after_the_endpoint(synthesize: Any) -> None:
+    """The examiner's tests check the other stacks."""
+    stack = synthesize(mode="both", examiner="false")
     for kind in ("Function", "Version", "Alias"):
         resource, _ = stack.only(f"AWS::Lambda::{kind}")
         assert "AWS::SageMaker::Endpoint" in stack.waits_for(resource)
@@ -94,32 +63,25 @@ def test_no_physical_name_but_the_endpoints_and_of_its_log_group(every: Any) -> 
     assert named == expected
 
 
-def of_policy(stack: Any, policy: str, value: str) -> set[str]:
-    """Return the types of the resources with this value of a deletion policy."""
-    resources = stack.template["Resources"].values()
-    return {r["Type"] for r in resources if r.get(policy, "Delete").startswith(value)}
+def test_what_outlives_the_stack_or_an_update(every: Any) -> None:
+    """Data and versions stay; after a rollback by SageMaker, the endpoint runs the old resources.
+
+    A failed deployment deletes the bucket or version that it created.
+    """
+    data = {"AWS::Lambda::Version", "AWS::S3::Bucket"}
+    of_an_endpoint = {"AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig"}
+    for name, resource in every.template["Resources"].items():
+        kind = resource["Type"]
+        expected = "RetainExceptOnCreate" if kind in data else "Delete"
+        assert resource.get("DeletionPolicy", "Delete") == expected, name
+        if kind in data | of_an_endpoint and not name.startswith("Batch"):
+            assert resource["UpdateReplacePolicy"] == "Retain", name
 
 
-def test_only_data_and_versions_outlive_the_stack(every: Any) -> None:
-    existing = {resource["Type"] for resource in every.template["Resources"].values()}
-    kept = {"AWS::Lambda::Version", "AWS::S3::Bucket"} & existing
-    assert of_policy(every, "DeletionPolicy", "Retain") == kept
-
-
-def test_what_an_endpoint_may_still_run_outlives_its_update(every: Any) -> None:
-    """After a rollback by SageMaker, the endpoint still runs the old resources."""
-    needed = {"AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig"}
-    kept = of_policy(every, "UpdateReplacePolicy", "Retain")
-    assert needed <= kept or not every.resources("AWS::SageMaker::Endpoint")
-
-
-def test_logs_are_kept_as_long_as_asked_and_go_with_the_stack(both: Any, configured: Any) -> None:
+def test_logs_are_kept_as_long_as_asked(both: Any, configured: Any) -> None:
     for stack, days in ((both, 30), (configured("everything"), 90)):
         groups = stack.resources("AWS::Logs::LogGroup").values()
-        assert len(groups) == 2
-        for group in groups:
-            assert group["Properties"]["RetentionInDays"] == days
-            assert group["DeletionPolicy"] == "Delete"
+        assert [group["Properties"]["RetentionInDays"] for group in groups] == [days] * 2
 
 
 def test_only_a_public_url_is_warned_of_with_its_cap(every: Any) -> None:

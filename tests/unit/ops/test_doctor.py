@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from infra.config.keys import Config
 from infra.image.asset import docker_outputs
-from integration.ops.operator_tools import REGISTRY, REPOSITORY
+from integration.ops.operator_tools import REGISTRY, REPOSITORY, install
 from ops import cli
 from ops.aws import STACK_NAME
 from ops.commands.doctor import command as doctor
@@ -26,14 +25,6 @@ DEPLOYED = {"ImageUri": f"{REGISTRY}/{REPOSITORY}:{TAG}"}
 ALL = ("credentials", "region", "CDK bootstrap", "image builder", "image manifest")
 ALL += ("Lambda concurrency", "function URL", "alias", "endpoint instances", "endpoint")
 ALL += ("endpoint logs", "next deployment")
-
-
-def install(folder: Path, program: str, *works: str) -> None:
-    """Install a program of which only the subcommands in `works` succeed."""
-    cases = "".join(f'[ "$1" = {name} ] && exit 0\n' for name in works)
-    path = folder / program
-    path.write_text(f"#!/bin/sh\n{cases}exit 1\n")
-    path.chmod(0o755)
 
 
 @pytest.fixture
@@ -117,9 +108,7 @@ PODMAN = {"CDK_DOCKER": "podman"}
         ({}, ["docker", "info"], (State.FAILS, "export DOCKER_BUILDKIT=0")),
         (LEGACY, ["docker", "info"], (State.OK, "legacy builder")),
         ({}, ["docker"], (State.FAILS, "its engine does not answer `docker info`")),
-        ({}, ["another"], (State.FAILS, "CDK_DOCKER")),
         (PODMAN, ["podman", "info"], (State.FAILS, "BUILDAH_FORMAT=docker")),
-        (PODMAN | FORMAT, ["podman", "info"], (State.FAILS, "DOCKER_BUILDKIT=0")),
         (PODMAN | FORMAT | LEGACY, ["podman", "info"], (State.OK, "podman")),
         ({"CDK_DOCKER": "finch"}, ["finch", "info"], (State.WARNING, "cdk publish-assets")),
     ],
@@ -159,19 +148,15 @@ def test_expired_credentials_are_a_failure_and_a_refusal_is_none(
     assert (status, states) == (1, ["fails", *expected[1:]])
     for name, says in (
         ("credentials", "have expired -> log in again"),
-        ("CDK bootstrap", "may not ssm:GetParameter"),
-        ("image manifest", "may not ecr:BatchGetImage"),
         ("Lambda concurrency", "may not lambda:GetAccountSettings -> ask"),
         ("endpoint instances", "may not servicequotas:ListServiceQuotas and "),
     ):
         assert says in found[name][1]
-    # Without a network, or behind a proxy that answers with a page, the state is unknown.
+    # Behind a proxy that answers with a page, the state is unknown.
     script.replies["/"] = (502, {}, b"<!doctype html><title>Log in</title>")
-    for nowhere in ("http://127.0.0.1:9", script.url):
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", nowhere)
-        status, found = report()
-        state, text = found["credentials"]
-        assert (status, state, "cannot be reached" in text) == (2, "unknown", True)
+    status, found = report()
+    state, text = found["credentials"]
+    assert (status, state, "cannot be reached" in text) == (2, "unknown", True)
 
 
 def test_the_bootstrap_stack_is_the_one_that_the_app_asks_for(
@@ -204,7 +189,6 @@ def test_the_stack_is_the_one_that_cdk_json_names(
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     for text, said in (
         ('{"context": {"stack_name": "cats"}}', "there is no stack cats in eu-central-1"),
-        ("{", "cdk.json is not a JSON object: "),
         ("[]", "cdk.json is not a JSON object: "),
     ):
         (tmp_path / "cdk.json").write_text(text)
@@ -250,7 +234,9 @@ def test_the_manifest_is_found_before_the_first_deployment(
     assert (state, "the synthesized image 3e1f4894ea69 has an OCI" in text) == ("fails", True)
 
 
-def test_the_instances_of_an_endpoint(script: Any, finds: Callable[..., None]) -> None:
+def test_the_instances_of_an_endpoint_and_of_a_batch_job(
+    script: Any, finds: Callable[..., None]
+) -> None:
     """The quota may be on a later page or only among the defaults."""
 
     def pages(request: Any) -> tuple[int, dict[str, str], bytes]:
@@ -268,9 +254,6 @@ def test_the_instances_of_an_endpoint(script: Any, finds: Callable[..., None]) -
     script.json("ListAWSDefaultServiceQuotas", {"Quotas": [{**ENDPOINT_USAGE, "Value": 0.0}]})
     finds(check, "fails", "--quota-code L-1 --desired-value 4 --region eu-cen")
     finds(check, "unknown", options=("--instance-type", "ml.m5.lrage"))
-
-
-def test_the_instances_of_a_batch_job(script: Any, finds: Callable[..., None]) -> None:
     quota = {**ENDPOINT_USAGE, "QuotaName": "ml.m5.large for transform job usage", "Value": 1.0}
     script.json("ListServiceQuotas", {"Quotas": [ENDPOINT_USAGE, quota]})
     finds("transform instances", "ok", options=("--transform-instances", "1"))
@@ -281,7 +264,7 @@ def test_the_instances_of_a_batch_job(script: Any, finds: Callable[..., None]) -
 def test_a_region_without_function_urls(
     report: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    regions = ("eu-central-2", "ca-west-1", "us-gov-west-1", "cn-north-1")
+    regions = ("eu-central-2", "us-gov-west-1")
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     for context, state in (({}, "fails"), ({"url_auth": "off"}, "ok")):
         (tmp_path / "cdk.json").write_text(json.dumps({"context": context}))
@@ -402,8 +385,7 @@ def test_a_package_of_the_registry(healthy: Any, finds: Callable[..., None]) -> 
     pending = registered(artifact, status="PendingManualApproval")
     for arn, state, *says in (
         (good, "ok"),
-        (pending, "fails", f"{pending} is PendingManualApproval, not Approved"),
-        (pending, "fails", "--model-approval-status Approved"),
+        (pending, "fails", "not Approved", "--model-approval-status Approved"),
         (registered(artifact.replace("a/", "b/")), "fails", "there is no s3://"),
         (registered(artifact, artifact), "fails", "has 2 containers"),
         (f"{good}9", "fails", "there is no "),
@@ -418,11 +400,10 @@ def test_the_tools_and_the_app_agree(programs: Path, monkeypatch: pytest.MonkeyP
     """They do not import each other, so compare their common defaults here."""
     monkeypatch.delenv("CDK_DOCKER", raising=False)
     install(programs, "docker", "info", "buildx")
-    defaults = {key.name: key.default for key in fields(Config)}
-    assert defaults["stack_name"] == STACK_NAME
+    assert Config.stack_name == STACK_NAME
     parser = argparse.ArgumentParser()
     doctor.add_arguments(parser)
-    assert parser.get_default("instance_type") == defaults["instance_type"]
+    assert parser.get_default("instance_type") == Config.instance_type
     for value in ("", "0", "f", "False", "1", "true"):
         monkeypatch.setenv("DOCKER_BUILDKIT", value)
         legacy = docker_outputs({"DOCKER_BUILDKIT": value}) is None

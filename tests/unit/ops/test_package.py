@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +105,10 @@ def test_the_image_unpacks_what_was_checked_and_the_app_takes_the_command(
 
 
 def test_a_large_artifact_gets_the_room_that_lambda_needs() -> None:
-    least = next(key.default for key in fields(Config) if key.name == "lambda_ephemeral_mb")
     for megabytes in (1, 440, 460, 600, 8 * 1024):
         command = deploy_command("s3://b/k.tar.gz", "", megabytes * 1024**2, None)
         given = command.partition("lambda_ephemeral_mb=")[2]
-        room = RULES["lambda_ephemeral_mb"].parse(given) if given else least
+        room = RULES["lambda_ephemeral_mb"].parse(given) if given else Config.lambda_ephemeral_mb
         assert room and room > megabytes
 
 
@@ -236,7 +234,6 @@ def test_golden_cases_become_the_exam_that_the_model_id_covers(
     ("place", "written", "why"),
     [
         ("golden.json", "{", "holds no golden cases: JSONDecodeError"),
-        ("golden.json", '[{"name": "a"}]', "holds no golden cases: KeyError('request')"),
         ("golden.json", "[]", "has no POST /invocations that needs nothing but files"),
         ("golden.json", '[{"name": "", "request": {"body": "{bytes:no}"}}]', "no cannot be read"),
         ("artifact/golden.json", "[7]", "is not an exam: a request has name, content_type"),
@@ -298,11 +295,6 @@ def test_it_is_stored_under_its_model_id_once(
     assert f"there already s3://models/{key}" in again.out
     assert bucket.head_object(Bucket="models", Key=key)["LastModified"] == written
 
-    manifest.write(rows / "artifact", {"name": "another model now"})
-    other = package(rows, "--upload", "s3://models/a/b")
-    assert bucket.list_objects_v2(Bucket="models")["KeyCount"] == 2
-    assert other["model_data"] != made["model_data"]
-
 
 def test_what_is_there_already_is_not_overwritten(
     ops: Callable[..., Any], rows: Path, bucket: Any
@@ -335,8 +327,4 @@ def test_a_bucket_of_another_account(
     done = ops("package", str(rows), "--upload", "s3://theirs")
     assert done.status == 2
     assert "is in a bucket of another account" in done.err
-    script.replies[path] = (403, {}, b"")
-    done = ops("package", str(rows), "--upload", "s3://theirs")
-    assert done.status == 2
-    assert "these credentials may not s3:GetObject on s3://theirs/" in done.err
     assert {request.method for request in script.asked} == {"HEAD"}

@@ -31,12 +31,6 @@ mfa_serial = {DEVICE}
 """
 TOOL = [sys.executable, "-m", "ops"]
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-COMMANDS = [
-    ("doctor", "--mode", "lambda"),
-    ("parity",),
-    ("playground", "--port", "8790"),
-    ("cost", "--stack", "Traffic"),
-]
 
 Words = Callable[[str], list[str]]
 
@@ -55,15 +49,17 @@ def environment(account: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     return {**variables, "AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "bank", "TERM": "xterm"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "line", ["doctor --mode lambda", "parity", "playground --port 8790", "cost --stack Traffic"]
+)
 def test_the_code_is_asked_for_once_and_no_spinner_hides_the_question(
-    environment: dict[str, str], command: tuple[str, ...]
+    environment: dict[str, str], line: str
 ) -> None:
     """A spinner used to hide the prompt."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
-        os.execve(sys.executable, [*TOOL, *command], environment)  # noqa: S606
+        os.execve(sys.executable, [*TOOL, *line.split()], environment)  # noqa: S606
     shown = b""
     while DEVICE.encode() + b": " not in shown:
         shown += os.read(terminal, 1000)
@@ -82,11 +78,8 @@ def test_the_code_is_asked_for_once_and_no_spinner_hides_the_question(
     assert b"Traffic" in shown or b"DualInferenceStack" in shown or b"account 123456789012" in shown
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_without_a_terminal_it_is_one_line(
-    environment: dict[str, str], command: tuple[str, ...]
-) -> None:
-    done = run(command, environment, stdin=subprocess.DEVNULL, start_new_session=True)
+def test_without_a_terminal_it_is_one_line(environment: dict[str, str]) -> None:
+    done = run(["parity"], environment, stdin=subprocess.DEVNULL, start_new_session=True)
     assert (done.returncode, done.stdout) == (2, b"")
     line = f"error: the profile asks for the code of {DEVICE}, and there is no terminal; run it in"
     assert done.stderr.startswith(line.encode())
@@ -138,30 +131,10 @@ def words(face: Any, tmp_path: Path) -> Words:
     return lambda line: [word.format(**places) for word in line.split()]
 
 
-@pytest.fixture
-def stack(account: Any, script: Any) -> None:
-    """Deploy a function that answers, and the outputs that batch needs."""
-    batch = {"BatchModelName": "m", "BatchInput": "s3://jobs/in/", "BatchOutput": "s3://jobs/out/"}
-    account.deploy({"FunctionUrl": f"{script.url}/", **batch})
-    script.replies["/invocations"] = (200, {}, b'{"n": 1}')
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "plan --json",
-        "doctor",
-        "package {model} --out {tmp}/made.tar.gz",
-        "invoke {cat} --stack Traffic",
-        "invoke {cat} --stack Traffic --json",
-        "batch --stack Traffic --dry-run",
-        "cost --duration-ms 40",
-        "parity --left {face} --right {face} --repeats 1 --inputs {cat}",
-    ],
-)
-@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize("line", ["plan --json", "doctor", "cost --duration-ms 40"])
+@pytest.mark.usefixtures("account")
 def test_a_reader_that_has_enough_is_no_error(
-    line: str, ops: Any, words: Words, monkeypatch: pytest.MonkeyPatch
+    line: str, ops: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`plan --json | head` used to report a broken pipe."""
     template = {"Resources": {"Function": {"Type": "AWS::Lambda::Function"}}}
@@ -170,11 +143,11 @@ def test_a_reader_that_has_enough_is_no_error(
     os.close(reader)
     with os.fdopen(writer, "w") as pipe, monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", pipe)
-        done = ops(*words(line))
+        done = ops(*line.split())
     assert (done.status, done.err) == (141, "")
     monkeypatch.setattr(sys, "stdout", None)  # as after `>&-`
-    done = ops(*words(line))
-    assert (done.status, done.err) == (1 if "doctor" in line else 0, "")
+    done = ops(*line.split())
+    assert (done.status, done.err) == (1 if line == "doctor" else 0, "")
 
 
 FILES = {
@@ -193,14 +166,10 @@ FILES = {
     "line",
     [
         "parity --left {nobody} --right {nobody} --inputs {tmp}/broken.jsonl",
-        "parity --left {nobody} --right {nobody} --inputs {tmp}/broken.jpg",
         "parity --left {nobody} --right {nobody} --inputs {tmp}/broken.json",
         "parity --left {nobody} --right {nobody} --against {tmp}/broken",
         "cost --duration-ms 40 --profile {tmp}/broken",
         "cost --duration-ms 40 --prices {tmp}/broken",
-        "cost --refresh --prices {tmp}/broken",
-        "invoke {tmp}/broken.jpg",
-        "invoke {tmp}/broken.json",
         "package {tmp}/broken",
     ],
 )
@@ -220,22 +189,14 @@ def test_a_broken_file_is_refused_in_one_line(line: str, ops: Any, words: Words)
     "line",
     [
         "parity --left {face} --record {tmp} --inputs {cat}",
-        "parity --left {face} --record {tmp}/no/file --inputs {cat}",
-        "parity --left {face} --right {face} --html {tmp} --inputs {cat}",
         "cost --duration-ms 40 --plot {tmp}/no/plot.svg",
         "package {model} --out {tmp}/no/file",
         # What is asked for is not there, or is no name at all.
         "parity --left http://[ --right {face}",
-        "parity --lambda-url http://[ --endpoint x",
         "parity --lambda-url x --endpoint x",
         "parity --left stack::lambda --right {face}",
         "parity --region no/region",
-        "cost --stack --region no/region",
         "cost --duration-ms 40 --region no/region",
-        "invoke {cat} --region no/region",
-        "batch --region no/region",
-        "invoke http://[",
-        "batch x y",
     ],
 )
 @pytest.mark.usefixtures("account")
@@ -248,11 +209,8 @@ def test_a_place_that_is_none_is_refused_in_one_line(line: str, ops: Any, words:
     "line",
     [
         "parity",
-        "parity --lambda-url {nobody} --endpoint x",
-        "cost --stack",
         "cost --refresh --prices {tmp}/prices.json",
         "invoke {cat}",
-        "batch s3://jobs/in s3://jobs/out",
         "package {model} --out {tmp}/made.tar.gz --upload s3://bucket/models",
         "doctor",
     ],
@@ -279,13 +237,11 @@ def test_no_credentials_is_one_line(
     [
         ("nonsense", "COMMAND: invalid choice: 'nonsense' (choose from "),
         ("plan --nonsense", "unrecognized arguments: --nonsense"),
-        ("doctor --instances 0", "--instances: 0 is not a whole number of 1 or more"),
         ("package", "the following arguments are required: DIR"),
         ("invoke {cat} --target nonsense", "--target: invalid choice: 'nonsense'"),
-        ("invoke {cat} --wait -1", "--wait: -1 is not a whole number of 1 or more"),
         ("batch --max-payload-mb 1.5", "1.5 is not a whole number of 1 or more"),
-        ("cost --duration-ms nan", "--duration-ms: nan is not "),
-        ("parity --repeats 0", "--repeats: 0 is not a whole number from 1 to 1000"),
+        ("cost --duration-ms 0.674", "--duration-ms: 0.674 is not a number of 1 or more"),
+        ("cost --instance m5.large", "m5.large is not an instance type, such as ml.m5.large"),
         ("parity --tolerance nan", "--tolerance: nan is not a number from 0 to less than 1"),
     ],
 )
@@ -326,8 +282,6 @@ def test_brackets_and_colons_in_a_name_are_no_markup(ops: Any, face: Any, tmp_pa
     assert (done.status, done.err) == (0, "")
     assert "| [red]a:cat:.jpg             | 200 tiger cat" in done.out
     assert "| http://169.254.169.254/[/x] | 403 uri_not_allowed" in done.out
-    done = ops("parity", *both, "--inputs", "[/x]:cat:.jsonl")
-    assert (done.status, done.err) == (2, "error: [/x]:cat:.jsonl: No such file or directory\n")
 
 
 def test_a_terminal_without_unicode(words: Words) -> None:

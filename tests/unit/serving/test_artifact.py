@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import signal
 import sys
 import tarfile
@@ -10,13 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import boto3
 import pytest
 
 from ops.local_servers import ROOT
 from serving.artifact import manifest as manifest_of
 from serving.artifact.resolve import check, resolve
-from serving.core.allowlist import UriAllowlist
 from serving.core.errors import StartError
 from serving.core.settings import Settings
 from support.programs import run
@@ -105,9 +102,9 @@ def newer_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_text(manifest.replace('"format": 1', '"format": 2'))
 
 
-def only_labels(folder: Path) -> None:
-    for path in {*folder.iterdir()} - {folder / "labels.txt"}:
-        path.unlink()
+def two_symbols(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    (folder / "model.onnx").rename(folder / "other-symbol.json")
 
 
 def nested(folder: Path) -> None:
@@ -123,7 +120,7 @@ def nested(folder: Path) -> None:
         (drop, "lacks model.onnx, which its manifest names"),
         (corrupt, "model.onnx does not have the sha256 that its manifest names"),
         (newer_manifest, "manifest.json is not a manifest of format 1"),
-        (only_labels, "is not an artifact: it holds neither manifest.json nor exactly one"),
+        (two_symbols, "is not an artifact: it holds neither manifest.json nor exactly one"),
         (nested, "the files belong at the top of model.tar.gz"),
     ],
 )
@@ -176,32 +173,14 @@ def test_the_next_start_removes_the_folder_of_a_killed_process(
     assert sorted((tmp_path / "tmp").iterdir()) == sorted(used)
 
 
-def test_a_proof_of_concept_folder_needs_no_manifest(tmp_path: Path) -> None:
-    (tmp_path / "net-symbol.json").write_text("{}")
-    (tmp_path / "net-0000.params").write_bytes(b"")
-    found = resolve(Settings(), tmp_path)
-    assert (found.folder, found.manifest) == (tmp_path, {})
-    shutil.copy(tmp_path / "net-symbol.json", tmp_path / "other-symbol.json")
-    with pytest.raises(StartError, match="exactly one"):
-        resolve(Settings(), tmp_path)
-
-
-def test_an_artifact_in_s3_is_unpacked_and_checked(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_upstream: Upstream
+def test_an_archive_that_s3_lacks(
+    monkeypatch: pytest.MonkeyPatch, local_upstream: Upstream
 ) -> None:
+    """test_own_network starts both faces with one that S3 has."""
     for name, value in local_upstream.environment.items():
         monkeypatch.setenv(name, value)
-    s3 = boto3.client("s3")
-    s3.create_bucket(Bucket="models")
-    s3.upload_file(str(pack(folder, tmp_path / "packed")), "models", "cats/model.tar.gz")
-    settings = Settings(
-        model_data_url="s3://models/cats/model.tar.gz",
-        model_id=check(folder).model_id,
-        uri_allowlist=UriAllowlist(),  # it does not apply to artifacts
-    )
-    assert resolve(settings).folder != folder
     with pytest.raises(StartError) as failure:
-        resolve(Settings(model_data_url="s3://models/absent?X-Amz-Signature=abc"))
+        resolve(Settings(model_data_url="s3://photos/absent?X-Amz-Signature=abc"))
     assert str(failure.value) == (
-        "MODEL_DATA_URL=s3://models/absent cannot be unpacked: S3 answered NoSuchKey"
+        "MODEL_DATA_URL=s3://photos/absent cannot be unpacked: S3 answered NoSuchKey"
     )

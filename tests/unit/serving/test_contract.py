@@ -1,22 +1,12 @@
 """Test parsing and rendering as plain functions."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from serving.core import contract
-from serving.core.contract import (
-    MAX_DEPTH,
-    Payload,
-    Request,
-    Shape,
-    encode,
-    parse,
-    render,
-    reply_type,
-)
+from serving.core.contract import MAX_DEPTH, Payload, Request, Shape, parse, reply_type
 from serving.core.errors import MalformedRequest, NotAcceptable, ServingError, TooLarge
 from serving.core.errors import UnsupportedMediaType as Unsupported
 
@@ -29,13 +19,8 @@ def parsed(
     return records
 
 
-def test_a_payload_keeps_its_bytes_and_its_type() -> None:
-    assert parsed(b"\xff\xd8", "Image/JPEG; q=1") == [Payload(b"\xff\xd8", "image/jpeg")]
-
-
-@pytest.mark.parametrize("content_type", ["", "application/octet-stream", "image/jpg", "image/*"])
-def test_a_picture_with_a_vague_type(content_type: str) -> None:
-    request = Request("POST", "/invocations", {"content-type": content_type}, b"\xff\xd8\xff")
+def test_a_picture_with_a_vague_type() -> None:
+    request = Request("POST", "/invocations", {"content-type": "image/*"}, b"\xff\xd8\xff")
     types = {"image/jpeg", "application/x-image"}
     (record,) = parse(request, payload_types=types, max_body_bytes=10)[0]
     assert record == Payload(b"\xff\xd8\xff", "application/x-image")
@@ -56,30 +41,22 @@ def test_compressions(encoding: str, compression: str) -> None:
     assert contract.compression_in(encoding) == compression
 
 
+TOO_LONG = "^the body has a number that is not finite, or too long$"
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "the body is not JSON: Expecting value"),
         (b"\xff", "the body is not UTF-8"),
-        (b'{"n": NaN}', "a number that is not finite"),
-        (b'{"n": 1e999}', "a number that is not finite"),
+        (b'{"n": NaN}', TOO_LONG),
+        (b'{"n": 1e999}', TOO_LONG),
+        (b'{"n": ' + b"1" * 4301 + b"}", TOO_LONG),  # Python's message would name its functions
         (b"\xef\xbb\xbf\xef\xbb\xbf{}", "the body is not JSON"),
-        (b'{"uri": "a\0b"}', "Invalid control character"),
-        (b"{}{}", "Extra data"),
-        (b"true", "not a boolean"),
     ],
 )
 def test_malformed_json(body: bytes, message: str) -> None:
     with pytest.raises(MalformedRequest, match=message):
         parsed(body)
-
-
-def test_an_integer_of_too_many_digits_is_malformed() -> None:
-    """Python's own message, which names its functions, is not in the answer."""
-    assert parsed(b'{"n": ' + b"1" * 4300 + b"}")
-    with pytest.raises(MalformedRequest) as refusal:
-        parsed(b'{"n": ' + b"1" * 4301 + b"}")
-    assert str(refusal.value) == "the body has a number that is not finite, or too long"
 
 
 @pytest.mark.parametrize("stack", [0, 800])
@@ -110,14 +87,6 @@ def test_brackets_that_are_not_nested_are_not_counted() -> None:
     assert parsed(rb'{"uri": "' + rb"\\\"[{" * 100 + rb'"}') == [{"uri": '\\"[{' * 100}]
 
 
-def test_a_lone_surrogate_can_be_answered() -> None:
-    (record,) = parsed(rb'{"uri": "\ud800\u0000"}')
-    assert isinstance(record, dict)
-    body = render([encode(record)], Shape.ONE, contract.JSON).body
-    assert body == rb'{"uri":"\ud800\u0000"}'
-    assert b"\\ud800" in contract.render_error(MalformedRequest("\ud800")).body
-
-
 def test_the_size_is_checked_first() -> None:
     with pytest.raises(TooLarge):
         parsed(b"x" * 1001, "text/csv", limit=1000)
@@ -146,13 +115,11 @@ def test_blank_lines_and_a_missing_last_line_feed() -> None:
     [
         ("", Shape.ONE, "application/json"),
         ("*/*", Shape.LINES, "application/jsonlines"),
-        ("application/*", Shape.ARRAY, "application/json"),
         ("application/json", Shape.LINES, "application/json"),
         ("APPLICATION/JSONLINES", Shape.ONE, "application/jsonlines"),
         ("text/html, */*;q=0.1", Shape.ONE, "application/json"),
         ("application/json;q=0.2, application/jsonlines;q=0.9", Shape.ONE, "application/jsonlines"),
         ("application/json;q=0, */*", Shape.ONE, "application/jsonlines"),
-        ("application/json; charset=utf-8", Shape.ONE, "application/json"),
         ("text/html, *; q=.2", Shape.LINES, "application/jsonlines"),
         ("application/json;q=.2, application/jsonlines;q=3", Shape.ONE, "application/jsonlines"),
         ("*/*;q=nan", Shape.ONE, "application/json"),
@@ -168,13 +135,3 @@ def test_accept(accept: str, shape: Shape, expected: str) -> None:
 def test_not_acceptable(accept: str) -> None:
     with pytest.raises(NotAcceptable):
         reply_type(accept, Shape.ONE)
-
-
-def test_answers_and_errors_keep_their_order() -> None:
-    answers = [encode({"a": 1}), MalformedRequest("no"), encode({"b": "é\n"})]
-    error = {"error": {"code": "malformed_request", "message": "no"}}
-    expected = [{"a": 1}, error, {"b": "é\n"}]
-    assert json.loads(render(answers, Shape.ARRAY, contract.JSON).body) == expected
-    lines = render(answers, Shape.LINES, contract.JSON_LINES).body.split(b"\n")
-    assert [json.loads(line) for line in lines[:-1]] == expected
-    assert lines[-1] == b""

@@ -11,17 +11,18 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trustme
 
 from integration.clients import stand_in
 from integration.clients.stand_in import ENDPOINT, Answer, Asked, forwarding
-from ops import local_servers
 from serving.artifact.resolve import Artifact
 from serving.core import logs
 from serving.core.contract import IDENTITY, JSON, Reply, Request
@@ -79,21 +80,19 @@ def ask(service: Service, request_id: str = "", **headers: str) -> Reply:
     )
 
 
-class Runtime(NamedTuple):
+@dataclass
+class Runtime:
     """The fake runtime, with what it received and its answer."""
 
-    url: str
-    asked: list[Asked]
-    connections: list[object]
-    script: dict[str, Any]
-
-    def set_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.script["answer"] = (status, headers, body)
+    url: str = ""
+    asked: list[Asked] = field(default_factory=list)
+    connections: list[object] = field(default_factory=list)
+    answer: Answer = (200, IDENTIFIED, b'{"by":"the endpoint"}')
 
 
 @contextmanager
 def serve_runtime(tls: ssl.SSLContext | None = None) -> Iterator[Runtime]:
-    found = Runtime("", [], [], {})
+    found = Runtime()
 
     class Answers(Handler):
         protocol_version = "HTTP/1.1"
@@ -104,14 +103,11 @@ def serve_runtime(tls: ssl.SSLContext | None = None) -> Iterator[Runtime]:
             found.connections.append(self.connection)
 
         def reply(self, body: bytes) -> None:
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            found.asked.append(Asked(self.command, self.path, headers, body))
-            status, sent, answered = found.script["answer"]
+            found.asked.append(self.asked(body))
+            status, sent, answered = found.answer
             self.answer(status, answered, sent)
 
-    with listening(Answers, tls=tls) as url:
-        found = found._replace(url=url)
-        found.set_answer(200, IDENTIFIED, b'{"by":"the endpoint"}')
+    with listening(Answers, tls=tls) as found.url:
         yield found
 
 
@@ -176,15 +172,6 @@ def test_the_request_id_selects_calls(runtime: Runtime, records: Any, function: 
     assert dict(reply.headers)["X-Model-Id"] == "own"
 
 
-@pytest.mark.parametrize("percent", [0, 100])
-def test_0_and_100_percent_are_exact(percent: int, runtime: Runtime, function: Function) -> None:
-    service = function(runtime.url, percent=percent)
-    for number in range(2000):
-        ask(service, str(number))
-    assert len(runtime.asked) == 20 * percent
-    assert len(runtime.connections) == percent // 100  # kept open
-
-
 def test_a_compressed_body_is_not_forwarded(runtime: Runtime, function: Function) -> None:
     """SageMaker drops Content-Encoding."""
     reply = ask(function(runtime.url), content_encoding="gzip")
@@ -216,9 +203,7 @@ NO_ANSWER = {
     "throttled": (aws_error(400, "ThrottlingException"), 503, "endpoint_unavailable", "Throttling"),
     "not ready": (
         aws_error(429, "ModelNotReadyException"),
-        503,
-        "endpoint_unavailable",
-        "NotReady",
+        *(503, "endpoint_unavailable", "NotReady"),
     ),
     "failed": (aws_error(500, "InternalFailure"), 502, "endpoint_failed", "InternalFailure"),
     "dependency": (
@@ -244,7 +229,7 @@ def test_an_endpoint_without_an_answer(
     name: str, runtime: Runtime, records: Any, function: Function
 ) -> None:
     answer, status, expected, reason = NO_ANSWER[name]
-    runtime.set_answer(*answer)
+    runtime.answer = answer
     reply = ask(function(runtime.url))
     assert (reply.status, code(reply)) == (status, expected)
     assert dict(reply.headers).get("Retry-After") == ("1" if status == 503 else None)
@@ -268,7 +253,7 @@ def test_an_error_of_the_model_is_the_answer_and_does_not_spill(
     status: int, message: str, runtime: Runtime, records: Any, function: Function
 ) -> None:
     """A message that SageMaker cut off is completed, so that it stays JSON."""
-    runtime.set_answer(*model_error(status, message))
+    runtime.answer = model_error(status, message)
     reply = ask(function(runtime.url, spill=True))
     whole = message if message.endswith("}") else message + '"}}'
     assert (reply.status, reply.body.decode()) == (status, whole)
@@ -350,12 +335,6 @@ def test_a_connection_that_fails(
     assert len(asked) == 2
 
 
-def test_a_port_without_a_server(function: Function) -> None:
-    url = f"http://127.0.0.1:{local_servers.free_port()}"
-    assert ask(function(url)).status == 502
-    assert ask(function(url, spill=True)).body == b'{"by":"the function"}'
-
-
 @pytest.mark.parametrize(
     "refusal",
     [
@@ -368,7 +347,7 @@ def test_a_port_without_a_server(function: Function) -> None:
 )
 def test_a_body_that_is_too_large(refusal: Answer, runtime: Runtime, function: Function) -> None:
     """A serverless endpoint's limit is lower than the function's."""
-    runtime.set_answer(*refusal)
+    runtime.answer = refusal
     reply = ask(function(runtime.url, spill=True))
     assert (reply.status, code(reply)) == (413, "too_large")
 
@@ -377,16 +356,12 @@ def test_a_function_that_may_spill_waits_60_seconds(
     runtime: Runtime, function: Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SageMaker gives up after 60 s. The function has the remaining time for its own answer."""
-    given: list[float] = []
-
-    def invoke(_endpoint: Endpoint, _headers: Any, _body: bytes, ends_at: float) -> Reply:
-        given.append(ends_at - time.monotonic())
-        return Reply(200)
-
+    invoke = Mock(return_value=Reply(200))
     monkeypatch.setattr(Endpoint, "invoke", invoke)
-    for seconds in (61, 90, 900):
+    for seconds in (61, 900):
         ask(function(runtime.url, spill=True, seconds=seconds))
-    assert given == pytest.approx([60, 60, 60], abs=1)
+        _headers, _body, ends_at = invoke.call_args.args
+        assert ends_at - time.monotonic() == pytest.approx(60, abs=1)
 
 
 def test_a_call_without_time_left(runtime: Runtime, function: Function) -> None:
@@ -402,14 +377,14 @@ def test_a_slow_look_up(
     look_up = socket.getaddrinfo
 
     def slow(*arguments: Any) -> Any:
-        time.sleep(1.5)
+        time.sleep(0.5)
         return look_up(*arguments)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     started = time.monotonic()
     assert ask(function(runtime.url, seconds=1.2)).status == 504
     assert time.monotonic() - started < 1.2
-    time.sleep(1.6)
+    time.sleep(0.6)
     assert len(runtime.connections) == 1
     assert runtime.asked == []
 
@@ -509,16 +484,12 @@ def test_the_address_of_a_region(region: str, host: str, monkeypatch: pytest.Mon
 
 
 def test_under_the_emulator(runtime: Runtime) -> None:
-    runtime.set_answer(*model_error(500, FAULT))
+    runtime.answer = model_error(500, FAULT)
     with emulated(forwarding(runtime.url)) as (face, process):
-        assert face.send("GET", "/ping", {}).status == 200
-        found = face.send("GET", "/execution-parameters", {})
-        assert json.loads(found.body)["BatchStrategy"] == "SINGLE_RECORD"
-        assert face.send("GET", "/nothing", {}).status == 404
         failure = face.invoke({"uri": "data:,"})
-        assert failure["errorType"] == "internal_error"
+        assert (failure["errorType"], failure["stackTrace"]) == ("internal_error", [])
         assert runtime.asked[0].body == b'{"uri":"data:,"}'
-        runtime.set_answer(*aws_error(403, "AccessDeniedException"))
+        runtime.answer = aws_error(403, "AccessDeniedException")
         assert face.invoke({})["errorType"] == "endpoint_failed"
         assert face.send("POST", "/invocations", {}, b"{}").status == 502
         lines = [json.loads(x) for x in process.output.splitlines() if x.startswith("{")]

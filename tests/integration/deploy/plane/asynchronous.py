@@ -31,11 +31,9 @@ def invoke(
     identifier = asked.get(f"{PREFIX}inference-id", str(uuid.uuid4()))
     name = uuid.uuid4()
     answer = f"{output['S3OutputPath'].rstrip('/')}/{name}.out"
-    failure = f"{output.get('S3FailurePath', '').rstrip('/')}/{name}-error.out"
+    failure = f"{output['S3FailurePath'].rstrip('/')}/{name}-error.out"
     passed = {header: asked[PREFIX + header] for header in PASSED_ON if PREFIX + header in asked}
     passed[f"{PREFIX}inference-id"] = identifier
-    if attributes := asked.get(f"{PREFIX}custom-attributes"):
-        passed[f"{PREFIX}custom-attributes"] = attributes
 
     def require(action: str, url: str) -> str:
         arn = "arn:aws:s3:::" + url.removeprefix("s3://")
@@ -55,7 +53,5 @@ def invoke(
         account.write_object(require("s3:PutObject", url), written)
 
     threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
-    headers = {f"{PREFIX}outputlocation": answer}
-    if "S3FailurePath" in output:
-        headers[f"{PREFIX}failurelocation"] = failure
+    headers = {f"{PREFIX}outputlocation": answer, f"{PREFIX}failurelocation": failure}
     return identifier, headers

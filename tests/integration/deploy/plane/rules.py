@@ -129,22 +129,18 @@ def _check_traffic(routing: Properties, instances: int) -> None:
             raise Refused(f"a canary of {size['Value']} of {whole}: 50 % at most")
 
 
-def check_endpoint_change(
-    old: Properties, new: Properties, scaled_variants: frozenset[str], guarded: bool
-) -> None:
-    """Raise Refused for what UpdateEndpoint does not change from config `old` to `new`."""
+def check_endpoint_change(old: Properties, new: Properties, *, is_scaled: bool) -> None:
+    """Raise Refused for what UpdateEndpoint does not change from config `old` to `new`.
+
+    A config has one variant. `is_scaled`: it has a scalable target.
+    """
     if kind(old) != kind(new):
         raise Refused(f"an endpoint cannot change from {kind(old)} to {kind(new)}")
-    types = {v["VariantName"]: v.get("InstanceType") for v in old["ProductionVariants"]}
-    if guarded and types.keys() != {v["VariantName"] for v in new["ProductionVariants"]}:
+    [before], [after] = old["ProductionVariants"], new["ProductionVariants"]
+    if before["VariantName"] != after["VariantName"]:
         raise Refused("a guarded deployment keeps the names of the variants")
-    for variant in new["ProductionVariants"]:
-        name = variant["VariantName"]
-        before = types.pop(name, variant.get("InstanceType"))
-        if before != variant.get("InstanceType") and name in scaled_variants:
-            raise Refused(f"variant {name} has a scalable target, and keeps its instance type")
-    if removed := types.keys() & scaled_variants:
-        raise Refused(f"variants {sorted(removed)} have a scalable target")
+    if is_scaled and before.get("InstanceType") != after.get("InstanceType"):
+        raise Refused("the variant has a scalable target, and keeps its instance type")
 
 
 def check_scalable_target(properties: Properties, resources: Mapping[str, str]) -> None:

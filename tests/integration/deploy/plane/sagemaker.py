@@ -82,9 +82,8 @@ class SageMaker:
         endpoint = self.endpoints[name]
         config: Properties = self.configs[props["EndpointConfigName"]]
         deployment = props.get("DeploymentConfig", {})
-        rules.check_endpoint_change(
-            endpoint.fleet.config, config, self._scaling.variants_of(name), bool(deployment)
-        )
+        is_scaled = self._scaling.is_scaled(name)
+        rules.check_endpoint_change(endpoint.fleet.config, config, is_scaled=is_scaled)
         if config["EndpointConfigName"] != endpoint.fleet.config["EndpointConfigName"]:
             if props.get("RetainAllVariantProperties"):
                 kept = {"InitialInstanceCount": len(endpoint.fleet.instances)}

@@ -27,11 +27,9 @@ class Scaling:
         self.targets: dict[_Key, dict[str, Any]] = {}
         self.policies: dict[str, dict[str, Any]] = {}
 
-    def variants_of(self, endpoint_name: str) -> frozenset[str]:
-        parts = [resource.split("/") for resource, _, _ in self.targets]
-        return frozenset(
-            part[3] for part in parts if part[:2] == ["endpoint", endpoint_name] and len(part) == 4
-        )
+    def is_scaled(self, endpoint_name: str) -> bool:
+        """Return True if the endpoint's variant has a scalable target."""
+        return any(key[0].startswith(f"endpoint/{endpoint_name}/") for key in self.targets)
 
     def create_target(self, _logical_id: str, props: Properties, _stack: str) -> Any:
         resources = {**self._endpoint_variants(), **dict.fromkeys(self._lambda_aliases(), "lambda")}

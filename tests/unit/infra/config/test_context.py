@@ -18,16 +18,14 @@ def refused(**context: Any) -> list[str]:
     return str(caught.value).splitlines()
 
 
-@pytest.mark.parametrize("given", [{}, {"mode": None}])
-def test_without_a_mode_one_line_says_what_to_choose_and_where(given: dict[str, Any]) -> None:
+def test_without_a_mode_one_line_says_what_to_choose_and_where() -> None:
     """A default would remove the other target of a stack that has both."""
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    for more in ({}, {"min_instances": "0", "lambda_timeout_seconds": "61"}):
-        with pytest.raises(ConfigError) as caught:
-            read_config({**context, **more, **given})
-        (line,) = str(caught.value).splitlines()
-        assert line.startswith("mode is missing: choose lambda, sagemaker or both, with `-c mode=")
-        assert '"mode": "lambda" in "context" of cdk.json' in line
+    with pytest.raises(ConfigError) as caught:
+        read_config({**context, "min_instances": "0", "lambda_timeout_seconds": "61"})
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("mode is missing: choose lambda, sagemaker or both, with `-c mode=")
+    assert '"mode": "lambda" in "context" of cdk.json' in line
 
 
 def test_only_what_differs_from_the_defaults_was_given() -> None:
@@ -83,45 +81,19 @@ def test_all_mistakes_are_reported_together_and_each_key_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "meant"),
+    ("key", "advice"),
     [
-        ("Mode", "mode"),
-        ("lambda-memory-mb", "lambda_memory_mb"),
-        ("lambdaMemoryMb", "lambda_memory_mb"),
-        ("min_instance", "min_instances"),
-        ("url_allowlist", "uri_allowlist"),
+        ("lambdaMemoryMb", "did you mean lambda_memory_mb?"),
+        ("vpc_id", "set subnet_ids and security_group_ids instead"),
+        ("zzz", "docs/05-deployment.md lists all"),
     ],
 )
-def test_a_misspelt_key_gets_the_nearest(key: str, meant: str) -> None:
-    assert refused(**{key: "x"}) == [f"{key}='x': there is no such key; did you mean {meant}?"]
+def test_an_unknown_key_gets_advice(key: str, advice: str) -> None:
+    assert refused(**{key: False}) == [f"{key}='false': there is no such key; {advice}"]
 
 
-@pytest.mark.parametrize("key", ["vpc_id", "availability_zones", "async_output", "region"])
-def test_a_needless_key_is_told_why(key: str) -> None:
-    (line,) = refused(**{key: "x"})
-    assert line.startswith(f"{key}='x': there is no such key; ")
-    assert "did you mean" not in line
-
-
-@pytest.mark.parametrize(
-    ("given", "said"), [("x", "'x'"), (False, "'false'"), (["a"], "'[\"a\"]'"), (None, "'null'")]
-)
-def test_any_other_key_is_told_where_all_are_listed(given: object, said: str) -> None:
-    told = f"zzz={said}: there is no such key; docs/05-deployment.md lists all"
-    assert refused(zzz=given) == [told]
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "aws:cdk:enable-path-metadata",
-        "@aws-cdk/aws-iam:minimizePolicies",
-        "vpc-provider:account=123456789012:region=eu-west-1",
-        # `cdk acknowledge` and `cdk cli-telemetry` write these to cdk.context.json.
-        "acknowledged-issue-numbers",
-        "cli-telemetry",
-    ],
-)
-def test_the_cdks_own_keys_are_accepted(key: str) -> None:
-    for given in ("x", True, [1], None):
-        assert read_config({key: given, "mode": "both"}) == Config(mode="both")
+def test_the_cdks_own_keys_are_accepted() -> None:
+    """`cdk acknowledge` and `cdk cli-telemetry` write the last two to cdk.context.json."""
+    keys = ("vpc-provider:account=1", "@aws-cdk/a:b", "acknowledged-issue-numbers", "cli-telemetry")
+    for key in keys:
+        assert read_config({key: [1], "mode": "both"}) == Config(mode="both")

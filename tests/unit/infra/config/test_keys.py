@@ -18,8 +18,20 @@ def numbered(prefix: str, count: int) -> str:
 PACKAGE = "arn:aws:sagemaker:eu-west-1:123456789012:model-package"
 PACKAGE_IN_CHINA = "arn:aws-cn:sagemaker:cn-north-1:123456789012:model-package/cats-and-dogs/123"
 
+# The limits of whole numbers, and the keys that are true or false.
+LIMITS = {
+    **{"lambda_memory_mb": (128, 10240), "lambda_timeout_seconds": (1, 900)},
+    **{"lambda_ephemeral_mb": (512, 10240), "lambda_reserved_concurrency": (1, 100_000)},
+    **{"lambda_provisioned_concurrency": (1, 100_000), "serverless_max_concurrency": (1, 200)},
+    **{"min_instances": (0, 100), "max_instances": (1, 100), "sagemaker_percent": (0, 100)},
+    **{"invocations_per_instance_per_minute": (1, 1_000_000), "data_capture_percent": (0, 100)},
+}
+SWITCHES = ("keep_url", "spill", "network_isolation", "examiner")
 # Valid values, as text from the command line or JSON from cdk.json, and the parsed values.
 GOOD: dict[str, list[tuple[object, object]]] = {
+    **{key: [(str(low), low), (high, high)] for key, (low, high) in LIMITS.items()},
+    # "false" is text, which Python treats as true.
+    **{key: [("true", True), ("false", False), (False, False)] for key in SWITCHES},
     "mode": [(mode, mode) for mode in ("lambda", "sagemaker", "both")],
     "stack_name": [(name, name) for name in ("c", "cats-in-production", "C" * 128)],
     "model_name": [(name, name) for name in ("efficientnet_lite0", "mobilenetv3_large")],
@@ -32,52 +44,32 @@ GOOD: dict[str, list[tuple[object, object]]] = {
     "architecture": [(name, name) for name in ("x86_64", "arm64")],
     "build_args": [
         ("WITH_MXNET=0, AWS_SERVICES=s3 sts", ("WITH_MXNET=0", "AWS_SERVICES=s3 sts")),
-        ("EXPORTER_IMAGE=a/b:c", ("EXPORTER_IMAGE=a/b:c",)),
         (["PIP_INDEX_URL=https://a/b?c=d"], ("PIP_INDEX_URL=https://a/b?c=d",)),
     ],
     "rebuild": [("2026-11-30", "2026-11-30")],
-    "lambda_memory_mb": [("128", 128), ("10240", 10240), (3008, 3008)],
-    "lambda_timeout_seconds": [("1", 1), ("900", 900)],
-    "lambda_ephemeral_mb": [("512", 512), ("10240", 10240)],
-    "lambda_reserved_concurrency": [("1", 1), (1000, 1000)],
-    "lambda_provisioned_concurrency": [("1", 1), (1000, 1000)],
     "sagemaker_type": [(kind, kind) for kind in ("realtime", "serverless", "async")],
-    "min_instances": [("0", 0), (2, 2)],
-    "max_instances": [("1", 1), (100, 100)],
-    "invocations_per_instance_per_minute": [("1", 1), ("1000000", 1_000_000)],
-    "data_capture_percent": [("0", 0), ("100", 100)],
     "serverless_memory_mb": [("1024", 1024), (6144, 6144)],
-    "serverless_max_concurrency": [("1", 1), ("200", 200)],
-    "sagemaker_percent": [("0", 0), (100, 100)],
-    "keep_url": [("true", True), (False, False)],
-    "spill": [("true", True), (False, False)],
     "batch_input": [(f, f) for f in ("s3://b-1", "s3://jobs/in/", "s3://jobs/a=1/b_(2)")],
     "batch_output": [(f, f) for f in ("s3://b-1/out", "s3://jobs/out/")],
     "url_auth": [("iam", "iam"), ("off", "off")],
     "url_cors_origins": [
-        ("*", ("*",)),
         ("https://a.example, http://b.c:3000", ("https://a.example", "http://b.c:3000")),
         (["https://a.example", "*"], ("https://a.example", "*")),
     ],
     "uri_allowlist": [
         ("none", ("none",)),
-        ("*,s3://pictures", ("*", "s3://pictures")),
-        ("*.example.com, cdn-1.example.org", ("*.example.com", "cdn-1.example.org")),
+        ("*, *.example.com", ("*", "*.example.com")),
         (["10.0.0.1", "s3://b.c-d"], ("10.0.0.1", "s3://b.c-d")),
-        (f"{'a' * 63}.example.com", (f"{'a' * 63}.example.com",)),
         ("*.example.com:8443,10.0.0.1:65535", ("*.example.com:8443", "10.0.0.1:65535")),
     ],
-    # "false" is text, which Python treats as true.
-    "network_isolation": [("true", True), ("false", False), (True, True), (False, False)],
     "subnet_ids": [(given, (*SUBNETS.split(","),)) for given in (SUBNETS, SUBNETS.split(","))],
     "security_group_ids": [(GROUPS, (GROUPS,)), ([GROUPS], (GROUPS,))],
     "log_retention_days": [("1", 1), ("3653", 3653), (400, 400)],
-    "examiner": [("false", False), (True, True)],
 }
 # Other keys that a key needs.
 NEEDED: dict[str, dict[str, str]] = {
     "model_data": {"model_id": MODEL_ID},
-    "min_instances": {"max_instances": "2"},
+    "min_instances": {"max_instances": "100"},
     "batch_input": {"batch_output": "s3://answers"},
     "batch_output": {"batch_input": "s3://jobs/in"},
     "max_instances": {"min_instances": "1"},
@@ -86,6 +78,9 @@ NEEDED: dict[str, dict[str, str]] = {
 }
 NUMBER = ["", "1e3", " 512", "-512", "５１２", "1" * 5000, 512.5, True]  # noqa: RUF001 - digits, but not ASCII
 BAD: dict[str, list[object]] = {
+    **{key: [str(low - 1), str(high + 1)] for key, (low, high) in LIMITS.items()},
+    "lambda_memory_mb": [*NUMBER, "127", "10241"],
+    **{key: ["False", "0", "", 1, "null"] for key in SWITCHES},
     "mode": ["x", "", "Lambda", "false", False, ["lambda"]],
     "stack_name": ["2cats", "cats\n", "c" * 129, "cats_in_production", ""],
     "model_name": ["../cats", "", ".cats", "m" * 129, "a/b", "resnet50_v1b_gn\n"],
@@ -93,68 +88,40 @@ BAD: dict[str, list[object]] = {
     "alarm_email": ["team", "team@", "@example.com", "a@b.com,c@d.com", "a b@example.com", True],
     "model_folder": ["", ".", "..", "examples/..", "my cats", "cats\n", "c" * 129],
     "model_data": [
-        *["model.tar.gz", "https://models.s3.amazonaws.com/cats.tar.gz", "s3://models/cats.zip"],
-        *["s3://models/", "s3://MODELS/cats.tar.gz"],
-        "s3://models/*.tar.gz",  # it would be a wildcard in the roles' policies
-        "s3://models/${aws:username}.tar.gz",
-        "s3://models/猫.tar.gz",  # IAM policies cannot contain it
+        *["https://models.s3.amazonaws.com/cats.tar.gz", "s3://models/cats.zip"],
+        *["s3://models/*.tar.gz", "s3://models/${aws:username}.tar.gz"],  # wildcards in a policy
         "s3://models/" + "k" * 1024 + ".tar.gz",
         "s3://models/cats.tar.gz\n",
     ],
     "model_id": ["", "cats", MODEL_ID.upper(), MODEL_ID[1:], MODEL_ID + "0"],
-    "model_package_arn": [
-        "cats/1",
-        f"{PACKAGE}/cats",  # the group, or a package without one
-        *(f"{PACKAGE}/{name}" for name in ("cats/0", "cats/latest", "cats/1\n", f"{'c' * 64}/1")),
-        PACKAGE.replace("sagemaker", "s3") + "/cats/1",
-    ],
+    "model_package_arn": ["cats/1", *(f"{PACKAGE}/{name}" for name in ("cats", "cats/latest"))],
     "architecture": ["arm", "aarch64", "amd64", "ARM64", "", True],
     "build_args": ["", "BASE_IMAGE", "BASE_IMAGE=", "MODEL_NAME=cats", "WITH_MXNET=0\n,", True],
     "rebuild": ["", "30 November", "a" * 65],
-    "lambda_memory_mb": [*NUMBER, "127", "10241"],
-    "lambda_timeout_seconds": [*NUMBER, "0", "901"],
-    "lambda_ephemeral_mb": [*NUMBER[1:], "511", "10241"],
-    "lambda_reserved_concurrency": [*NUMBER[3:5], "0", "-1", "1.5", "100001"],
-    "lambda_provisioned_concurrency": ["0", "many", True],
     "sagemaker_type": ["batch", "Async", "", True],
-    "min_instances": ["-1", "101", "", True],
-    "max_instances": ["0", "101", False],
-    "invocations_per_instance_per_minute": ["0", "1000001"],
-    "data_capture_percent": ["-1", "101", "10%", "0.5", True],
     "serverless_memory_mb": ["1000", "7168", "512", "3GB", 3072.5],
-    "serverless_max_concurrency": ["0", "201"],
-    "sagemaker_percent": ["-1", "101", "10%", "0.5", True],
-    "keep_url": ["yes", "0", ""],
-    "spill": ["yes", "0", ""],
     "batch_input": ["jobs", "s3://", "s3://jobs/*", "s3://JOBS/in", "s3://jobs//in", "s3://w/é"],
     "batch_output": ["jobs/out", "https://jobs.s3.amazonaws.com/", "s3://jobs/${aws:username}", ""],
     "url_auth": ["aws_iam", "NONE", "", "None", False],
     "url_cors_origins": [
-        *["a.example", "https://a.example/", "https://a.example,", "ftp://a.example"],
-        *("", "https://a.example https://b.example", [], [["*"]]),
+        *["a.example", "https://a.example/", "https://a.example,", "", [], [["*"]]],
         ",".join(f"https://{n}.io" for n in range(101)),
     ],
     "uri_allowlist": [
-        *["localhost", "https://example.com", "example.com/path", "a*.example.com"],
-        *["example.com:0", "example.com:65536", "example.com:08443", "example.com:https", "*:8443"],
-        *["*.*.example.com", "Example.com", "例え.example", "example.com,,example.org"],
-        "example.-com",
-        *["s3://", "s3://pictures/cats", "s3://*"],
-        *("", True, f"{'a' * 64}.example.com"),
-        ",".join(f"{n}.io" for n in range(101)),
+        *["localhost", "https://example.com", "a*.example.com", "example.com,,example.org"],
+        *["example.com:0", "example.com:65536", "example.com:08443", "*:8443"],
+        *["s3://pictures/cats", "s3://*", ""],
         # SageMaker limits a variable to 1,024 bytes.
         ",".join(f"{n}.images.example.com" for n in range(50)),
     ],
-    "network_isolation": ["False", "0", "no", "", 0, 1, "null"],
     "subnet_ids": ["subnet-1", GROUPS, "", [], numbered("subnet-", 17)],
     "security_group_ids": ["sg-x", SUBNETS, numbered("sg-", 6)],
     "log_retention_days": ["0", "2", "31", "forever", "3654"],
-    "examiner": ["yes", "0", "True", ""],
 }
 
 
 def test_every_key_is_tested() -> None:
-    assert [*GOOD] == [*BAD] == [*RULES]
+    assert GOOD.keys() == BAD.keys() == RULES.keys()
 
 
 @pytest.mark.parametrize(
@@ -185,22 +152,10 @@ def test_the_container_takes_every_entry_that_is_allowed(given: object) -> None:
     UriAllowlist.parse(",".join(config.uri_allowlist))
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("mobilenet_1.0", "; did you mean mobilenet1.0 or mobilenetv2_1.0 or mobilenet0.5?"),
-        ("efficientnet_lite1", "; did you mean efficientnet_lite0?"),
-        ("ResNet50_v1", "; did you mean resnet50_v1 or "),
-        ("resnet50_v1b_gn", "; did you mean resnet50_v1b or "),  # MXNet cannot export it
-        ("gpt", ""),
-    ],
-)
-def test_a_misspelt_model_gets_the_nearest_before_anything_is_built(name: str, hint: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read_config({"mode": "lambda", "model_name": name})
-    line = str(caught.value)
-    assert hint in line
-    assert ("did you mean" in line) == bool(hint)
+def test_a_misspelt_model_gets_the_nearest_before_anything_is_built() -> None:
+    hint = r"; did you mean mobilenet1\.0 or mobilenetv2_1\.0 or mobilenet0\.5\?$"
+    with pytest.raises(ConfigError, match=hint):
+        read_config({"mode": "lambda", "model_name": "mobilenet_1.0"})
 
 
 @pytest.mark.filterwarnings("ignore")  # MXNet and GluonCV use deprecated functions

@@ -17,13 +17,11 @@ from support.templates import canonical
 CONTAINER = ROOT / "container"
 
 
-def test_one_image_is_built_for_every_target(every: Any, both: Any) -> None:
+def test_one_image_is_built_for_every_mode(every: Any, both: Any) -> None:
     assert every.images.keys() == both.images.keys()
-    ((tag, image),) = every.images.items()
+    (image,) = every.images.values()
     assert image["source"]["platform"] == "linux/amd64"
-    assert image["source"]["dockerBuildArgs"] == {"MODEL_NAME": "efficientnet_lite0"}
     assert image["source"]["dockerOutputs"] == [DOCKER_MANIFEST]
-    assert canonical(every.outputs["ImageUri"]["Value"]).endswith(f":{tag}")
 
 
 def test_one_architecture_is_that_of_all_that_the_stack_runs(synthesize: Any) -> None:
@@ -71,11 +69,7 @@ def test_the_dockerfile_builds_on_both_machines_and_refuses_mxnet_on_arm(
 
 @pytest.mark.parametrize(
     ("name", "keys"),
-    [
-        ("efficientnet_lite0", {}),
-        ("mobilenetv3_large", {"model_name": "mobilenetv3_large"}),
-        ("iris", {"model_folder": str(ROOT / "examples" / "iris")}),
-    ],
+    [("efficientnet_lite0", {}), ("iris", {"model_folder": str(ROOT / "examples" / "iris")})],
 )
 def test_both_targets_run_one_image(
     synthesize: Any, both: Any, name: str, keys: dict[str, str]
@@ -123,13 +117,12 @@ def test_what_a_test_run_leaves_behind_is_no_new_image(
     assert synthesize_anew(mode="both").images.keys() != both.images.keys()
 
 
-def test_the_legacy_builder_makes_the_same_image(synthesize_anew: Any, both: Any) -> None:
+def test_the_legacy_builder_makes_the_same_image_but_not_for_arm(
+    synthesize_anew: Any, both: Any
+) -> None:
     legacy = synthesize_anew({"DOCKER_BUILDKIT": "0"}, mode="both")
     assert legacy.images.keys() == both.images.keys()
     assert "dockerOutputs" not in next(iter(legacy.images.values()))["source"]
-
-
-def test_the_legacy_builder_cannot_build_for_arm(synthesize_anew: Any) -> None:
     with pytest.raises(ConfigError, match=r"^architecture='arm64': it needs BuildKit, [^\n]*$"):
         synthesize_anew({"DOCKER_BUILDKIT": "0"}, mode="both", architecture="arm64")
 
@@ -156,30 +149,19 @@ def test_the_dockerfile_takes_what_the_build_is_given(synthesize: Any, both: Any
 
 
 def test_windows_checkouts_and_carriage_returns(tmp_path: Path) -> None:
-    """`git -c core.autocrlf=true clone`: `exec entry.sh` finds no interpreter `sh\\r`."""
-    attributes = (ROOT / ".gitattributes").read_text()
-    origin, program = tmp_path / "origin", tmp_path / "opt" / "program"
-    program.mkdir(parents=True)
-
-    def git(*arguments: str | Path) -> None:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "core.autocrlf=true"]
-        assert run(["git", *identity, *arguments]).returncode == 0
-
-    git("init", origin)
-    (origin / ".gitattributes").write_text(attributes)
-    (origin / "entry.sh").write_bytes((CONTAINER / "entry.sh").read_bytes())
-    git("-C", origin, "add", ".")
-    git("-C", origin, "commit", "-m", "entry")
-    git("clone", origin, tmp_path / "clone")
-    entry = (tmp_path / "clone" / "entry.sh").read_bytes()
-    assert entry == (CONTAINER / "entry.sh").read_bytes()
+    """With carriage returns, `exec entry.sh` finds no interpreter `sh\\r`."""
+    shutil.copy(ROOT / ".gitattributes", tmp_path)
+    assert run(["git", "init", tmp_path]).returncode == 0
+    said = run(["git", "check-attr", "eol", "entry.sh"], cwd=tmp_path).stdout
+    assert said == "entry.sh: eol: lf\n"
 
     dockerfile = (CONTAINER / "Dockerfile").read_text()
     found = re.search(r"^RUN (! grep .*?exit 1; })$", dockerfile, re.MULTILINE | re.DOTALL)
     assert found
-    check = found[1].replace("/opt/program", str(program))
+    check = found[1].replace("/opt/program", str(tmp_path))
+    entry = (CONTAINER / "entry.sh").read_bytes()
     for content, status in ((entry, 0), (entry.replace(b"\n", b"\r\n"), 1)):
-        (program / "entry.sh").write_bytes(content)
+        (tmp_path / "entry.sh").write_bytes(content)
         done = run(["sh", "-c", check])
         assert (done.returncode, len(done.stderr.splitlines())) == (status, status), done.stderr
     assert done.stderr.startswith("error: entry.sh has carriage returns; run: git config ")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from support.templates import GROUPS, SUBNETS, allows, canonical
+from support.templates import allows
 
 FUNCTION, ENDPOINT = "AWS::Lambda::Function", "AWS::SageMaker::Endpoint"
 ALIAS, URL = "AWS::Lambda::Alias", "AWS::Lambda::Url"
@@ -19,7 +19,6 @@ MOVE: list[dict[str, str]] = [
     {"mode": "sagemaker", "keep_url": "true", "spill": "true"},
     {"mode": "sagemaker", "keep_url": "true", "sagemaker_type": "serverless"},
 ]
-FORWARDING = MOVE[2:]
 
 
 def told(stack: Any) -> dict[str, str]:
@@ -30,13 +29,10 @@ def told(stack: Any) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("keys", "percent", "spill", "memory_mb"),
     [
-        ({"sagemaker_percent": "1"}, "1", None, 1769),
-        ({"sagemaker_percent": "100"}, "100", None, 512),
-        ({"sagemaker_percent": "100", "spill": "true"}, "100", "1", 1769),
-        ({"mode": "sagemaker", "keep_url": "true"}, "100", None, 512),
-        ({"mode": "sagemaker", "keep_url": "true", "lambda_memory_mb": "3008"}, "100", None, 512),
-        ({"mode": "sagemaker", "keep_url": "true", "spill": "true"}, "100", "1", 1769),
+        ({"sagemaker_percent": "10"}, "10", None, 1769),
+        ({"sagemaker_percent": "100", "lambda_memory_mb": "3008"}, "100", None, 512),
         ({"mode": "sagemaker", "keep_url": "true", "sagemaker_percent": "1"}, "100", None, 512),
+        ({"mode": "sagemaker", "keep_url": "true", "spill": "true"}, "100", "1", 1769),
     ],
 )
 def test_what_the_function_is_told(
@@ -55,7 +51,6 @@ def test_what_the_function_is_told(
     [
         {"mode": "lambda", "sagemaker_percent": "10", "keep_url": "true", "spill": "true"},
         {"mode": "both", "keep_url": "true", "spill": "true"},
-        {"mode": "both", "sagemaker_type": "async"},
     ],
 )
 def test_what_a_mode_leaves_out_forwards_nothing(synthesize: Any, keys: dict[str, str]) -> None:
@@ -64,21 +59,18 @@ def test_what_a_mode_leaves_out_forwards_nothing(synthesize: Any, keys: dict[str
     assert "sagemaker:InvokeEndpoint" not in str(stack.statements("lambda"))
 
 
-@pytest.mark.parametrize("seconds", ["1", "30", "60"])
-def test_the_function_outlasts_the_endpoint(synthesize: Any, seconds: str) -> None:
+def test_the_function_outlasts_the_endpoint(synthesize: Any) -> None:
     """A realtime call ends after 60 s, which is also the maximum of lambda_timeout_seconds."""
-    for keys in ({}, {"sagemaker_percent": "10"}):
-        stack = synthesize(mode="both", lambda_timeout_seconds=seconds, **keys)
-        timeout = stack.only(FUNCTION)[1]["Timeout"]
-        assert timeout == int(seconds) + (60 if keys else 0)
-        (slow,) = (a for a in stack.gates(ALIAS).values() if a.get("MetricName") == "Duration")
-        assert slow["Threshold"] == timeout * 1000 / 2
-        # The examiner waits up to 120 s for one call.
-        (examiner,) = stack.resources(FUNCTION, of_examiner=True).values()
-        assert timeout <= 120 < examiner["Properties"]["Timeout"]
+    stack = synthesize(mode="both", lambda_timeout_seconds="60", sagemaker_percent="10")
+    assert stack.only(FUNCTION)[1]["Timeout"] == 60 + 60
+    (slow,) = (a for a in stack.gates(ALIAS).values() if a.get("MetricName") == "Duration")
+    assert slow["Threshold"] == 60_000  # ms
+    # The examiner waits up to 120 s for one call.
+    (examiner,) = stack.resources(FUNCTION, of_examiner=True).values()
+    assert examiner["Properties"]["Timeout"] > 120
 
 
-@pytest.mark.parametrize("keys", FORWARDING, ids=str)
+@pytest.mark.parametrize("keys", [MOVE[2], MOVE[5], MOVE[7]], ids=str)
 def test_it_may_invoke_only_this_endpoint(synthesize: Any, keys: dict[str, str]) -> None:
     stack = synthesize(**keys)
     granted = stack.statements("lambda")
@@ -125,15 +117,3 @@ def test_another_endpoint_is_there_before_the_function_forwards_to_it(synthesize
     )
     assert len(before) == len(after) == 2  # to invoke it, and to see its alarms
     assert not before & after
-
-
-def test_it_forwards_out_of_a_vpc_and_to_an_isolated_endpoint(synthesize: Any) -> None:
-    in_vpc = synthesize(**MOVE[2], subnet_ids=SUBNETS, security_group_ids=GROUPS)
-    assert in_vpc.only(FUNCTION)[1]["VpcConfig"]["SubnetIds"] == SUBNETS.split(",")
-    assert told(in_vpc)["FORWARD_PERCENT"] == "10"
-    isolated = synthesize(**MOVE[2], network_isolation="true")
-    assert told(isolated)["FORWARD_PERCENT"] == "10"
-    assert isolated.only(FUNCTION)[1]["Environment"]["Variables"]["URI_ALLOWLIST"] == "none"
-    outputs = synthesize(**MOVE[5]).outputs
-    assert {"FunctionUrl", "EndpointName", "InvokeUrl", "InvokeEndpoint"} <= outputs.keys()
-    assert canonical(outputs["FunctionUrl"]["Value"]).endswith(".FunctionUrl}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from support.templates import BATCH, GROUPS, MODEL_DATA, MODEL_ID, SUBNETS, allows, canonical
+from support.templates import BATCH, allows, canonical
 
 MODEL = "AWS::SageMaker::Model"
 BUCKET = "arn:${AWS::Partition}:s3:::work-of-ours"
@@ -57,14 +57,3 @@ def test_a_job_writes_the_logs_and_metrics_of_jobs(stack: Any) -> None:
     assert not allows(granted, "logs:PutLogEvents", f"{group}/aws/sagemaker/Endpoints/x")
     (metrics,) = (s for s in granted if s["Action"] == "cloudwatch:PutMetricData")
     assert metrics["Condition"] == {"StringEquals": {"cloudwatch:namespace": jobs}}
-
-
-def test_the_model_waits_for_all_that_its_role_may_do(synthesize: Any) -> None:
-    vpc = {"subnet_ids": SUBNETS, "security_group_ids": GROUPS}
-    stack = synthesize(mode="lambda", **BATCH, **vpc, model_data=MODEL_DATA, model_id=MODEL_ID)
-    name, model = stack.only(MODEL)
-    role = model["ExecutionRoleArn"]["Fn::GetAtt"][0]
-    assert set(stack.policies_of(role)) <= stack.before(name)
-    assert len(stack.policies_of(role)) == 4  # its own, its data, the artifact, the network
-    assert model["PrimaryContainer"]["ModelDataUrl"] == MODEL_DATA
-    assert model["VpcConfig"]["Subnets"] == SUBNETS.split(",")

@@ -29,7 +29,7 @@ def assert_of_the_endpoint(stack: Any, metric: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "fewest", "most"),
-    [("sagemaker", 1, 2), ("fleet", 2, 8), ("async", 1, 2), ("async_from_none", 0, 2)],
+    [("sagemaker", 1, 2), ("fleet", 2, 8), ("async_from_none", 0, 2)],
 )
 def test_the_endpoint_is_scaled(configured: Any, name: str, fewest: int, most: int) -> None:
     stack = configured(name)
@@ -44,6 +44,9 @@ def test_the_endpoint_is_scaled(configured: Any, name: str, fewest: int, most: i
     )
     assert ENDPOINT in stack.waits_for(target)
     assert (properties["MinCapacity"], properties["MaxCapacity"]) == (fewest, most)
+    assert variant["InitialInstanceCount"] == max(1, fewest)
+    policy = tracking(stack, target)
+    assert 0 < policy["ScaleOutCooldown"] < policy["ScaleInCooldown"] <= 600
 
 
 @pytest.mark.parametrize("name", ["fixed", "serverless"])
@@ -62,19 +65,12 @@ def test_a_realtime_endpoint_follows_its_calls(both: Any, synthesize: Any) -> No
         }
 
 
-@pytest.mark.parametrize("name", ["async", "async_from_none"])
-def test_an_asynchronous_endpoint_follows_the_work_that_waits(configured: Any, name: str) -> None:
-    stack = configured(name)
+def test_an_asynchronous_endpoint_follows_the_work_that_waits(configured: Any) -> None:
+    stack = configured("async")
     metric = tracking(stack, stack.only(TARGET)[0])["CustomizedMetricSpecification"]
     assert metric["MetricName"] == "ApproximateBacklogSizePerInstance"
     assert metric["Statistic"] == "Average"
     assert_of_the_endpoint(stack, metric)
-
-
-@pytest.mark.parametrize("name", ["sagemaker", "async", "async_from_none", "fleet"])
-def test_instances_come_sooner_than_they_go(configured: Any, name: str) -> None:
-    policy = tracking(configured(name), configured(name).only(TARGET)[0])
-    assert 0 < policy["ScaleOutCooldown"] < policy["ScaleInCooldown"] <= 600
 
 
 def test_the_first_instance_is_started_by_an_alarm(configured: Any) -> None:

@@ -3,7 +3,6 @@
 import io
 import struct
 import warnings
-import zlib
 from collections.abc import Callable
 
 import cv2
@@ -84,14 +83,8 @@ def test_an_exif_orientation_is_applied(name: str, order: str) -> None:
         turned = decode(with_exif(photo, exif(orientation, order)))
         np.testing.assert_array_equal(turned, expected)
         assert turned.flags.c_contiguous
-
-
-@pytest.mark.parametrize("name", ["cat.jpg", "coffee.png", "astronaut.webp"])
-def test_an_invalid_exif_block_is_ignored(name: str) -> None:
-    photo = (PHOTOS / name).read_bytes()
-    upright = decode(photo)
-    for block in (b"", b"no tiff at all", b"II*\0\xff\xff\xff\xff", exif(3)[:12]):
-        np.testing.assert_array_equal(decode(with_exif(photo, block)), upright)
+    for invalid in (b"", b"no tiff at all", b"II*\0\xff\xff\xff\xff", exif(3, order)[:12]):
+        np.testing.assert_array_equal(decode(with_exif(photo, invalid)), upright)
 
 
 def flat(*shape: int) -> npt.NDArray[np.uint8]:
@@ -147,24 +140,6 @@ def test_grey_alpha_and_16_bits_become_rgb() -> None:
     np.testing.assert_array_equal(decode(encoded(".png", grey)), rgb)
     np.testing.assert_array_equal(decode(encoded(".png", with_alpha)), rgb)
     np.testing.assert_array_equal(decode(encoded(".png", grey.astype(np.uint16) * 257)), rgb)
-
-
-def test_other_formats_are_refused() -> None:
-    pixels = np.zeros((4, 4, 3), np.uint8)
-    for data in (encoded(".bmp", pixels), encoded(".tiff", pixels), b"GIF89a", b"", b"\0" * 64):
-        with pytest.raises(UndecodableImage, match="not a JPEG, PNG or WebP"):
-            decode(data)
-
-
-def test_unneeded_chunks_of_a_png_are_dropped(capfd: pytest.CaptureFixture[str]) -> None:
-    """libpng would print a warning about this profile. This animation crashes OpenCV."""
-    pixels = random.integers(0, 256, (5, 7, 3), np.uint8)
-    data = encoded(".png", pixels)
-    frame = struct.pack(">IIIIIHHBB", 0, 20000, 20000, 0, 0, 1, 10, 0, 0)
-    extra = chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", frame)
-    extra += chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(5000)))
-    np.testing.assert_array_equal(decode(data[:33] + extra + data[33:]), pixels[:, :, ::-1])
-    assert capfd.readouterr() == ("", "")
 
 
 def test_animations() -> None:
@@ -251,28 +226,7 @@ def test_a_jpeg_without_its_end_has_all_its_data() -> None:
     np.testing.assert_array_equal(decode(CAT[:-2] + bytes(512)), decode(CAT))
 
 
-def test_a_cmyk_jpeg_must_have_all_its_data() -> None:
-    jpeg = saved(Image.open(io.BytesIO(CAT)).convert("CMYK"), "JPEG")
-    assert decode(jpeg).shape == decode(CAT).shape
-    with pytest.raises(UndecodableImage, match="broken or incomplete"):
-        decode(jpeg[: len(jpeg) // 2] + b"\xff\xd9")
-
-
 def test_an_unusual_sampling() -> None:
     frame = CAT.index(b"\xff\xc0")
     odd = CAT[: frame + 14] + b"\x12" + CAT[frame + 15 :]  # the sampling of one colour
     assert decode(odd).shape == decode(CAT).shape
-
-
-def test_scan_markers_within_segments_or_after_the_end_do_not_count() -> None:
-    """See is-progressive#2."""
-    jpeg = saved(Image.open(io.BytesIO(CAT)), "JPEG", progressive=True)
-    scans = b"\xff\xda" * 100
-    other = jpeg[:2] + segment(0xE2, scans) + jpeg[2:] + scans
-    np.testing.assert_array_equal(decode(other), decode(jpeg))
-
-
-def test_an_image_too_narrow_to_resize_is_refused() -> None:
-    with pytest.raises(UndecodableImage, match="too narrow"):
-        Transform(IMAGENET)(np.zeros((1, 1000, 3), np.uint8))
-    assert Transform(IMAGENET)(np.zeros((1, 100, 3), np.uint8)).shape == (1, 3, 224, 224)
