@@ -1,27 +1,15 @@
 """The CDK app: context -> one stack. `cdk deploy -c mode=lambda|sagemaker|both`."""
 
-import os
 import sys
 
 from aws_cdk import App
 
 from infra.config.context import ConfigError, read_config
-from infra.image.asset import docker_outputs
 from infra.stack import DualInferenceStack
 
-
-def main() -> None:
-    """Synthesize the stack, or exit with one line per configuration mistake."""
-    app = App()
-    try:
-        config = read_config(app.node.get_all_context())
-        DualInferenceStack(
-            app, config.stack_name, config=config, docker_outputs=docker_outputs(os.environ)
-        )
-    except ConfigError as error:
-        sys.exit(str(error))
-    app.synth()
-
-
-if __name__ == "__main__":
-    main()
+app = App()
+try:
+    DualInferenceStack(app, read_config(app.node.get_all_context()))
+except ConfigError as error:
+    sys.exit(str(error))
+app.synth()

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from aws_cdk import Aws, CfnMapping, CfnOutput, Stack
+from aws_cdk import Aws, CfnMapping, Stack
 
 from infra.image.asset import Image
 from infra.lambda_target.target import LambdaTarget
-from infra.monitoring.monitoring import Monitoring
-from infra.sagemaker_target.batch import BatchJobs
+from infra.monitoring import Monitoring
+from infra.sagemaker_target.model import BatchJobs
 from infra.sagemaker_target.target import SageMakerTarget
 
 # A red square, which is small enough for a command. The other commands send a photo.
@@ -27,7 +27,7 @@ _CONSOLES = {
 Outputs = Iterator[tuple[str, str, str]]  # name, value, description
 
 
-def describe(
+def of_stack(
     stack: Stack,
     keys: Mapping[str, str],
     image: Image,
@@ -36,28 +36,23 @@ def describe(
     on_lambda: LambdaTarget | None,
     on_sagemaker: SageMakerTarget | None,
     jobs: BatchJobs | None,
-) -> None:
-
-    def outputs() -> Outputs:
-        yield "ContextKeys", json.dumps(keys), "the context keys without defaults, for ops plan"
-        yield "ImageUri", image.asset.image_uri, "the image that every target runs"
-        if on_lambda:
-            yield from _of_lambda(on_lambda, stack.region)
-        if on_sagemaker:
-            yield from _of_sagemaker(on_sagemaker, stack.region)
-        if jobs:
-            model = jobs.model.attr_model_name
-            yield "BatchModelName", model, "the model of transform jobs: python -m ops batch"
-            yield "BatchInput", f"{jobs.data_in}/", "the folder that transform jobs may read"
-            yield "BatchOutput", f"{jobs.data_out}/", "the folder that transform jobs may write"
-        mapping = CfnMapping(stack, "Console", mapping=_CONSOLES)
-        domain = mapping.find_in_map(Aws.PARTITION, "Domain")
-        console = f"https://{stack.region}.{domain}/cloudwatch/home"
-        name = f"#dashboards/dashboard/{monitoring.dashboard.dashboard_name}"
-        yield "Dashboard", f"{console}?region={stack.region}{name}", "both targets side by side"
-
-    for name, value, description in outputs():
-        CfnOutput(stack, name, value=value, description=description)
+) -> Outputs:
+    yield "ContextKeys", json.dumps(keys), "the context keys without defaults, for ops plan"
+    yield "ImageUri", image.asset.image_uri, "the image that every target runs"
+    if on_lambda:
+        yield from _of_lambda(on_lambda, stack.region)
+    if on_sagemaker:
+        yield from _of_sagemaker(on_sagemaker, stack.region)
+    if jobs:
+        model = jobs.model.attr_model_name
+        yield "BatchModelName", model, "the model of transform jobs: python -m ops batch"
+        yield "BatchInput", f"{jobs.data_in}/", "the folder that transform jobs may read"
+        yield "BatchOutput", f"{jobs.data_out}/", "the folder that transform jobs may write"
+    mapping = CfnMapping(stack, "Console", mapping=_CONSOLES)
+    domain = mapping.find_in_map(Aws.PARTITION, "Domain")
+    console = f"https://{stack.region}.{domain}/cloudwatch/home"
+    name = f"#dashboards/dashboard/{monitoring.dashboard.dashboard_name}"
+    yield "Dashboard", f"{console}?region={stack.region}{name}", "both targets side by side"
 
 
 def _of_lambda(target: LambdaTarget, region: str) -> Outputs:

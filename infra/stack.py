@@ -1,22 +1,20 @@
 """The stack: the image, the targets of the mode, and their monitoring."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from aws_cdk import Annotations, Stack
+from aws_cdk import Annotations, CfnOutput, Stack
 from constructs import Construct
 
 from infra import outputs
 from infra.common.access import Network
 from infra.config.keys import Config
 from infra.config.model_package import look_up_package
-from infra.examiner.examiner import Examiner
+from infra.examiner import Examiner
 from infra.image.asset import Image
-from infra.lambda_target.forwarding import DOORMAN_MEMORY_MB, Forwarding
-from infra.lambda_target.target import LambdaTarget
-from infra.monitoring.monitoring import Monitoring
-from infra.sagemaker_target.batch import BatchJobs
+from infra.lambda_target.target import DOORMAN_MEMORY_MB, LambdaTarget
+from infra.monitoring import Monitoring
 from infra.sagemaker_target.capacity import Capacity, Instances, Serverless
+from infra.sagemaker_target.model import BatchJobs
 from infra.sagemaker_target.target import SageMakerTarget
 
 
@@ -26,16 +24,9 @@ class DualInferenceStack(Stack):
     Raises ConfigError for a `model_package_arn` that cannot be deployed.
     """
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        config: Config,
-        docker_outputs: Sequence[str] | None,
-    ) -> None:
+    def __init__(self, scope: Construct, config: Config) -> None:
         description = f"{config.built_in}, one image, mode {config.mode}"
-        super().__init__(scope, construct_id, description=description)
+        super().__init__(scope, config.stack_name, description=description)
         keys = config.given
         config = look_up_package(self, config)
         network = Network(
@@ -57,10 +48,9 @@ class DualInferenceStack(Stack):
             build_args=config.build_args,
             rebuild=config.rebuild,
             on_arm=config.on_arm,
-            docker_outputs=docker_outputs,
         )
         examiner = self._create_examiner(config, image)
-        on_lambda = on_sagemaker = jobs = forwarding = None
+        on_lambda = on_sagemaker = jobs = None
         if config.on_sagemaker:
             on_sagemaker = SageMakerTarget(
                 self,
@@ -68,12 +58,10 @@ class DualInferenceStack(Stack):
                 image=image,
                 network=network,
                 capacity=capacity,
-                asynchronous=config.sagemaker_type == "async",
                 data_capture_percent=config.data_capture_percent,
                 log_retention_days=config.log_retention_days,
+                examined=examiner.examined if examiner else None,
             )
-            if percent := config.forward_percent:
-                forwarding = Forwarding(endpoint=on_sagemaker, percent=percent, spill=config.spill)
         if config.on_lambda:
             on_lambda = LambdaTarget(
                 self,
@@ -90,7 +78,9 @@ class DualInferenceStack(Stack):
                 log_retention_days=config.log_retention_days,
                 examiner=examiner.function if examiner else None,
                 examiner_alarms=examiner.alarms[:1] if examiner else (),
-                forwarding=forwarding,
+                forward_to=on_sagemaker if config.forward_percent else None,
+                forward_percent=config.forward_percent,
+                spill=config.spill,
             )
             if config.url_auth == "none":
                 Annotations.of(on_lambda).add_warning_v2(
@@ -100,7 +90,7 @@ class DualInferenceStack(Stack):
                 )
         if on_lambda and on_sagemaker:
             # The endpoint's update fails first on a broken image, so the function stays unchanged.
-            on_lambda.deploy_after(on_sagemaker.endpoint)
+            on_lambda.function.node.add_dependency(on_sagemaker.endpoint)
         if examiner:
             examiner.examine(on_lambda, on_sagemaker)
         if config.batch_input and config.batch_output:
@@ -116,18 +106,20 @@ class DualInferenceStack(Stack):
             other_alarms=examiner.alarms if examiner else (),
             alarm_email=config.alarm_email,
         )
-        outputs.describe(
+        for name, value, description in outputs.of_stack(
             self, keys, image, monitoring, on_lambda=on_lambda, on_sagemaker=on_sagemaker, jobs=jobs
-        )
+        ):
+            CfnOutput(self, name, value=value, description=description)
 
     def _create_examiner(self, config: Config, image: Image) -> Examiner | None:
-        without = "" if config.examiner else "examiner=false"
-        if config.examiner and config.model_folder and not config.model_data:
-            exam = Path(config.model_folder, "artifact", "golden.json")
-            if not exam.is_file():
-                fix = f"`python -m ops package {config.model_folder}` creates it from golden cases"
-                without = f"there is no exam in {exam} ({fix})"
-        if not without:
+        exam = Path(config.model_folder or "", "artifact", "golden.json")
+        if not config.examiner:
+            without = "examiner=false"
+        elif config.model_folder and not config.model_data and not exam.is_file():
+            fix = f"`python -m ops package {config.model_folder}` creates it from golden cases"
+            without = f"there is no exam in {exam} ({fix})"
+        else:
+            both = config.on_lambda and config.on_sagemaker
             return Examiner(
                 self,
                 "Examiner",
@@ -135,9 +127,7 @@ class DualInferenceStack(Stack):
                 memory_mb=config.lambda_memory_mb,
                 ephemeral_mb=config.lambda_ephemeral_mb,
                 log_retention_days=config.log_retention_days,
-                every_hour=config.on_lambda
-                and config.on_sagemaker
-                and config.sagemaker_type != "async",
+                every_hour=both and config.sagemaker_type != "async",
             )
         Annotations.of(self).add_warning_v2(
             "one-image:NoExaminer",
@@ -153,6 +143,7 @@ def _capacity(config: Config) -> Capacity:
             memory_mb=config.serverless_memory_mb, max_concurrency=config.serverless_max_concurrency
         )
     return Instances(
+        kind=config.sagemaker_type,
         instance_type=config.instance_type,
         minimum=config.min_instances,
         maximum=config.max_instances,

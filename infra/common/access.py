@@ -5,13 +5,13 @@ CloudFormation creates the new policy before it removes the old one, so running 
 their permissions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from aws_cdk import Aws
-from aws_cdk.aws_iam import Effect, IRole, Policy, PolicyStatement, Role, ServicePrincipal
-from aws_cdk.aws_lambda import Function
-from constructs import Construct, IConstruct
+from aws_cdk import Aws, Stack
+from aws_cdk.aws_iam import IRole, Policy, PolicyStatement, Role, ServicePrincipal
+from constructs import Construct
 
 from infra.common.findings import suppress_finding
 
@@ -47,26 +47,36 @@ def grant_attach(scope: Construct, role: IRole, actions: Sequence[str]) -> Polic
     return policy
 
 
-def deny_attach(function: Function, actions: Sequence[str]) -> Policy:
-    """Deny the code of `function` the actions that Lambda itself needs to attach it.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html, under best practices
-    """
-    statement = PolicyStatement(
-        effect=Effect.DENY,
-        actions=list(actions),
-        resources=["*"],
-        conditions={"ArnEquals": {"lambda:SourceFunctionArn": function.function_arn}},
-    )
-    assert function.role  # noqa: S101 - narrows the type
-    return Policy(function, "CodeMayNotAttach", roles=[function.role], statements=[statement])
-
-
-def policy_of(role: IRole) -> IConstruct:
+def policy_of(role: IRole) -> Policy:
     """Return the policy that the CDK creates with the first grant to `role`."""
-    return role.node.find_child("DefaultPolicy")
+    policy = role.node.find_child("DefaultPolicy")
+    assert isinstance(policy, Policy)  # noqa: S101 - narrows the type
+    return policy
 
 
 def s3_arn(url: str) -> str:
     """Return the ARN of s3://BUCKET or s3://BUCKET/KEY."""
     return f"arn:{Aws.PARTITION}:s3:::{url.removeprefix('s3://')}"
+
+
+def allow(
+    policy: Policy,
+    actions: Sequence[str],
+    arn: str,
+    *,
+    conditions: Mapping[str, Any] | None = None,
+    wildcard: str = "",
+) -> None:
+    """Allow `actions` on `arn`; `wildcard` is the reason why it ends in a wildcard."""
+    policy.add_statements(
+        PolicyStatement(actions=list(actions), resources=[arn], conditions=conditions)
+    )
+    if not wildcard:
+        return
+    # cdk-nag writes a reference as <NAME> or <NAME.ATTRIBUTE>.
+    parts = Stack.of(policy).resolve(arn)["Fn::Join"][1]
+    named = "".join(
+        part if isinstance(part, str) else f"<{part.get('Ref') or '.'.join(part['Fn::GetAtt'])}>"
+        for part in parts
+    )
+    suppress_finding(policy, {f"AwsSolutions-IAM5[Resource::{named}]": wildcard})

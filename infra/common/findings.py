@@ -1,4 +1,4 @@
-"""Suppress findings of cfn-lint, checkov and cdk-nag on a construct, with a reason."""
+"""Suppress findings of checkov and cdk-nag on a construct, with a reason."""
 
 from collections.abc import Mapping
 
@@ -16,21 +16,15 @@ def resource_of(construct: IConstruct) -> CfnResource:
 def suppress_finding(construct: IConstruct, reasons: Mapping[str, str]) -> None:
     """Suppress findings on the construct's resource, in the form that each tool reads.
 
-    Name a finding in full, as its tool does: W3005 (cfn-lint), CKV_AWS_115 (checkov),
-    AwsSolutions-S1 or AwsSolutions-IAM5[Resource::*] (cdk-nag). Further calls add to the first.
+    Name a finding in full, as its tool does: CKV_AWS_115 (checkov), AwsSolutions-S1 or
+    AwsSolutions-IAM5[Resource::*] (cdk-nag). Further calls add to the first.
     """
     resource = resource_of(construct)
     for finding, reason in reasons.items():
         if finding.startswith("AwsSolutions-"):
             acknowledgment = Acknowledgment(id=f"AwsSolutions::{finding}", reason=reason)
             Validations.of(resource).acknowledge(acknowledgment)
-        elif finding.startswith("CKV"):
+        else:
             skipped = (resource.get_metadata("checkov") or {"skip": []})["skip"]
             skip = {"id": finding, "comment": reason}
             resource.add_metadata("checkov", {"skip": [*skipped, skip]})
-        else:
-            # cfn-lint has no field for a reason; it ignores unknown keys beside its own.
-            written = resource.get_metadata("cfn-lint") or {"reasons": {}}
-            stated = {**written["reasons"], finding: reason}
-            checks = {"config": {"ignore_checks": [*stated]}, "reasons": stated}
-            resource.add_metadata("cfn-lint", checks)

@@ -1,16 +1,16 @@
 """The container image that every target runs."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aws_cdk import aws_ecr_assets as ecr_assets
-from aws_cdk.aws_iam import IRole, Policy, PolicyStatement
+from aws_cdk.aws_iam import IRole, Policy
 from constructs import Construct
 
-from infra.common.access import OF_THIS_ACCOUNT, s3_arn
-from infra.common.findings import suppress_finding
+from infra.common.access import OF_THIS_ACCOUNT, allow, s3_arn
 from infra.config.context import ConfigError
 from infra.image import build_context
 from infra.image.build_context import CONTAINER
@@ -22,14 +22,9 @@ from infra.image.build_context import CONTAINER
 DOCKER_MANIFEST = "type=docker,oci-mediatypes=false"
 
 
-def docker_outputs(environment: Mapping[str, str]) -> Sequence[str] | None:
-    """Return what to pass to `docker build --output` in this environment.
-
-    DOCKER_BUILDKIT=0 selects Docker's legacy builder, which has no `--output` and always writes
-    Docker manifests.
-    """
-    legacy = environment.get("DOCKER_BUILDKIT", "").lower() in ("0", "f", "false")
-    return None if legacy else [DOCKER_MANIFEST]
+def uses_legacy_builder() -> bool:
+    """Return True for Docker's legacy builder, which always writes one Docker manifest."""
+    return os.environ.get("DOCKER_BUILDKIT", "").lower() in ("0", "f", "false")
 
 
 class Image(Construct):
@@ -54,11 +49,10 @@ class Image(Construct):
         build_args: Sequence[str] = (),  # each NAME=VALUE
         rebuild: str | None = None,  # another value builds the image again, without the cache
         on_arm: bool = False,
-        docker_outputs: Sequence[str] | None = (DOCKER_MANIFEST,),
     ) -> None:
         super().__init__(scope, construct_id)
         self.on_arm, self.model_data, self.uri_allowlist = on_arm, model_data, uri_allowlist
-        if on_arm and docker_outputs is None:
+        if on_arm and uses_legacy_builder():
             raise ConfigError("architecture='arm64': it needs BuildKit, without DOCKER_BUILDKIT=0")
         platforms = ecr_assets.Platform
         with TemporaryDirectory() as temporary:  # the CDK copies it at once
@@ -78,8 +72,9 @@ class Image(Construct):
                     **({"REBUILD": rebuild} if rebuild else {}),
                 },
                 platform=platforms.LINUX_ARM64 if on_arm else platforms.LINUX_AMD64,
-                outputs=list(docker_outputs) if docker_outputs else None,
-                # Both builders make the same image, so the tag does not depend on `outputs`.
+                # The legacy builder has no `--output`. Both builders make the same image, so the
+                # tag does not depend on `outputs`.
+                outputs=None if uses_legacy_builder() else [DOCKER_MANIFEST],
                 invalidation=ecr_assets.DockerImageAssetInvalidationOptions(outputs=False),
             )
         self.environment = {
@@ -98,15 +93,8 @@ class Image(Construct):
         policy = Policy(scope, f"Reads{digest[:8]}", roles=[role])
         read = ["s3:GetObject"]
         if self.model_data:
-            artifact = [s3_arn(self.model_data)]
-            policy.add_statements(
-                PolicyStatement(actions=read, resources=artifact, conditions=OF_THIS_ACCOUNT)
-            )
-        if buckets:
-            objects = [s3_arn(f"{bucket}/*") for bucket in buckets]
-            policy.add_statements(PolicyStatement(actions=read, resources=objects))
+            allow(policy, read, s3_arn(self.model_data), conditions=OF_THIS_ACCOUNT)
         reason = "uri_allowlist lists the bucket: a request may name any of its objects"
         for bucket in buckets:
-            resource = f"arn:<AWS::Partition>:s3:::{bucket.removeprefix('s3://')}/*"
-            suppress_finding(policy, {f"AwsSolutions-IAM5[Resource::{resource}]": reason})
+            allow(policy, read, s3_arn(f"{bucket}/*"), wildcard=reason)
         return [policy]

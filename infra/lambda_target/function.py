@@ -1,16 +1,17 @@
-"""The Lambda function, its role, and the rollout that moves its alias to a new version."""
+"""The Lambda function, its alias and URL, and the rollout that moves the alias to a new version."""
 
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration, RemovalPolicy, Size
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk.aws_cloudwatch import Alarm
+from aws_cdk.aws_applicationautoscaling import CfnScalingPolicy
+from aws_cdk.aws_cloudwatch import Alarm, Stats
 from aws_cdk.aws_codedeploy import LambdaDeploymentConfig, LambdaDeploymentGroup
-from aws_cdk.aws_iam import Policy, PolicyStatement
+from aws_cdk.aws_iam import Effect, Policy, PolicyStatement
 from aws_cdk.aws_logs import ILogGroup
 from constructs import Construct
 
-from infra.common.access import Network, deny_attach, grant_attach, policy_of, service_role
+from infra.common.access import Network, grant_attach, policy_of, service_role
 from infra.common.alarms import may_see
 from infra.common.findings import resource_of, suppress_finding
 from infra.image.asset import Image
@@ -24,6 +25,10 @@ _ATTACH_ACTIONS = (
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 )
+_PROVISIONED_UTILIZATION = 0.7  # the share of provisioned executions in use that scaling aims for
+
+_REQUEST_HEADERS = "authorization content-type x-amz-content-sha256 x-amz-date x-amz-security-token"
+_ANSWER_HEADERS = "x-amzn-sagemaker-custom-attributes x-image-id x-model-id x-served-by"
 
 
 def create_function(
@@ -74,8 +79,11 @@ def create_function(
     resource = resource_of(function)
     # AWS SAM CLI finds the asset to build by this metadata.
     image.asset.add_resource_metadata(resource, "Code.ImageUri")
+    # cfn-lint has no field for a reason; it ignores unknown keys beside its own.
+    reason = "the CDK's own DependsOn of the role, beside the one of its policy that is needed"
+    lint = {"config": {"ignore_checks": ["W3005"]}, "reasons": {"W3005": reason}}
+    resource.add_metadata("cfn-lint", lint)
     findings = {
-        "W3005": "the CDK's own DependsOn of the role, beside the one of its policy that is needed",
         "CKV_AWS_116": "a caller waits for the answer, and gets the failure instead",
         "CKV_AWS_173": "it holds no secret; Lambda encrypts it with AWS's own key",
     }
@@ -87,17 +95,89 @@ def create_function(
     function.node.add_dependency(*image.grant_read(scope, role))
     if network.subnet_ids:
         # The L2 construct needs the whole VPC, which neither Lambda nor SageMaker does.
-        resource.add_property_override("VpcConfig.SubnetIds", list(network.subnet_ids))
-        groups = list(network.security_group_ids)
-        resource.add_property_override("VpcConfig.SecurityGroupIds", groups)
+        subnets, groups = list(network.subnet_ids), list(network.security_group_ids)
+        vpc = {"SubnetIds": subnets, "SecurityGroupIds": groups}
+        resource.add_property_override("VpcConfig", vpc)
         function.node.add_dependency(grant_attach(scope, role, _ATTACH_ACTIONS))
+        # Lambda itself needs the actions, but the function's code does not.
+        # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html, under best practices
+        denied = PolicyStatement(
+            effect=Effect.DENY,
+            actions=list(_ATTACH_ACTIONS),
+            resources=["*"],
+            conditions={"ArnEquals": {"lambda:SourceFunctionArn": function.function_arn}},
+        )
         # The policy names the function, so it is created after it and before its version.
-        denied = deny_attach(function, _ATTACH_ACTIONS)
-        function.current_version.node.add_dependency(denied)
+        deny = Policy(function, "CodeMayNotAttach", roles=[role], statements=[denied])
+        function.current_version.node.add_dependency(deny)
     else:
         findings["CKV_AWS_117"] = "the key subnet_ids: it needs no private network"
     suppress_finding(function, findings)
     return function
+
+
+def create_alias(
+    scope: Construct,
+    function: lambda_.Function,
+    provisioned: int | None,
+    reserved: int | None,
+) -> lambda_.Alias:
+    """Create the alias `live`, and scale its provisioned executions if more are reserved."""
+    alias = lambda_.Alias(
+        scope,
+        "Live",
+        alias_name="live",
+        version=function.current_version,
+        provisioned_concurrent_executions=provisioned,
+    )
+    # The rest is reserved for the second version, which runs during an update.
+    most = (reserved or 0) - (provisioned or 0)
+    if not provisioned or most <= provisioned:
+        return alias
+    scaling = alias.add_auto_scaling(min_capacity=provisioned, max_capacity=most)
+    scaling.scale_on_utilization(utilization_target=_PROVISIONED_UTILIZATION)
+    # AWS's predefined metric of utilization has no data without calls, so it would never scale in.
+    # Replace it by one that is 0 then.
+    name = function.function_name
+    used = {
+        "Namespace": "AWS/Lambda",
+        "MetricName": "ProvisionedConcurrencyUtilization",
+        "Dimensions": [
+            {"Name": "FunctionName", "Value": name},
+            {"Name": "Resource", "Value": f"{name}:{alias.alias_name}"},
+        ],
+    }
+    stat = {"Metric": used, "Stat": Stats.MAXIMUM}
+    queries = [
+        {"Id": "used", "MetricStat": stat, "ReturnData": False},
+        {"Id": "filled", "Expression": "FILL(used, 0)", "ReturnData": True},
+    ]
+    (policy,) = (c for c in scaling.node.find_all() if isinstance(c, CfnScalingPolicy))
+    tracking = "TargetTrackingScalingPolicyConfiguration"
+    policy.add_property_deletion_override(f"{tracking}.PredefinedMetricSpecification")
+    specification = f"{tracking}.CustomizedMetricSpecification"
+    policy.add_property_override(specification, {"Metrics": queries})
+    return alias
+
+
+def create_url(
+    alias: lambda_.Alias, *, is_public: bool, cors_origins: Sequence[str]
+) -> lambda_.FunctionUrl:
+    cors = lambda_.FunctionUrlCorsOptions(
+        allowed_origins=list(cors_origins),
+        allowed_methods=[lambda_.HttpMethod.GET, lambda_.HttpMethod.POST],
+        allowed_headers=_REQUEST_HEADERS.split(),
+        exposed_headers=_ANSWER_HEADERS.split(),
+        max_age=Duration.hours(1),
+    )
+    auth = lambda_.FunctionUrlAuthType
+    url = alias.add_function_url(
+        auth_type=auth.NONE if is_public else auth.AWS_IAM, cors=cors if cors_origins else None
+    )
+    if is_public:
+        reason = "url_auth=none asks for it; lambda_reserved_concurrency caps what it can cost"
+        suppress_finding(url, {"CKV_AWS_258": reason})
+    return url
 
 
 def shift_gradually(

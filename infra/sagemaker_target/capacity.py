@@ -3,25 +3,23 @@
 import math
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Instances:
     """Run `minimum` to `maximum` instances, as Application Auto Scaling decides."""
 
-    instance_type: str = "ml.m5.large"
-    minimum: int = 1  # 0 for asynchronous endpoints only
-    maximum: int = 2
-    invocations_per_minute: int = 3000  # the calls that scaling aims for at a real-time instance
+    kind: Literal["realtime", "async"]
+    instance_type: str
+    minimum: int  # 0 for asynchronous endpoints only
+    maximum: int
+    invocations_per_minute: int  # the calls that scaling aims for at a real-time instance
 
     @property
     def keeps_size(self) -> bool:
-        """Return True if an update keeps the number of instances that scaling has set.
-
-        A fleet that may scale to zero does not keep it, because the update has to start the new
-        image.
-        """
+        """Return True if an update keeps the number of instances that scaling has set."""
+        # From zero instances, an update has to start the new image.
         return 0 < self.minimum < self.maximum
 
     @property
@@ -46,8 +44,10 @@ class Instances:
 class Serverless:
     """Let SageMaker start containers for requests, and bill by the call."""
 
-    memory_mb: int = 3072
-    max_concurrency: int = 10
+    memory_mb: int
+    max_concurrency: int
+    kind: ClassVar = "serverless"
+    instance_type: ClassVar = ""
     keeps_size: ClassVar[bool] = False
     has_gpu: ClassVar[bool] = False
     rolling_batch: ClassVar[None] = None

@@ -12,7 +12,7 @@ from infra.common.access import Network
 from infra.image.asset import Image
 from infra.sagemaker_target.capacity import Capacity, Instances, Serverless
 from infra.sagemaker_target.model import create_model
-from infra.sagemaker_target.storage import AsyncWork, CapturedTraffic
+from infra.sagemaker_target.storage import AsyncWork, capture_traffic
 
 VARIANT = "AllTraffic"
 
@@ -58,16 +58,15 @@ def create_endpoint_config(
         model.node.add_dependency(work.policy)
     capture = None
     if data_capture_percent:
-        store = CapturedTraffic(scope, "Capture", role=role)
-        capture = store.config(data_capture_percent)
-        model.node.add_dependency(store.policy)
+        capture, policy = capture_traffic(scope, role, data_capture_percent)
+        model.node.add_dependency(policy)
     batch = capacity.rolling_batch
     endpoint_config = CfnEndpointConfig(
         scope,
         # UpdateEndpoint needs a new config even if only the update policy changes.
         "KeptSize" * capacity.keeps_size + (f"Batch{batch}" if batch else "") + "EndpointConfig",
         production_variants=[_variant(model, capacity, downloads=bool(image.model_data))],
-        async_inference_config=work.config() if work else None,
+        async_inference_config=work.config if work else None,
         data_capture_config=capture,
     )
     # SageMaker may roll back an update without CloudFormation noticing. The endpoint then still

@@ -17,9 +17,7 @@ from infra.sagemaker_target.endpoint_config import VARIANT
 # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html
 _BACKLOG_PER_INSTANCE = 5
 
-# An instance takes minutes to start, so scale out soon and in late.
-_SCALE_OUT_COOLDOWN = Duration.seconds(60)
-_SCALE_IN_COOLDOWN = Duration.seconds(300)
+_SCALE_IN_COOLDOWN = Duration.seconds(300)  # late, because an instance takes minutes to start
 
 # https://docs.aws.amazon.com/autoscaling/application/userguide/application-auto-scaling-service-linked-roles.html
 _SERVICE_ROLE = (
@@ -28,9 +26,7 @@ _SERVICE_ROLE = (
 )
 
 
-def scale(
-    parent: Construct, *, endpoint_name: str, instances: Instances, asynchronous: bool
-) -> None:
+def scale(parent: Construct, *, endpoint_name: str, instances: Instances) -> None:
     """Keep the endpoint's instances between their minimum and maximum.
 
     `endpoint_name` is the endpoint's attribute, so that the endpoint exists before it is scaled.
@@ -47,6 +43,7 @@ def scale(
         max_capacity=instances.maximum,
         role=Role.from_role_arn(scope, "ServiceRole", role),
     )
+    asynchronous = instances.kind == "async"
     backlog = _endpoint_metric("ApproximateBacklogSizePerInstance", endpoint_name)
     calls = autoscaling.PredefinedMetric.SAGEMAKER_VARIANT_INVOCATIONS_PER_INSTANCE
     aim = _BACKLOG_PER_INSTANCE if asynchronous else instances.invocations_per_minute
@@ -58,7 +55,7 @@ def scale(
         custom_metric=backlog if asynchronous else None,
         predefined_metric=None if asynchronous else calls,
         target_value=aim,
-        scale_out_cooldown=_SCALE_OUT_COOLDOWN,
+        scale_out_cooldown=Duration.seconds(60),
         scale_in_cooldown=_SCALE_IN_COOLDOWN,
     )
     _keep_logical_id(target)

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration, RemovalPolicy, Stack
-from aws_cdk.aws_iam import Grant, IGrantable, IRole, Policy, PolicyStatement
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk.aws_iam import IRole, Policy
 from aws_cdk.aws_s3 import BlockPublicAccess, Bucket, BucketEncryption, LifecycleRule
 from aws_cdk.aws_sagemaker import CfnEndpointConfig
 from aws_cdk.aws_sns import Topic
 from constructs import Construct
 
-from infra.common.findings import resource_of, suppress_finding
+from infra.common.access import allow
+from infra.common.findings import suppress_finding
 
 KEPT_FOR = Duration.days(30)
 
@@ -38,17 +39,11 @@ def _bucket(scope: Construct) -> Bucket:
 
 
 def _policy(scope: Construct, role: IRole, bucket: Bucket, **grants: Sequence[str]) -> Policy:
-    """Let `role` do only ACTIONS on FOLDER for each FOLDER=ACTIONS.
-
-    The CDK's grants would allow actions with wildcards.
-    """
+    """Let `role` do only ACTIONS on FOLDER for each FOLDER=ACTIONS, without wildcard actions."""
     policy = Policy(scope, "Access", roles=[role])
-    name = Stack.of(bucket).get_logical_id(resource_of(bucket))
     reason = "every object of the folder; nobody knows their names beforehand"
     for folder, actions in grants.items():
-        arns = [bucket.arn_for_objects(f"{folder}/*")]
-        policy.add_statements(PolicyStatement(actions=list(actions), resources=arns))
-        suppress_finding(policy, {f"AwsSolutions-IAM5[Resource::<{name}.Arn>/{folder}/*]": reason})
+        allow(policy, actions, bucket.arn_for_objects(f"{folder}/*"), wildcard=reason)
     return policy
 
 
@@ -63,24 +58,10 @@ class AsyncWork(Construct):
         read = ["s3:GetObject"]
         self.policy = _policy(self, role, self.bucket, input=read, output=_WRITE, failure=_WRITE)
         for topic in (self.answered, self.failed):
-            self.policy.add_statements(
-                PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn])
-            )
+            allow(self.policy, ["sns:Publish"], topic.topic_arn)
             reason = "a message says where a request or an answer is and holds neither"
             suppress_finding(topic, {"CKV_AWS_26": reason})
-
-    def grant_use(self, grantee: IGrantable) -> None:
-        """Let `grantee` put requests and read answers, and learn that an answer is missing."""
-        objects = self.bucket.arn_for_objects
-        for action, arns in {
-            "s3:PutObject": [objects("input/*")],
-            "s3:GetObject": [objects("output/*"), objects("failure/*")],
-            "s3:ListBucket": [self.bucket.bucket_arn],
-        }.items():
-            Grant.add_to_principal(grantee=grantee, actions=[action], resource_arns=arns)
-
-    def config(self) -> CfnEndpointConfig.AsyncInferenceConfigProperty:
-        return CfnEndpointConfig.AsyncInferenceConfigProperty(
+        self.config = CfnEndpointConfig.AsyncInferenceConfigProperty(
             output_config=CfnEndpointConfig.AsyncInferenceOutputConfigProperty(
                 s3_output_path=self.bucket.s3_url_for_object("output"),
                 s3_failure_path=self.bucket.s3_url_for_object("failure"),
@@ -91,25 +72,23 @@ class AsyncWork(Construct):
         )
 
 
-class CapturedTraffic(Construct):
-    """Store a share of the requests and answers."""
-
-    def __init__(self, scope: Construct, construct_id: str, *, role: IRole) -> None:
-        super().__init__(scope, construct_id)
-        self.bucket = _bucket(self)
-        self.policy = _policy(self, role, self.bucket, capture=_WRITE)
-
-    def config(self, percent: int) -> CfnEndpointConfig.DataCaptureConfigProperty:
-        return CfnEndpointConfig.DataCaptureConfigProperty(
-            enable_capture=True,
-            initial_sampling_percentage=percent,
-            destination_s3_uri=self.bucket.s3_url_for_object("capture"),
-            capture_options=[
-                CfnEndpointConfig.CaptureOptionProperty(capture_mode="Input"),
-                CfnEndpointConfig.CaptureOptionProperty(capture_mode="Output"),
-            ],
-            # JSON is stored as text; SageMaker stores other types in base64.
-            capture_content_type_header=CfnEndpointConfig.CaptureContentTypeHeaderProperty(
-                json_content_types=["application/json", "application/jsonlines"]
-            ),
-        )
+def capture_traffic(
+    parent: Construct, role: IRole, percent: int
+) -> tuple[CfnEndpointConfig.DataCaptureConfigProperty, Policy]:
+    """Store a share of the requests and answers, which needs the returned policy."""
+    scope = Construct(parent, "Capture")
+    bucket = _bucket(scope)
+    capture = CfnEndpointConfig.DataCaptureConfigProperty(
+        enable_capture=True,
+        initial_sampling_percentage=percent,
+        destination_s3_uri=bucket.s3_url_for_object("capture"),
+        capture_options=[
+            CfnEndpointConfig.CaptureOptionProperty(capture_mode=mode)
+            for mode in ("Input", "Output")
+        ],
+        # JSON is stored as text; SageMaker stores other types in base64.
+        capture_content_type_header=CfnEndpointConfig.CaptureContentTypeHeaderProperty(
+            json_content_types=["application/json", "application/jsonlines"]
+        ),
+    )
+    return capture, _policy(scope, role, bucket, capture=_WRITE)

@@ -4,14 +4,20 @@ from hashlib import sha256
 
 from aws_cdk import Duration, Stack
 from aws_cdk.aws_cloudwatch import Alarm, MathExpression, Metric, Stats
-from aws_cdk.aws_iam import Grant, IGrantable, Policy
+from aws_cdk.aws_iam import Policy
 from aws_cdk.aws_sagemaker import CfnEndpoint
 from constructs import Construct
 
 from infra.common.access import Network
-from infra.common.alarms import MAX_FAULT_PERCENT, PERIOD, alarm, alarm_of_none, may_see
-from infra.common.logs import log_group
-from infra.config.combinations import SYNCHRONOUS_TIMEOUT_SECONDS
+from infra.common.alarms import (
+    MAX_FAULT_PERCENT,
+    PERIOD,
+    alarm,
+    alarm_of_none,
+    log_group,
+    may_see,
+)
+from infra.config.context import SYNCHRONOUS_TIMEOUT_SECONDS
 from infra.image.asset import Image
 from infra.sagemaker_target import endpoint_config
 from infra.sagemaker_target.capacity import Capacity, Instances
@@ -53,17 +59,17 @@ class SageMakerTarget(Construct):
         image: Image,
         network: Network,
         capacity: Capacity,
-        asynchronous: bool = False,  # only with Instances
-        data_capture_percent: int = 0,
-        log_retention_days: int = 30,
+        data_capture_percent: int,
+        log_retention_days: int,
+        examined: Metric | None,
     ) -> None:
+        """Create the target. `examined` counts the examiner's calls."""
         super().__init__(scope, construct_id)
-        self.capacity = capacity
-        self._examined: Metric | None = None
+        self.capacity, self._examined = capacity, examined
         instances = capacity if isinstance(capacity, Instances) else None
-        kind = "async" if asynchronous else "realtime" if instances else "serverless"
+        asynchronous = capacity.kind == "async"
         self.endpoint_name = endpoint_name(
-            Stack.of(self).stack_name, kind, instances.instance_type if instances else ""
+            Stack.of(self).stack_name, capacity.kind, capacity.instance_type
         )
         # This ARN lets a policy name the endpoint without waiting for it.
         self.arn = Stack.of(self).format_arn(
@@ -73,12 +79,8 @@ class SageMakerTarget(Construct):
         # endpoint keeps its own until it is deleted.
         home = Construct(self, self.endpoint_name[-8:])
         # SageMaker writes to the group of this name; the stack creates it to set its retention.
-        logs = log_group(
-            home,
-            "Logs",
-            name=f"/aws/sagemaker/Endpoints/{self.endpoint_name}",
-            retention_days=log_retention_days,
-        )
+        group = f"/aws/sagemaker/Endpoints/{self.endpoint_name}"
+        logs = log_group(home, name=group, retention_days=log_retention_days)
         role = execution_role(home, image=image, namespace="/aws/sagemaker/Endpoints")
         logs.grant(
             role,
@@ -120,22 +122,10 @@ class SageMakerTarget(Construct):
         if asynchronous:
             self.alarms.append(self._create_undelivered_alarm(home))
         if instances and instances.minimum < instances.maximum:
-            name = self.endpoint.attr_endpoint_name
-            scale(home, endpoint_name=name, instances=instances, asynchronous=asynchronous)
-
-    def grant_invoke(self, grantee: IGrantable) -> Grant:
-        """Let `grantee` invoke this endpoint, and use the bucket of an asynchronous one."""
-        if self.work:
-            self.work.grant_use(grantee)
-        action = "sagemaker:InvokeEndpointAsync" if self.work else "sagemaker:InvokeEndpoint"
-        return Grant.add_to_principal(grantee=grantee, actions=[action], resource_arns=[self.arn])
-
-    def leave_out(self, examined: Metric) -> None:
-        """Subtract the examiner's calls in `metric_invocations`."""
-        self._examined = examined
+            scale(home, endpoint_name=self.endpoint.attr_endpoint_name, instances=instances)
 
     def metric_invocations(self, period: Duration = PERIOD) -> Metric | MathExpression:
-        """Count the calls that the endpoint has answered."""
+        """Count the calls that the endpoint has answered, without the examiner's."""
         name = "InvocationsProcessed" if self.work else "Invocations"
         every = self.metric(name).with_(period=period)
         if not self._examined:
@@ -205,4 +195,4 @@ class SageMakerTarget(Construct):
             period=PERIOD,
         )
         lost = "requests or answers are lost in S3, or expire: see the topic Failed"
-        return alarm(scope, "Undelivered", total, 0, lost, periods=1, datapoints=None)
+        return alarm(scope, "Undelivered", total, 0, lost, at_once=True)

@@ -19,9 +19,8 @@ from ops import cli
 from ops.aws import Aws, CannotAsk, stack_outputs
 from ops.commands.plan import deployed_keys
 from ops.cost import CostError, prices, targets
-from ops.cost.observe import ALIAS, metric_query, observe, read_metrics
+from ops.cost.observe import ALIAS, Metric, observe, read_metrics
 from ops.cost.one_url import OneUrl
-from ops.cost.traffic import Traffic
 from ops.findings import Check, Finding, State, as_json, exit_status, failure, ok, warning
 from ops.local_servers import ROOT
 from ops.parity import deployment
@@ -201,7 +200,7 @@ def _last_hour(aws: Aws, stack: str, outputs: Keys) -> dict[str, float]:
     """Return the sums of the last hour's metrics. Raise CannotAsk."""
     name = outputs["FunctionName"].removesuffix(f":{ALIAS}").rpartition(":")[2]
     alias = {"FunctionName": name, "Resource": f"{name}:{ALIAS}"}
-    asked: dict[str, tuple[str, str, Keys]] = {
+    asked: dict[str, Metric] = {
         "calls": ("AWS/Lambda:Invocations", "Sum", alias),
         "errors": ("AWS/Lambda:Errors", "Sum", alias),
         "url_faults": ("AWS/Lambda:Url5xxCount", "Sum", {"FunctionName": name}),
@@ -211,9 +210,8 @@ def _last_hour(aws: Aws, stack: str, outputs: Keys) -> dict[str, float]:
         "exams": (f"{stack}:Skew", "SampleCount", {}),
         "skews": (f"{stack}:Skew", "Sum", {}),
     }
-    queries = [metric_query(key, name, how, 60, of) for key, (name, how, of) in asked.items()]
     end = datetime.now(UTC) - _DELAY
-    found = read_metrics(aws, queries, end - timedelta(hours=1), end)
+    found = read_metrics(aws, asked, 60, end - timedelta(hours=1), end)
     return {key: sum(found[key].values()) for key in asked}
 
 
@@ -277,29 +275,25 @@ def _skew(counted: Mapping[str, float]) -> Finding:
 
 def _costs(aws: Aws, stack: str, keys: Keys) -> tuple[dict[str, float], str]:
     """Return the costs of a million calls by step, at the last day's traffic, and their source."""
+    if keys.get("sagemaker_type", "realtime") != "realtime":
+        return {}, "no cost: only real-time instances are priced"
     try:
         listed = prices.load(prices.SHIPPED, aws.region)
         workload = observe(aws, stack, 1)
+        usage, kind, least = workload.usage, workload.instance_type, keys.get("min_instances", 1)
+        endpoint = targets.real_time(usage, listed, kind, None, int(least))
+        on_lambda = targets.on_lambda(usage, listed, workload.architecture)
     except CostError as error:
         return {}, f"no cost: {error}"
-    usage, kind, architecture = workload.usage, workload.instance_type, workload.architecture
-    capacity = targets.capacity_of(kind, usage.vcpu_ms)
-    if keys.get("sagemaker_type", "realtime") != "realtime" or not capacity:
-        return {}, "no cost: only real-time instances of known capacity are priced"
-    if kind not in listed.usd_per_hour or not listed.of_lambda(architecture):
-        return {}, f"no cost: there is no price of {kind} and Lambda in {aws.region}"
-    least = int(keys.get("min_instances", 1))
-    one_url = OneUrl(usage, listed, targets.real_time(usage, listed, kind, capacity, least))
-    traffic = workload.traffic or Traffic(1e6)
+    one_url = OneUrl(usage, listed, endpoint)
     found = {}
     for step in STEPS:
         if step["mode"] == "lambda":
-            on_lambda = targets.on_demand(usage, listed, architecture=architecture)
-            month = on_lambda.usd_per_month(traffic)
+            month = on_lambda.usd_per_month(workload.asked)
         else:
             spill = keys.get("spill") == "true"
-            month = one_url.forwarding(traffic, percent_of(step), spill=spill).usd_per_month
-        found[name_of(step)] = round(month / traffic.requests_per_month * 1e6, 2)
+            month = one_url.forwarding(workload.asked, percent_of(step), spill=spill).usd_per_month
+        found[name_of(step)] = round(month / workload.asked.requests_per_month * 1e6, 2)
     return found, f"USD per million calls at the last day's traffic, {listed.title}"
 
 

@@ -1,8 +1,7 @@
 """`python -m ops cost`: find the cheapest target for this traffic.
 
-`prices`, `traffic` and `workload` describe the inputs, `targets` and `one_url` price them,
-`estimate` compares and advises, `report` and `plot` present. `measure` and `observe` find out what
-a request uses.
+`workload` and `prices` describe the inputs, `targets` and `one_url` price them, `estimate` compares
+and advises, `report` presents. `measure` and `observe` find out what a request uses.
 """
 
 

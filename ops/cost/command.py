@@ -15,11 +15,10 @@ from pathlib import Path
 from ops import cli
 from ops.aws import STACK_NAME, Aws
 from ops.cli import number
-from ops.cost import CostError, plot, prices, traffic
+from ops.cost import CostError, prices, report, workload
 from ops.cost.estimate import estimate
 from ops.cost.measure import measure
 from ops.cost.observe import observe
-from ops.cost.report import as_json, show
 from ops.cost.targets import INSTANCE_TYPE
 from ops.cost.workload import ARM, LAMBDA_MB_PER_VCPU, X86, RequestUsage, Workload, vcpu_share
 from ops.inputs import default_requests, read_input
@@ -55,6 +54,20 @@ _NEEDS = {"docker": "measure", "image": "measure", "p95_ms": "measure", "days": 
 _NEEDS |= dict.fromkeys(("memory_mb", "cold_ms", "architecture"), "duration_ms")
 
 
+def _count(text: str) -> float:
+    """Parse 2500000, 2.5e6 or 2.5M. A point needs an exponent, because 2.500 may mean 2500."""
+    for unit, exponent in (("k", "e3"), ("m", "e6"), ("b", "e9")):
+        text = text.lower().replace(unit, exponent)
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+(?=e))?(e\+?[0-9]+)?", text):
+        raise ValueError(text)
+    return float(text)
+
+
+_REQUESTS = number(
+    _count, 1, workload.MOST_REQUESTS, "a number from 1 to 1e+13, such as 2500000, 2.5e6 or 2.5M"
+)
+
+
 def _instance(text: str) -> tuple[str, float | None]:
     kind, equals, rate = text.partition("=")
     if not re.fullmatch(INSTANCE_TYPE, kind):
@@ -63,24 +76,26 @@ def _instance(text: str) -> tuple[str, float | None]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("what a request uses (choose one)").add_argument
+    usage = parser.add_argument_group("what a request uses (choose one)")
+    add = usage.add_mutually_exclusive_group(required=True).add_argument
     add("--duration-ms", type=_DURATION_MS, metavar="MS", help="the duration billed on Lambda")
     add("--measure", action="store_true", help="measure the model here, as a process")
     name = str(cli.cdk_context(ROOT).get("stack_name", STACK_NAME))
-    parser.set_defaults(stack_of_cdk_deploy=name)
     stack = f"read the usage and the traffic of a deployed stack (default: {name})"
     add("--stack", nargs="?", const=name, metavar="NAME", help=stack)
     add("--refresh", action="store_true", help="only update the region's prices in the price file")
     add = parser.add_argument_group("traffic").add_argument
-    add("--requests", metavar="N", help="requests a month: 2500000, 2.5e6 or 2.5M")
+    add("--requests", type=_REQUESTS, metavar="N", help="requests a month: 2500000, 2.5e6 or 2.5M")
     profile = "requests in each hour of a day (24) or a week (168): numbers with commas, or a CSV "
-    profile += "file with the counts in its last column; with --requests, only their shape counts"
+    profile += "file, with a heading if it has several columns, and the counts in the last one; "
+    profile += "with --requests, only their shape counts"
     add("--profile", metavar="FILE", help=profile)
     add = parser.add_argument_group("more about the request").add_argument
     add("--memory-mb", type=_LAMBDA_MB, metavar="MB", help="Lambda's memory (default: 1769)")
     add("--architecture", choices=(X86, ARM), help="the CPU of --duration-ms (default: x86_64)")
-    memory, sizes = "a serverless endpoint's memory (default: %(default)s)", range(1024, 6145, 1024)
-    add("--serverless-mb", type=int, choices=sizes, default=3072, metavar="MB", help=memory)
+    memory = "a serverless endpoint's memory (default: %(default)s)"
+    sizes, default = range(1024, 6145, 1024), workload.DEFAULT_SERVERLESS_MB
+    add("--serverless-mb", type=int, choices=sizes, default=default, metavar="MB", help=memory)
     add("--data-kb", type=_NOT_NEGATIVE, metavar="KB", help="size of request and response")
     add("--cold-ms", type=_POSITIVE, metavar="MS", help="a cold start, with --duration-ms")
     cold = "the share of Lambda's calls with a cold start, 0 to 1 (default: %(default)s)"
@@ -116,13 +131,16 @@ def run(options: argparse.Namespace) -> int:
     if options.refresh:
         _refresh(aws, options.prices)
         return 0
+    for name, source in _NEEDS.items():
+        if vars(options)[name] is not None and not vars(options)[source]:
+            raise CostError(f"--{name} needs --{source}".replace("_", "-"))
     if options.plot:
-        plot.check(options.plot)
+        report.check_plot(options.plot)
     region_prices = prices.load(options.prices, aws.region)
-    given = traffic.parse(options.requests, options.profile)
+    traffic = workload.read_traffic(options.requests, options.profile)
     with cli.Spinner("finding out what a request uses"):
-        workload = _workload(aws, options)
-    usage = workload.usage
+        work = _workload(aws, options)
+    usage = work.usage
     serverless_mb = usage.serverless_memory_mb or options.serverless_mb
     usage = replace(
         usage,
@@ -131,7 +149,7 @@ def run(options: argparse.Namespace) -> int:
         data_bytes=usage.data_bytes if options.data_kb is None else options.data_kb * 1024,
     )
     found = estimate(
-        replace(workload, usage=usage, traffic=given or workload.traffic),
+        replace(work, usage=usage, traffic=traffic or work.traffic),
         region_prices,
         dict(options.instance or ()),
         least_instances=options.least,
@@ -140,34 +158,20 @@ def run(options: argparse.Namespace) -> int:
         forwarded_percent=options.one_url,
     )
     if options.plot:
-        plot.draw(found, options.plot)
+        report.draw(found, options.plot)
     if options.json:
-        cli.print_json(as_json(found))
+        cli.print_json(report.as_json(found))
     else:
-        show(found, cli.console(), brief=options.brief)
+        report.show(found, cli.console(), brief=options.brief)
     return 0
 
 
 def _workload(aws: Aws, options: argparse.Namespace) -> Workload:
-    if sum(map(bool, (options.duration_ms, options.measure, options.stack))) != 1:
-        raise CostError(
-            "choose one source of the request's usage: --duration-ms MS, --measure (the model "
-            "here) or --stack (the deployed one)"
-        )
-    for name, source in _NEEDS.items():
-        if vars(options)[name] is not None and not vars(options)[source]:
-            raise CostError(f"--{name} needs --{source}".replace("_", "-"))
-    asked = [kind for kind, _ in options.instance or ()]
-    if twice := [kind for kind in asked if asked.count(kind) > 1]:
-        raise CostError(f"--instance {twice[0]} is given twice; remove one")
     if options.measure:
         pictures = [read_input(place) for place in options.image or ()] or default_requests()
         return measure(pictures, options.docker, options.p95_ms, options.cold_share)
     if options.stack:
-        found = observe(aws, options.stack, options.days or 14)
-        if options.stack != options.stack_of_cdk_deploy:
-            found = replace(found, deploy_options=f" -c stack_name={options.stack}")
-        return found
+        return observe(aws, options.stack, options.days or 14)
     memory_mb = options.memory_mb or LAMBDA_MB_PER_VCPU
     usage = RequestUsage(
         lambda_memory_mb=memory_mb,

@@ -1,19 +1,19 @@
 """Compare the targets that have prices, find the break-evens, and advise."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
+from itertools import pairwise
 
-from ops.cost import targets
+from ops.cost import CostError, targets
 from ops.cost.one_url import OneUrl
 from ops.cost.prices import Prices, usd
-from ops.cost.targets import Target
-from ops.cost.traffic import SECONDS_PER_MONTH, Traffic, average
-from ops.cost.workload import ARM, DEFAULT_INSTANCES, X86, RequestUsage, Workload
+from ops.cost.targets import Quote, Target
+from ops.cost.workload import ARM, DEFAULT_INSTANCES, X86, Traffic, Workload, average
 
 LEFT_OUT = (
+    "Lambda's free tier (--free-tier)",
     "data transfer out of AWS",
     "logs, metrics and alarms",
     "the examiner, about $1 with mode=both",
@@ -23,6 +23,7 @@ LEFT_OUT = (
 )
 LOWEST, HIGHEST = 1e3, 1e10  # requests a month
 _STEPS = 400  # the search misses two break-evens less than 4 % apart
+_MOST_TOLD = 2  # break-evens
 _EXACT = 1 + 1e-9
 _EQUAL = 1 + 1e-6  # smaller differences come from rounding
 
@@ -63,20 +64,19 @@ def break_evens(targets: Sequence[Target], traffic: Traffic) -> Iterator[BreakEv
         return cheapest([each for each in equal if each.kind == kind] or equal, asked)
 
     ratio = (HIGHEST / LOWEST) ** (1 / _STEPS)
-    left, before = LOWEST, best(LOWEST, "")
-    for step in range(1, _STEPS + 1):
-        right = LOWEST * ratio**step
+    before = best(LOWEST, "")
+    for left, right in pairwise(LOWEST * ratio**step for step in range(_STEPS + 1)):
+        low = left
         while best(right, before.kind).kind != before.kind:
-            low, high = left, right
+            high = right
             while high > low * _EXACT:
                 middle = (low * high) ** 0.5
                 stays = best(middle, before.kind).kind == before.kind
                 low, high = (middle, high) if stays else (low, middle)
-            left, before, after = high, best(low, before.kind), best(high, "")
+            before, after = best(low, before.kind), best(high, "")
             is_a_limit = math.isinf(before.usd_per_month(traffic.scaled_to(high)))
             yield BreakEven(high, before, after, is_a_limit)
-            before = after
-        left = right
+            low, before = high, after
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,10 @@ class Estimate:
     workload: Workload
     prices: Prices
     targets: Sequence[Target]
+    not_measured: Sequence[Target]  # targets of the other architecture
     missing: Sequence[str]
     left_out: Sequence[str]  # of the bill
     forwarding: str = ""  # what forwarding by the function's URL costs
-    not_measured: Sequence[Target] = ()  # targets of the other architecture
 
     @property
     def traffic(self) -> Traffic | None:
@@ -97,9 +97,8 @@ class Estimate:
 
     @property
     def ranked(self) -> Sequence[Target]:
-        """Return the targets, cheapest first if the traffic is known."""
-        if (traffic := self.traffic) is None:
-            return self.targets
+        """Return the targets, cheapest first."""
+        traffic = self.workload.asked
         return sorted(self.targets, key=lambda target: target.usd_per_month(traffic))
 
     @property
@@ -107,7 +106,7 @@ class Estimate:
         """Say what the costs of the other architecture assume; empty without any."""
         if not self.not_measured:
             return ""
-        traffic = self.traffic or Traffic(1e6)
+        traffic = self.workload.asked
         best = cheapest(self.not_measured, traffic)
         month = "a month" if self.traffic else "for a million requests"
         where = "Graviton" if self.workload.architecture == X86 else "x86-64"
@@ -118,40 +117,36 @@ class Estimate:
 
     @cached_property
     def break_evens(self) -> Sequence[BreakEven]:
-        shape = self.traffic or Traffic(1.0)
-        return [*break_evens(self.targets, shape)] if self.targets else []
+        return [*break_evens(self.targets, self.workload.asked)] if self.targets else []
 
     @property
     def best(self) -> Target | None:
         """Return the cheapest target; None if the traffic is unknown or too much for all."""
         if not self.traffic or not self.targets:
             return None
-        found = self.ranked[0]
-        return None if math.isinf(found.usd_per_month(self.traffic)) else found
+        best = cheapest(self.targets, self.traffic)
+        return None if math.isinf(best.usd_per_month(self.traffic)) else best
 
     @property
-    def turning_point(self) -> str:
-        """Say at which traffic the cheapest kind changes."""
-        if not self.targets:
-            return "There is nothing to compare."
-        if not self.break_evens:
-            only = cheapest(self.targets, Traffic(1.0)).kind
-            if len({target.kind for target in self.targets}) == 1:
-                return f"Only {only} could be compared."
-            most = HIGHEST / SECONDS_PER_MONTH
-            return f"{only} is the cheapest at any traffic up to {most:,.0f} requests/s."
-        first, last = self.break_evens[0], self.break_evens[-1]
-        if first is last or last.is_a_limit:
-            return first.sentence
-        rate = average(last.requests_per_month)
-        return f"{first.sentence} Above {rate}, {last.after.name} stays the cheapest."
+    def turning_points(self) -> list[str]:
+        """Say at which traffic the cheapest kind changes; the first sentence is the advice."""
+        points, kinds = self.break_evens, {target.kind for target in self.targets}
+        said = [point.sentence for point in points[:_MOST_TOLD]]
+        if more := len(points) - len(said):
+            said.append(f"... and {more} more, with each further instance (--json).")
+        if said or not kinds:
+            return said or ["There is nothing to compare."]
+        if len(kinds) == 1:
+            return [f"Only {kinds.pop()} could be compared."]
+        only = cheapest(self.targets, Traffic(1.0)).kind
+        return [f"{only} is the cheapest at any traffic up to {average(HIGHEST)}."]
 
     @property
     def advice(self) -> str:
         """Name the cheapest target; without traffic, return the turning point."""
         traffic, best, current = self.traffic, self.best, self.workload.current_target
         if traffic is None or not self.targets:
-            return self.turning_point
+            return self.turning_points[0]
         if best is None:
             return "No target can serve that much traffic within the stack's limits."
         costs = best.usd_per_month(traffic)
@@ -159,7 +154,7 @@ class Estimate:
         now = [target for target in self.targets if target.name == current]
         others = now or [target for target in self.targets if target.kind != best.kind]
         if not others:
-            return f"{said} costs {usd(costs)} a month. {self.turning_point}"
+            return f"{said} costs {usd(costs)} a month. {self.turning_points[0]}"
         said += f" is the cheapest: {usd(costs)} a month"
         if best.name == current:
             return f"{said}, and the stack already uses it."
@@ -170,16 +165,20 @@ class Estimate:
     @property
     def command(self) -> str | None:
         """Return the command that deploys the cheapest target; None if nothing has to change."""
-        best = self.best
-        if best is None or self.traffic is None or best.name == self.workload.current_target:
+        if not self.traffic or not self.best or self.best.name == self.workload.current_target:
             return None
-        return best.quote(self.traffic).command + self.workload.deploy_options
+        return self.deploy(self.best.quote(self.traffic))
+
+    def deploy(self, quote: Quote) -> str:
+        """Return the command that deploys a quote, to the observed stack if there is one."""
+        name = self.workload.stack_name
+        return f"{quote.command} -c stack_name={name}" if name else quote.command
 
 
 def estimate(
     workload: Workload,
     prices: Prices,
-    instances: Mapping[str, float | None] = MappingProxyType({}),
+    instances: Mapping[str, float | None] | None = None,
     *,
     least_instances: int = 1,
     executions: int | None = None,
@@ -192,84 +191,47 @@ def estimate(
     provisioned concurrency: by default the present one, or as much as the traffic needs. With
     `forwarded_percent`, also compare the cheapest endpoint behind the function's URL.
     """
-    usage, per_hour, own = workload.usage, prices.usd_per_hour, workload.architecture
+    usage, own, asked = workload.usage, workload.architecture, workload.asked
     by_cpu: dict[str, list[Target]] = {own: [], X86 if own == ARM else ARM: []}
     compared, not_measured = by_cpu.values()
     missing: list[str] = []
 
-    def can_run(
-        what: str, milliseconds: float, most_seconds: int, *, has_price: bool, advice: str = ""
-    ) -> bool:
-        """Return whether the target has a price and answers in time; add to `missing` if not."""
-        ends_in_time = milliseconds <= most_seconds * 1000
-        if not has_price:
-            refresh = "--refresh reads it from AWS, --prices names another file"
-            missing.append(f"no price for {what} in {prices.region} in this file: {refresh}")
-        elif not ends_in_time:
-            seconds = f"{milliseconds / 1000:,.0f} s there; the limit is {most_seconds} s"
-            missing.append(f"{what} is left out: a request would take {seconds}{advice}")
-        return has_price and ends_in_time
+    def add(cpu: str, target: Callable[..., Target], *arguments: object, **named: object) -> None:
+        try:
+            by_cpu[cpu].append(target(usage, prices, *arguments, **named))
+        except CostError as error:
+            missing.append(str(error))
 
-    kept = executions or workload.executions
-    for cpu, found in by_cpu.items():
-        if cpu != own and not compared:
-            break  # `missing` has the reason
-        most, has_price = targets.MOST_LAMBDA_SECONDS, bool(prices.of_lambda(cpu))
-        if can_run(f"Lambda{' arm64' * (cpu == ARM)}", usage.lambda_ms, most, has_price=has_price):
-            found.append(targets.on_demand(usage, prices, free_tier=free_tier, architecture=cpu))
-            found.append(targets.provisioned_concurrency(usage, prices, kept, cpu))
-    most, has_price = targets.MOST_ENDPOINT_SECONDS, "serverless" in prices.groups
-    if can_run("SageMaker serverless", usage.serverless_ms, most, has_price=has_price):
-        by_cpu[X86].append(targets.serverless(usage, prices))
+    for cpu in by_cpu:
+        add(cpu, targets.on_lambda, cpu, free_tier=free_tier)
+        add(cpu, targets.on_lambda, cpu, kept_warm=executions or workload.executions or None)
+    add(X86, targets.serverless)
     default = workload.instance_type or DEFAULT_INSTANCES[own]
     for kind, rate in (instances or {default: None}).items():
-        capacity = rate or targets.capacity_of(kind, usage.vcpu_ms)
-        vcpu_ms = 0.0 if rate else usage.vcpu_ms  # an instance with a rate may be faster
-        advice = "; sagemaker_type=async allows more"
-        if kind in per_hour and not capacity:
-            missing.append(
-                f"--instance {kind}=REQUESTS_PER_SECOND is needed: its capacity is unknown"
-            )
-        elif can_run(kind, vcpu_ms, most, has_price=kind in per_hour, advice=advice):
-            cpu = own if rate else targets.architecture_of(kind)
-            by_cpu[cpu].append(targets.real_time(usage, prices, kind, capacity, least_instances))
-    if not instances and usage.vcpu_ms <= most * 1000:
+        cpu = own if rate else targets.architecture_of(kind)
+        add(cpu, targets.real_time, kind, rate, least_instances)
+    if not instances and usage.vcpu_ms <= targets.MOST_ENDPOINT_SECONDS * 1000:
         for cpu, found in by_cpu.items():
-            best = _cheapest_instance(workload, prices, cpu, least_instances)
-            if best and best.name not in {target.name for target in found}:
+            known = [
+                targets.real_time(usage, prices, kind, None, least_instances)
+                for kind in reversed(prices.usd_per_hour)  # the later, newer type among equals
+                if targets.architecture_of(kind) == cpu and targets.capacity_of(kind, usage.vcpu_ms)
+            ]
+            if known and (best := cheapest(known, asked)).instance_type != default:
                 found.append(best)
-    left_out = [] if free_tier else ["Lambda's free tier (--free-tier)"]
-    data_left_out, hints = _unknown_data(usage, prices)
-    missing += hints
-    left_out += [*data_left_out, *LEFT_OUT]
+    if "data" not in prices.groups:
+        missing.append(prices.lacks("data in and out of SageMaker"))
+    elif usage.data_bytes is None:
+        each = usd(targets.data_usd(1e6, 10 * 1024, prices))
+        hint = "SageMaker's charge for data in and out is not counted: --data-kb adds it"
+        missing.append(f"{hint} (10 KB a request: {each} a million)")
     forwarding = ""
     endpoints = [target for target in compared if target.instance_type]
     if forwarded_percent and endpoints:
-        one_url = OneUrl(usage, prices, cheapest(endpoints, workload.traffic or Traffic(1e6)))
-        if prices.of_lambda(one_url.architecture):
+        one_url = OneUrl(usage, prices, cheapest(endpoints, asked))
+        if one_url.price:
             compared += one_url.targets(forwarded_percent)
             forwarding = one_url.advice
-    return Estimate(workload, prices, compared, missing, left_out, forwarding, not_measured)
-
-
-def _unknown_data(usage: RequestUsage, prices: Prices) -> tuple[list[str], list[str]]:
-    """Return the charges for data that are left out, and how to count them."""
-    if "data" not in prices.groups:
-        return [f"data in and out of SageMaker (no price in {prices.region})"], []
-    if usage.data_bytes is not None:
-        return [], []
-    each = usd(targets.data_usd(1e6, 10 * 1024, prices))
-    hint = "SageMaker's charge for data in and out is not counted: --data-kb adds it"
-    return ["data in and out of SageMaker"], [f"{hint} (10 KB a request: {each} a million)"]
-
-
-def _cheapest_instance(
-    workload: Workload, prices: Prices, architecture: str, least_instances: int
-) -> Target | None:
-    """Return the cheapest of the instance types whose price and vCPUs are known."""
-    usage, known = workload.usage, []
-    for kind in reversed(prices.usd_per_hour):  # among equals prefer the later, newer type
-        capacity = targets.capacity_of(kind, usage.vcpu_ms)
-        if capacity and targets.architecture_of(kind) == architecture:
-            known.append(targets.real_time(usage, prices, kind, capacity, least_instances))
-    return cheapest(known, workload.traffic or Traffic(1.0)) if known else None
+    left_out = LEFT_OUT[1:] if free_tier else LEFT_OUT
+    missing = list(dict.fromkeys(missing))  # Lambda's two targets lack the same price
+    return Estimate(workload, prices, compared, not_measured, missing, left_out, forwarding)

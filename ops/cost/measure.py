@@ -20,7 +20,8 @@ from ops.inputs import Input
 from ops.local_servers import Face, FaceError, HttpFace, HttpReply, process_environment
 
 WARM_UP, REQUESTS = 5, 100
-PROCESS_SIZES_MB = (512, 768, 1024, 1280, 1536, LAMBDA_MB_PER_VCPU, 3008, 4096, 6144, 10240)
+# A thread gains nothing from more than a whole vCPU.
+PROCESS_SIZES_MB = (512, 768, 1024, 1280, 1536, LAMBDA_MB_PER_VCPU)
 CONTAINER_SIZES_MB = (1024, LAMBDA_MB_PER_VCPU, 2654, 3538)
 _ROOM = 1.5  # Lambda's runtime and larger pictures need memory, too
 _SAME = 1.05  # costs within 5 % count as equal, because billed times are whole milliseconds
@@ -115,12 +116,11 @@ def _time_process(pictures: Sequence[Input]) -> tuple[dict[int, Timing], str]:
         local_servers.wait_until_healthy(face, process)
         whole = _time(face, pictures, started, lambda: _usage(process.pid)[0])
         resident_mb = _usage(process.pid)[1]
-    enough = [mb for mb in PROCESS_SIZES_MB if mb >= resident_mb * _ROOM] or [10240]
-    # A thread gains nothing from more than a whole vCPU.
-    tried = [mb for mb in enough if mb <= max(enough[0], LAMBDA_MB_PER_VCPU)]
+    needed = math.ceil(resident_mb * _ROOM)
+    sizes = [mb for mb in PROCESS_SIZES_MB if mb >= needed] or [min(needed, 10240)]
     note = f"a process with one thread on a whole CPU, {whole.size(0).billed_ms:.1f} ms a request, "
     note += f"{resident_mb:.0f} MB; other memory sizes by their share of a vCPU"
-    return {mb: whole.on_share(vcpu_share(mb)) for mb in tried}, note
+    return {mb: whole.on_share(vcpu_share(mb)) for mb in sizes}, note
 
 
 def _time(

@@ -38,6 +38,7 @@ FIGURES: Mapping[str, Sequence[str]] = {
     "data": ("usd_per_gb",),
     "instances": ("usd_per_hour",),  # by instance type
 }
+Price = Mapping[str, Any]  # a group's figures
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,20 @@ class Prices:
     """Hold the groups of one region, in US dollars, as in the file."""
 
     region: str
-    groups: Mapping[str, Mapping[str, Any]]
+    groups: Mapping[str, Price]
 
-    def of_lambda(self, architecture: str) -> Mapping[str, Any]:
+    def of_lambda(self, architecture: str) -> Price:
         """Return Lambda's figures for an architecture; empty if unknown."""
         return self.groups.get("lambda_arm64" if architecture == ARM else "lambda", {})
+
+    @property
+    def usd_per_hour(self) -> dict[str, float]:
+        """Return the price of each instance type."""
+        return dict(self.groups.get("instances", {}).get("usd_per_hour", {}))
+
+    def lacks(self, what: str) -> str:
+        """Return the message that the region has no such price."""
+        return f"no price for {what} in {self.region}; {_refresh_of(self.region)} reads it"
 
     @property
     def dates(self) -> Mapping[str, str]:
@@ -63,11 +73,6 @@ class Prices:
         parts = ", ".join(f"{group} {date}" for group, date in compared.items())
         return f"list prices of {self.region}: {parts}"
 
-    @property
-    def usd_per_hour(self) -> dict[str, float]:
-        """Return the price of each instance type."""
-        return dict(self.groups.get("instances", {}).get("usd_per_hour", {}))
-
 
 def load(path: Path, region: str) -> Prices:
     """Return the region's prices. Raise OSError, and CostError if the file lacks them."""
@@ -75,20 +80,20 @@ def load(path: Path, region: str) -> Prices:
     if region not in regions:
         raise CostError(
             f"no prices for {region} in {path.name}, which has {', '.join(regions)}; "
-            f"`python -m ops cost --refresh --region {shlex.quote(region)}` reads them from AWS, "
-            "or --prices names another file"
+            f"{_refresh_of(region)} reads them from AWS, or --prices names another file"
         )
     groups = {name: regions[region][name] for name in FIGURES if name in regions[region]}
     for name, group in groups.items():
-        where = f"{path}: {region}, {name}"
-        if not isinstance(group, dict) or not {"date", "source"} <= group.keys():
-            raise CostError(f"{where}: a date and a source are missing")
-        figures: dict[str, Any] = {key: group.get(key) for key in FIGURES[name]}
-        if name == "instances" and isinstance(by_type := group.get("usd_per_hour", {}), dict):
-            figures = by_type
-        for key, value in figures.items():
-            if type(value) not in (int, float) or not 0 <= value < math.inf:
-                raise CostError(f"{where}: {key} is {value!r}, which is not a price")
+        try:
+            _, _, *figures = (group[key] for key in ("date", "source", *FIGURES[name]))
+            if name == "instances":
+                figures = [*figures[0].values()]
+            is_good = all(0 <= figure < math.inf for figure in figures)
+        except (KeyError, TypeError, AttributeError):
+            is_good = False
+        if not is_good:
+            needs = f"needs a date, a source and prices ({', '.join(FIGURES[name])})"
+            raise CostError(f"{path}: {region}, {name} {needs}; compare {SHIPPED}")
     return Prices(region, groups)
 
 
@@ -102,6 +107,10 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CostError(f"{path} is not a price file: {error}; compare {SHIPPED}") from None
     return regions
+
+
+def _refresh_of(region: str) -> str:
+    return f"`python -m ops cost --refresh --region {shlex.quote(region)}`"
 
 
 def usd(amount: float) -> str:
@@ -146,17 +155,15 @@ def read_from_aws(aws: Aws) -> dict[str, Any]:
 
 
 def _products(client: Any, service: str, region: str) -> Iterator[tuple[Mapping[str, str], float]]:
-    """Yield each product's attributes and its on-demand price, that of the first paid tier."""
+    """Yield each product's attributes and its on-demand price, the highest of its tiers."""
     in_region = {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}
     pages = client.get_paginator("get_products")
-    for page in pages.paginate(ServiceCode=service, Filters=[in_region]):
-        for text in page["PriceList"]:
-            product = json.loads(text)
-            tiers = [
-                (float(tier.get("beginRange", 0)), float(tier["pricePerUnit"]["USD"]))
-                for term in product.get("terms", {}).get("OnDemand", {}).values()
-                for tier in term["priceDimensions"].values()
-                if "USD" in tier["pricePerUnit"]
-            ]
-            if costs := [usd for _, usd in sorted(tiers) if usd > 0]:
-                yield product["product"].get("attributes", {}), costs[0]
+    for text in pages.paginate(ServiceCode=service, Filters=[in_region]).search("PriceList"):
+        product = json.loads(text)
+        costs = [
+            float(tier["pricePerUnit"].get("USD", 0))
+            for term in product.get("terms", {}).get("OnDemand", {}).values()
+            for tier in term["priceDimensions"].values()
+        ]
+        if any(costs):
+            yield product["product"].get("attributes", {}), max(costs)

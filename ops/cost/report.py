@@ -1,21 +1,27 @@
-"""Present an estimate as tables or as JSON."""
+"""Present an estimate as tables, as JSON, or as a plot."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
-from ops.cost.estimate import Estimate
+from ops.cost import CostError
+from ops.cost.estimate import HIGHEST, LOWEST, Estimate
 from ops.cost.prices import usd
 from ops.cost.targets import Target, data_usd, lambda_usd
-from ops.cost.traffic import SECONDS_PER_MONTH, Traffic, count, rounded
-from ops.cost.workload import RequestUsage
+from ops.cost.workload import SECONDS_PER_MONTH, Traffic, count, rounded
 
 LADDER = (1e6, 1e7, 1e8)  # the requests a month to show if the traffic is unknown
-_MOST_BREAK_EVENS = 2
+# The palette of Okabe and Ito, which colour-blind readers can tell apart.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+POINTS = 480
+MOST_MARKED = 4  # further break-evens are too close together
+# Keep text searchable, and write the same bytes for the same data.
+_SVG = {"svg.fonttype": "none", "svg.hashsalt": "cost"}
 
 
 def as_json(estimate: Estimate) -> dict[str, Any]:
@@ -44,7 +50,7 @@ def as_json(estimate: Estimate) -> dict[str, Any]:
             }
             for point in estimate.break_evens
         ],
-        "turning_point": estimate.turning_point,
+        "turning_point": estimate.turning_points[0],
         "advice": estimate.advice,
         "command": estimate.command,
         "missing": list(estimate.missing),
@@ -57,15 +63,15 @@ def _target(estimate: Estimate, target: Target) -> dict[str, Any]:
     found = {"target": target.key, "name": target.name}
     if not (traffic := estimate.traffic):
         return found
-    costs, runs, command = target.quote(traffic)
-    if math.isinf(costs):
-        return {**found, "usd_per_month": None, "runs": runs}
+    quote = target.quote(traffic)
+    if math.isinf(quote.usd_per_month):
+        return {**found, "usd_per_month": None, "runs": quote.runs}
     return {
         **found,
-        "usd_per_month": costs,
-        "usd_per_million_requests": costs / traffic.requests_per_month * 1e6,
-        "runs": runs,
-        "command": command + estimate.workload.deploy_options,
+        "usd_per_month": quote.usd_per_month,
+        "usd_per_million_requests": quote.usd_per_month / traffic.requests_per_month * 1e6,
+        "runs": quote.runs,
+        "command": estimate.deploy(quote),
     }
 
 
@@ -76,7 +82,8 @@ def show(estimate: Estimate, console: Console, *, brief: bool) -> None:
         if estimate.workload.sizes:
             console.print(_sizes_table(estimate))
         console.print(_targets_table(estimate))
-        _print(console, _break_evens(estimate))
+        said = estimate.turning_points
+        _print(console, said if estimate.traffic else said[1:])  # the first is the advice
     _print(console, [_data(estimate), estimate.forwarding, estimate.assumption])
     _print(console, estimate.missing, "yellow")
     if not brief:
@@ -122,8 +129,7 @@ def _sizes_table(estimate: Estimate) -> Table:
     workload = estimate.workload
     price = estimate.prices.of_lambda(workload.architecture)
     for size in workload.sizes:
-        warm = RequestUsage(lambda_memory_mb=size.memory_mb, lambda_ms=size.billed_ms, vcpu_ms=0)
-        cost = lambda_usd(1e6, warm, price) if price else math.inf
+        cost = lambda_usd(1e6, size.memory_mb, size.billed_ms, price) if price else math.inf
         cells = (f"{size.memory_mb:,}", f"{size.median_ms:.1f} ms", f"{size.p95_ms:.1f} ms")
         style = "green" if size.memory_mb == workload.usage.lambda_memory_mb else None
         table.add_row(*cells, usd(cost), style=style)
@@ -135,23 +141,59 @@ def _table(title: str, *numbers: str) -> Table:
     return Table(*columns, title=title, title_justify="left", title_style="bold")
 
 
-def _break_evens(estimate: Estimate) -> list[str]:
-    """Return the sentences that the advice does not repeat."""
-    points = estimate.break_evens
-    said = [point.sentence for point in points[:_MOST_BREAK_EVENS]]
-    if more := len(points) - len(said):
-        said.append(f"... and {more} more, with each further instance (--json).")
-    return said[1:] if estimate.traffic is None else said or [estimate.turning_point]
-
-
 def _data(estimate: Estimate) -> str:
-    """Compare SageMaker's charge for data with Lambda's whole price; empty without a charge."""
+    """Return SageMaker's charge for data; an empty text without one."""
     data_bytes = estimate.workload.usage.data_bytes or 0.0
     if not (charged := data_usd(1e6, data_bytes, estimate.prices)):
         return ""
-    said = f"SageMaker charges {usd(charged)} for the data of a million requests, "
-    said += f"{rounded(data_bytes / 1024)} KB each"
-    for target in estimate.targets:
-        if target.key == "lambda":
-            said += f"; {target.name} costs {usd(target.usd_per_month(Traffic(1e6)))} in all"
-    return f"{said}."
+    each = f"{rounded(data_bytes / 1024)} KB each"
+    return f"SageMaker charges {usd(charged)} for the data of a million requests, {each}."
+
+
+def check_plot(path: Path) -> None:
+    """Raise CostError if the plot cannot be drawn, before anything is measured."""
+    if path.suffix not in (".svg", ".png"):
+        raise CostError(f"--plot {path}: the name must end with .svg or .png")
+    try:
+        import matplotlib.figure  # noqa: F401 - an optional extra
+    except ImportError:
+        raise CostError("--plot needs matplotlib: `pip install matplotlib`") from None
+
+
+def draw(estimate: Estimate, path: Path) -> None:
+    """Plot cost against traffic, with today's and the break-evens. Raise OSError."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    today = estimate.traffic.requests_per_month if estimate.traffic else None
+    points = estimate.break_evens[:MOST_MARKED]
+    seen = [point.requests_per_month for point in points] + ([today] if today else []) or [1e6]
+    low = max(math.log10(LOWEST), math.floor(math.log10(min(seen)) - 1.5))
+    high = min(math.log10(HIGHEST * 100), math.ceil(math.log10(max(seen)) + 0.5))
+    requests = [10 ** (low + (high - low) * step / POINTS) for step in range(POINTS + 1)]
+    with rc_context(_SVG):
+        figure = Figure(figsize=(9, 6.5), layout="constrained")
+        axes = figure.subplots()
+        for colour, target in zip(COLOURS, estimate.targets):
+            costs = [
+                target.usd_per_month(estimate.workload.asked.scaled_to(each)) for each in requests
+            ]
+            line = ":" if target.key == "lambda_kept_warm" else "-"
+            axes.loglog(requests, costs, line, color=colour, linewidth=2.5, label=target.name)
+        for point in points:
+            x, what = point.requests_per_month, "limit" if point.is_a_limit else "break-even"
+            axes.axvline(x, color="#555", ls="--", lw=1, label=f"{what} {_both_rates(x)}")
+        if today:
+            axes.axvline(today, color="#b00020", lw=1, label=f"today: {_both_rates(today)}")
+        axes.set_title(f"A month's cost by traffic, {estimate.prices.title}")
+        axes.set(xlabel="requests a month", ylabel="USD a month", xlim=(10.0**low, 10.0**high))
+        axes.xaxis.set_major_formatter(lambda value, _: count(value))
+        axes.yaxis.set_major_formatter(lambda value, _: usd(value))
+        axes.grid(color="#ddd")
+        figure.legend(loc="outside lower left", ncols=2, frameon=False)
+        metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else None
+        figure.savefig(path, dpi=100, metadata=metadata)
+
+
+def _both_rates(requests: float) -> str:
+    return f"{count(requests)} ({rounded(requests / SECONDS_PER_MONTH)}/s)"

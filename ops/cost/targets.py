@@ -1,17 +1,18 @@
 """Price each target of the stack for any traffic, and name the command that deploys it.
 
-A GB of memory is 1,024 of Lambda's MB, a GB of data 2^30 bytes.
+A GB of memory is 1,024 of Lambda's MB, a GB of data 2^30 bytes. The functions that return a target
+raise CostError if it has no price, or cannot answer in time.
 """
 
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ops.cost.prices import Prices
-from ops.cost.traffic import HOURS_PER_MONTH, Traffic, rounded
-from ops.cost.workload import ARM, X86, RequestUsage
+from ops.cost import CostError
+from ops.cost.prices import Price, Prices
+from ops.cost.workload import ARM, HOURS_PER_MONTH, X86, RequestUsage, Traffic, rounded
 
 # The mean utilization of instances and of executions kept warm, at which few requests wait. The
 # stack scales provisioned concurrency to the same value.
@@ -31,11 +32,17 @@ FREE_REQUESTS, FREE_GB_SECONDS = 1_000_000, 400_000
 
 
 class Quote(NamedTuple):
-    """Hold a month's cost (infinite for too much traffic), what runs, and the command."""
+    """Hold a month's cost (infinite for too much traffic), what runs, and its context keys."""
 
     usd_per_month: float
     runs: str
-    command: str
+    keys: Mapping[str, object]
+
+    @property
+    def command(self) -> str:
+        """Return the command, without keys of no value and the default architecture."""
+        given = (f"{key}={value}" for key, value in self.keys.items() if value not in (None, X86))
+        return " -c ".join(["cdk deploy", *given])
 
 
 @dataclass(frozen=True)
@@ -62,76 +69,89 @@ def lambda_name(memory_mb: int, architecture: str) -> str:
     return f"Lambda{' arm64' * (architecture == ARM)}, {memory_mb:,} MB"
 
 
-def on_demand(
-    usage: RequestUsage, prices: Prices, *, free_tier: bool = False, architecture: str = X86
+def on_lambda(
+    usage: RequestUsage,
+    prices: Prices,
+    architecture: str = X86,
+    *,
+    kept_warm: int | None = 0,
+    free_tier: bool = False,
 ) -> Target:
-    """Return Lambda billed by the call. As for all targets here, its price must be known."""
-    price = prices.of_lambda(architecture)
+    """Return Lambda with `kept_warm` executions, or as many as the busiest hour needs if None.
 
-    def quote(traffic: Traffic) -> Quote:
-        total = lambda_usd(traffic.requests_per_month, usage, price, free_tier=free_tier)
-        runs = f"up to {rounded(_concurrency(traffic, usage.lambda_ms))} at once"
-        return Quote(total, runs, _lambda_command(usage, architecture))
-
-    return Target("lambda", "Lambda", lambda_name(usage.lambda_memory_mb, architecture), quote)
-
-
-def provisioned_concurrency(
-    usage: RequestUsage, prices: Prices, executions: int | None = None, architecture: str = X86
-) -> Target:
-    """Return Lambda with `executions` kept warm, by default as many as the busiest hour needs."""
+    They serve what they can; other calls are on demand.
+    """
     price, memory_mb = prices.of_lambda(architecture), usage.lambda_memory_mb
+    name = lambda_name(memory_mb, architecture)
+    _check(name, prices, price, usage.lambda_ms, MOST_LAMBDA_SECONDS)
+    duration = {"usd_per_million_gb_seconds": price["kept_duration_usd_per_million_gb_seconds"]}
 
     def quote(traffic: Traffic) -> Quote:
-        kept = executions or _whole(_concurrency(traffic, usage.lambda_ms) / UTILIZATION)
+        at_once = _concurrency(traffic, usage.lambda_ms)
+        kept = _whole(at_once / UTILIZATION) if kept_warm is None else kept_warm
+        warm = traffic.up_to(kept / usage.lambda_ms * 1000)
+        others = max(0.0, traffic.requests_per_month - warm)
+        total = lambda_usd(warm, memory_mb, usage.lambda_ms, {**price, **duration})
+        total += lambda_usd(others, memory_mb, usage.billed_ms, price, free_tier=free_tier)
         kept_seconds = HOURS_PER_MONTH * 3600 * kept * memory_mb / 1024
-        total = kept_seconds * price["kept_usd_per_million_gb_seconds"] / 1e6
-        for hours, per_second in traffic.hours:
-            # The share that warm executions serve; variation within the hour is ignored.
-            share = min(1.0, kept / max(per_second * usage.lambda_ms / 1000, kept))
-            requests = per_second * hours * 3600
-            used = _gb_seconds(requests * share, memory_mb, usage.lambda_ms)
-            total += used * price["kept_duration_usd_per_million_gb_seconds"] / 1e6
-            total += requests * share * price["usd_per_million_requests"] / 1e6
-            total += lambda_usd(requests * (1 - share), usage, price)
-        command = f"{_lambda_command(usage, architecture)} -c lambda_provisioned_concurrency={kept}"
-        return Quote(total, f"{kept:,} kept warm", command)
+        total += kept_seconds * price["kept_usd_per_million_gb_seconds"] / 1e6
+        runs = f"{kept:,} kept warm" if kept else f"up to {rounded(at_once)} at once"
+        seconds = min(math.ceil(usage.lambda_ms / 1000 * _TIMEOUT_BY_MEAN), MOST_LAMBDA_SECONDS)
+        keys = {
+            "mode": "lambda",
+            "architecture": architecture,
+            "lambda_memory_mb": memory_mb,
+            "lambda_timeout_seconds": seconds if seconds > DEFAULT_LAMBDA_SECONDS else None,
+            "lambda_provisioned_concurrency": kept or None,
+        }
+        return Quote(total, runs, keys)
 
-    name = f"{lambda_name(memory_mb, architecture)}, kept warm"
-    return Target("lambda_kept_warm", "Lambda", name, quote)
+    if kept_warm == 0:
+        return Target("lambda", "Lambda", name, quote)
+    return Target("lambda_kept_warm", "Lambda", f"{name}, kept warm", quote)
 
 
 def serverless(usage: RequestUsage, prices: Prices) -> Target:
     """Return SageMaker Serverless Inference."""
+    kind, memory_mb = "SageMaker serverless", usage.serverless_memory_mb
+    price: float = prices.groups.get("serverless", {}).get("usd_per_million_gb_seconds", 0.0)
+    _check(kind, prices, price, usage.serverless_ms, MOST_ENDPOINT_SECONDS)
 
     def quote(traffic: Traffic) -> Quote:
-        requests, memory_mb = traffic.requests_per_month, usage.serverless_memory_mb
-        used = _gb_seconds(requests, memory_mb, usage.serverless_ms)
-        total = used * prices.groups["serverless"]["usd_per_million_gb_seconds"] / 1e6
+        requests = traffic.requests_per_month
+        total = _gb_seconds(requests, memory_mb, usage.serverless_ms) * price / 1e6
         total += data_usd(requests, usage.data_bytes, prices)
         at_once = _concurrency(traffic, usage.serverless_ms)
         runs, needed = f"up to {rounded(at_once)} at once", _whole(at_once / UTILIZATION)
-        command = "cdk deploy -c mode=sagemaker -c sagemaker_type=serverless "
-        command += f"-c serverless_memory_mb={memory_mb}"
-        if needed > DEFAULT_SERVERLESS:
-            command += f" -c serverless_max_concurrency={needed}"
         if needed > MOST_SERVERLESS:
             total, runs = math.inf, f"needs {needed:,} at once; the most is {MOST_SERVERLESS}"
-        return Quote(total, runs, command)
+        keys = {
+            "mode": "sagemaker",
+            "sagemaker_type": "serverless",
+            "serverless_memory_mb": memory_mb,
+            "serverless_max_concurrency": needed if needed > DEFAULT_SERVERLESS else None,
+        }
+        return Quote(total, runs, keys)
 
-    name = f"SageMaker serverless, {usage.serverless_memory_mb:,} MB"
-    return Target("serverless", "SageMaker serverless", name, quote)
+    return Target("serverless", kind, f"{kind}, {memory_mb:,} MB", quote)
 
 
 def real_time(
-    usage: RequestUsage, prices: Prices, instance_type: str, capacity: float, least: int = 1
+    usage: RequestUsage, prices: Prices, kind: str, rate: float | None = None, least: int = 1
 ) -> Target:
-    """Return a real-time endpoint, scaled each hour to the instances that its traffic needs."""
-    usd_per_hour = prices.usd_per_hour[instance_type]
+    """Return a real-time endpoint, scaled each hour to the instances that its traffic needs.
+
+    An instance serves `rate` requests/s; if that is unknown, its vCPUs are as fast as measured.
+    """
+    usd_per_hour = prices.usd_per_hour.get(kind, 0.0)
+    _check(kind, prices, usd_per_hour, 0.0 if rate else usage.vcpu_ms, MOST_ENDPOINT_SECONDS)
+    if not (capacity := rate or capacity_of(kind, usage.vcpu_ms)):
+        fix = f"`python -m ops cost --instance {kind}=REQUESTS_PER_SECOND` takes yours"
+        raise CostError(f"the capacity of {kind} is unknown; {fix}")
 
     def quote(traffic: Traffic) -> Quote:
         hours = traffic.hours
-        if instance_type.startswith("ml.t2."):  # AWS does not scale these types
+        if kind.startswith("ml.t2."):  # AWS does not scale these types
             hours = [(HOURS_PER_MONTH, traffic.peak_per_second)]
         instances = [max(least, _whole(rate / capacity)) for _, rate in hours]
         total = usd_per_hour * sum(each * n for (each, _), n in zip(hours, instances))
@@ -140,16 +160,10 @@ def real_time(
         runs = f"{low} to {high} instances" if low < high else f"{high} instance{'s' * (high > 1)}"
         if high > MOST_INSTANCES:
             total, runs = math.inf, f"needs {high:,} instances; the most is {MOST_INSTANCES}"
-        command = "cdk deploy -c mode=sagemaker" + architecture_option(
-            architecture_of(instance_type)
-        )
-        command += (
-            f" -c instance_type={instance_type} -c min_instances={low} -c max_instances={high}"
-        )
-        return Quote(total, runs, command)
+        return Quote(total, runs, endpoint_keys(kind, low, high))
 
-    name, kind = f"SageMaker {instance_type}", "SageMaker's real-time endpoint"
-    return Target("realtime", kind, name, quote, instance_type, capacity)
+    name = f"SageMaker {kind}"
+    return Target("realtime", "SageMaker's real-time endpoint", name, quote, kind, capacity)
 
 
 def capacity_of(instance_type: str, vcpu_ms: float) -> float:
@@ -158,8 +172,8 @@ def capacity_of(instance_type: str, vcpu_ms: float) -> float:
     The size in the type's name gives the vCPUs (https://aws.amazon.com/ec2/instance-types/). Return
     0 for burstable types, metal and types that cannot run the image.
     """
-    size = re.fullmatch(r"ml\.(?!t|inf)[a-z0-9-]+\.(?:(large)|([0-9]*)xlarge)", instance_type)
-    if not size or not re.fullmatch(INSTANCE_TYPE, instance_type):
+    size = re.fullmatch(r"ml\.(?!t|inf|.*-gb)[a-z0-9-]+\.(?:(large)|([0-9]*)xlarge)", instance_type)
+    if not size:
         return 0.0
     vcpus = 2 if size[1] else 4 * int(size[2] or 1)
     return vcpus * UTILIZATION / (vcpu_ms / 1000)
@@ -172,29 +186,29 @@ def data_usd(requests: float, bytes_per_request: float | None, prices: Prices) -
 
 
 def lambda_usd(
-    requests: float, usage: RequestUsage, price: Mapping[str, Any], *, free_tier: bool = False
+    requests: float, memory_mb: int, billed_ms: float, price: Price, *, free_tier: bool = False
 ) -> float:
-    # AWS bills the init phase, too, since August 2025:
-    # https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase
-    billed_ms = usage.lambda_ms + usage.cold_share * usage.cold_ms
-    used = _gb_seconds(requests, usage.lambda_memory_mb, billed_ms)
+    used = _gb_seconds(requests, memory_mb, billed_ms)
     if free_tier:
         requests, used = max(0, requests - FREE_REQUESTS), max(0, used - FREE_GB_SECONDS)
     by_request = requests * price["usd_per_million_requests"]
     return float(by_request + used * price["usd_per_million_gb_seconds"]) / 1e6
 
 
-def architecture_option(architecture: str) -> str:
-    return f" -c architecture={ARM}" if architecture == ARM else ""
+def endpoint_keys(instance_type: str, low: int, high: int) -> dict[str, object]:
+    """Return the context keys of a real-time endpoint with that number of instances."""
+    scaling = {"instance_type": instance_type, "min_instances": low, "max_instances": high}
+    return {"mode": "sagemaker", "architecture": architecture_of(instance_type), **scaling}
 
 
-def _lambda_command(usage: RequestUsage, architecture: str) -> str:
-    command = f"cdk deploy -c mode=lambda{architecture_option(architecture)}"
-    command += f" -c lambda_memory_mb={usage.lambda_memory_mb}"
-    seconds = math.ceil(usage.lambda_ms / 1000 * _TIMEOUT_BY_MEAN)
-    if seconds > DEFAULT_LAMBDA_SECONDS:
-        command += f" -c lambda_timeout_seconds={min(seconds, MOST_LAMBDA_SECONDS)}"
-    return command
+def _check(what: str, prices: Prices, price: object, milliseconds: float, most: int) -> None:
+    """Raise CostError if the target has no price, or takes longer than its `most` seconds."""
+    if not price:
+        raise CostError(prices.lacks(what))
+    if milliseconds > most * 1000:
+        seconds = f"{milliseconds / 1000:,.0f} s there; the limit is {most} s"
+        more = "; sagemaker_type=async allows more" * (most == MOST_ENDPOINT_SECONDS)
+        raise CostError(f"{what} is left out: a request would take {seconds}{more}")
 
 
 def _gb_seconds(requests: float, memory_mb: float, milliseconds: float) -> float:

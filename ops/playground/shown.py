@@ -1,12 +1,10 @@
 """Describe a target and its answer for the page. Nothing here does I/O."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from ops.answers import classes_of
-from ops.cost import CostError, prices, targets
-from ops.cost.traffic import Traffic
-from ops.cost.workload import DEFAULT_INSTANCES, LAMBDA_MB_PER_VCPU, X86, RequestUsage
+from ops.cost import prices, targets
+from ops.cost.workload import DEFAULT_INSTANCES, LAMBDA_MB_PER_VCPU, X86, RequestUsage, Traffic
 from ops.local_servers import EmulatedLambda, HttpReply
 from ops.parity.facts import Facts
 from ops.parity.targets import OpenTarget
@@ -53,19 +51,14 @@ def cost_of(target: OpenTarget, milliseconds: float, data_bytes: int, known: pri
         data_bytes=data_bytes,
     )
     architecture = facts.architecture or X86
-    instance = facts.instance_type or DEFAULT_INSTANCES[architecture]
     if isinstance(target.client, FunctionUrl | InvokedFunction | EmulatedLambda):
-        price = "lambda" if architecture == X86 else "lambda_arm64"
-        priced = partial(targets.on_demand, usage, known, architecture=architecture)
+        found = targets.on_lambda(usage, known, architecture)
     elif facts.memory_mb:
-        price, priced = "serverless", partial(targets.serverless, usage, known)
+        found = targets.serverless(usage, known)
     else:
+        instance = facts.instance_type or DEFAULT_INSTANCES[architecture]
         capacity = targets.capacity_of(instance, milliseconds) or 1000 / milliseconds
-        price, priced = instance, partial(targets.real_time, usage, known, instance, capacity)
-    if price not in {*known.groups, *known.usd_per_hour}:
-        refresh = f"`python -m ops cost --refresh --region {known.region}` reads it from AWS"
-        raise CostError(f"no price for {price} in {known.region}; {refresh}")
-    found = priced()
+        found = targets.real_time(usage, known, instance, capacity)
     quote = found.quote(Traffic(1e6))
-    runs = f", {quote.runs}" if price == instance and quote.runs != "1 instance" else ""
+    runs = f", {quote.runs}" if found.instance_type and quote.runs != "1 instance" else ""
     return f"{prices.usd(quote.usd_per_month)}: {found.name}{runs}"

@@ -13,7 +13,6 @@ from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
 from infra.config.context import read_config
-from infra.image.asset import docker_outputs
 from infra.stack import DualInferenceStack
 from ops.local_servers import ROOT
 from support.programs import BIN, run
@@ -38,9 +37,9 @@ def assemblies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in ("deployed", "bare"):
         (root / "templates" / folder).mkdir(parents=True)
     for name, keys in CONFIGURATIONS.items():
-        app = App(outdir=str(root / name), context={**context, **keys})
-        config = read_config(app.node.get_all_context())
-        DualInferenceStack(app, "Stack", config=config, docker_outputs=docker_outputs({}))
+        named = {**context, **keys, "stack_name": "Stack"}
+        app = App(outdir=str(root / name), context=named)
+        DualInferenceStack(app, read_config(app.node.get_all_context()))
         Validations.of(app).add_plugins(AwsSolutionsChecks(app))
         app.synth()
         text = (root / name / "Stack.template.json").read_text()

@@ -39,7 +39,6 @@ METRICS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     **dict.fromkeys(("Invocations", "Errors", "Duration"), ("AWS/Lambda", ALIAS)),
     "Url5xxCount": ("AWS/Lambda", {"FunctionName": FUNCTION_NAME}),
     **dict.fromkeys(("Endpoint Invocations", "ModelLatency"), ("AWS/SageMaker", ON_ENDPOINT)),
-    "CPUUtilization": ("/aws/sagemaker/Endpoints", ON_ENDPOINT),
     **dict.fromkeys(("ColdStarts", "Examined", "Forwarded", "Skew", "Spilled"), ("Traffic", {})),
 }
 Measured = Mapping[str, Sequence[float]]  # by the names in METRICS

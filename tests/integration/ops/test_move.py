@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from infra.config.context import read_config
-from infra.lambda_target.forwarding import DOORMAN_MEMORY_MB
+from infra.lambda_target.target import DOORMAN_MEMORY_MB
 from integration.ops.deployed import SETTINGS, Deployed
 from integration.ops.operator_tools import Measured
 from ops.commands import move
@@ -22,12 +22,10 @@ from ops.cost import one_url
 
 GOLDEN = Path(__file__).parent / "golden"
 REGION = "eu-west-1"  # has prices of instances
-CONFIGURATION = "/2015-03-31/functions/the-function/configuration?Qualifier=live"
-KEPT_WARM = "/2019-09-30/functions/the-function/provisioned-concurrency?Qualifier=live"
 OUTPUTS = {"FunctionName": "the-function:live", "EndpointName": "the-endpoint"}
 BOTH, DONE = {"mode": "both"}, {"mode": "sagemaker", "keep_url": "true"}
 TENTH, ALL = {**BOTH, "sagemaker_percent": "10"}, {**BOTH, "sagemaker_percent": "100"}
-EARLIER = {"Invocations": [3600.0], "Duration": [39.5]}  # for the costs
+EARLIER = {"Invocations": [3600.0], "Duration": [39.5 * 3600]}  # for the costs
 
 
 @pytest.fixture
@@ -37,9 +35,6 @@ def stack(account: Any, script: Any, monkeypatch: pytest.MonkeyPatch) -> Deploye
     monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", script.url)
     found = Deployed(account, script, f"sha256:{'a' * 64}", "config", None)
     found.describe()
-    script.json(CONFIGURATION, {"MemorySize": 1769})
-    none = {"x-amzn-ErrorType": "ProvisionedConcurrencyConfigNotFoundException"}
-    script.replies[KEPT_WARM] = (404, none, b"{}")
     return found
 
 

@@ -21,17 +21,15 @@ def synthesize_anew(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., S
     from aws_cdk import App
 
     from infra.config.context import read_config
-    from infra.image.asset import docker_outputs
     from infra.stack import DualInferenceStack
 
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
 
-    def synthesize(environment: dict[str, str] | None = None, **keys: Any) -> Synthesized:
+    def synthesize(**keys: Any) -> Synthesized:
         outdir = tmp_path_factory.mktemp("cdk.out")
         app = App(outdir=str(outdir), context={**flags, **keys}, tree_metadata=False)
         config = read_config(app.node.get_all_context())
-        outputs = docker_outputs(environment or {})
-        DualInferenceStack(app, config.stack_name, config=config, docker_outputs=outputs)
+        DualInferenceStack(app, config)
         app.synth()
         return Synthesized(outdir, config.stack_name)
 

@@ -11,9 +11,14 @@ from infra.config.context import read_config
 from ops.cost import prices, targets
 from ops.cost.estimate import break_evens, cheapest, estimate
 from ops.cost.one_url import OneUrl
-from ops.cost.targets import Target, on_demand, provisioned_concurrency, real_time, serverless
-from ops.cost.traffic import HOURS_PER_MONTH, SECONDS_PER_MONTH, Traffic
-from ops.cost.workload import RequestUsage, Workload
+from ops.cost.targets import Target, real_time, serverless
+from ops.cost.workload import (
+    HOURS_PER_MONTH,
+    SECONDS_PER_MONTH,
+    RequestUsage,
+    Traffic,
+    Workload,
+)
 
 REGION = prices.load(prices.SHIPPED, "us-east-1")
 ANY_TIME = settings(deadline=None, database=None, derandomize=True)
@@ -27,12 +32,14 @@ def instances(usage: RequestUsage, instance_type: str, capacity: float, least: i
 
 def on_lambda(requests: float, memory_mb: int, ms: float, *, free_tier: bool = False) -> float:
     usage = replace(USAGE, lambda_memory_mb=memory_mb, lambda_ms=ms)
-    return on_demand(usage, REGION, free_tier=free_tier).usd_per_month(Traffic(requests))
+    target = targets.on_lambda(usage, REGION, free_tier=free_tier)
+    return target.usd_per_month(Traffic(requests))
 
 
 def kept_warm(requests: float, memory_mb: int, ms: float, executions: int) -> float:
     usage = replace(USAGE, lambda_memory_mb=memory_mb, lambda_ms=ms)
-    return provisioned_concurrency(usage, REGION, executions).usd_per_month(Traffic(requests))
+    target = targets.on_lambda(usage, REGION, kept_warm=executions)
+    return target.usd_per_month(Traffic(requests))
 
 
 @pytest.mark.parametrize(
@@ -83,10 +90,10 @@ def test_more_traffic_never_costs_less_and_nothing_is_negative(
     usage: RequestUsage, weights: tuple[float, ...], requests: float, factor: float
 ) -> None:
     for target in (
-        on_demand(usage, REGION),
-        on_demand(usage, REGION, free_tier=True),
-        provisioned_concurrency(usage, REGION),
-        provisioned_concurrency(usage, REGION, executions=3),
+        targets.on_lambda(usage, REGION),
+        targets.on_lambda(usage, REGION, free_tier=True),
+        targets.on_lambda(usage, REGION, kept_warm=None),
+        targets.on_lambda(usage, REGION, kept_warm=3),
         serverless(usage, REGION),
         instances(usage, "ml.m5.large", 20.0),
         instances(usage, "ml.t2.medium", 5.0, least=2),
@@ -126,7 +133,7 @@ def test_around_a_break_even_the_cheapest_changes(usage: RequestUsage) -> None:
 def test_a_straight_line_and_an_instance_break_even_where_algebra_says() -> None:
     """$83.95 for an ml.m5.large, divided by $33.20 a million: 2.53 million, 0.96 requests/s."""
     usage = replace(USAGE, lambda_memory_mb=3008, lambda_ms=674.0)
-    by_call, instance = on_demand(usage, REGION), instances(usage, "ml.m5.large", 1000.0)
+    by_call, instance = targets.on_lambda(usage, REGION), instances(usage, "ml.m5.large", 1000.0)
     (point,) = break_evens([by_call, instance], Traffic(1.0))
     expected = 83.95 / on_lambda(1, 3008, 674)
     assert point.requests_per_month == pytest.approx(expected, rel=1e-5)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.config.keys import Config
-from infra.image.asset import docker_outputs
+from infra.image.asset import uses_legacy_builder
 from integration.ops.operator_tools import REGISTRY, REPOSITORY, install
 from ops import cli
 from ops.aws import STACK_NAME
@@ -406,5 +406,5 @@ def test_the_tools_and_the_app_agree(programs: Path, monkeypatch: pytest.MonkeyP
     assert parser.get_default("instance_type") == Config.instance_type
     for value in ("", "0", "f", "False", "1", "true"):
         monkeypatch.setenv("DOCKER_BUILDKIT", value)
-        legacy = docker_outputs({"DOCKER_BUILDKIT": value}) is None
+        legacy = uses_legacy_builder()
         assert ("legacy" in builder().says) == legacy, value

@@ -39,10 +39,13 @@ def test_its_model_id_may_be_given_as_a_key(with_package: Any) -> None:
 REFUSED: list[tuple[dict[str, Any], str]] = [
     (package(CONTAINER, CONTAINER), "it has 2 containers, and both targets serve one"),
     (package(without("ModelDataUrl")), "its ModelDataUrl is None, and it must be s3://BUCKET/KEY"),
-    (package(without("Environment")), "it has no model id: neither MODEL_ID in its container's"),
-    (package(CONTAINER), f"its MODEL_ID is {MODEL_ID}, and model_id asks for 111"),
+    (
+        package(without("Environment")),
+        "its container has MODEL_ID=None, and the key model_id is None: ",
+    ),
+    (package(CONTAINER), f"its container has MODEL_ID={MODEL_ID}, and the key model_id is 1"),
     # The Model Registry accepts a package without one of these fields.
-    ({"ModelApprovalStatus": "Approved"}, "it has no InferenceSpecification, which names"),
+    ({"ModelApprovalStatus": "Approved"}, "it has 0 containers, and both targets serve one"),
     (
         {"InferenceSpecification.Containers": [CONTAINER]},
         "it is not Approved, and only Approved packages are deployed",
@@ -54,7 +57,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 def test_a_package_that_cannot_be_deployed(
     with_package: Any, found: dict[str, Any], said: str
 ) -> None:
-    keys = {"model_id": "1" * 64} if "asks for" in said else {}
+    keys = {"model_id": "1" * 64} if "model_id is 1" in said else {}
     with pytest.raises(ConfigError) as caught:
         with_package(found, **keys)
     (line,) = str(caught.value).splitlines()

@@ -118,13 +118,14 @@ def test_what_a_test_run_leaves_behind_is_no_new_image(
 
 
 def test_the_legacy_builder_makes_the_same_image_but_not_for_arm(
-    synthesize_anew: Any, both: Any
+    synthesize_anew: Any, both: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    legacy = synthesize_anew({"DOCKER_BUILDKIT": "0"}, mode="both")
+    monkeypatch.setenv("DOCKER_BUILDKIT", "0")
+    legacy = synthesize_anew(mode="both")
     assert legacy.images.keys() == both.images.keys()
     assert "dockerOutputs" not in next(iter(legacy.images.values()))["source"]
     with pytest.raises(ConfigError, match=r"^architecture='arm64': it needs BuildKit, [^\n]*$"):
-        synthesize_anew({"DOCKER_BUILDKIT": "0"}, mode="both", architecture="arm64")
+        synthesize_anew(mode="both", architecture="arm64")
 
 
 def test_the_dockerfile_takes_what_the_build_is_given(synthesize: Any, both: Any) -> None:

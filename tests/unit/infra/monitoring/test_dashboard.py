@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.monitoring.running_cost import PRICES
+from infra.monitoring import PRICES
 from support.templates import canonical, evaluate
 
 LISTED = json.loads(PRICES.read_text())["regions"]["us-east-1"]

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import Aws, CustomResource, Duration, Stack
-from aws_cdk.aws_cloudwatch import Alarm
+from aws_cdk.aws_cloudwatch import Alarm, Metric, Stats
 from aws_cdk.aws_iam import Policy, PolicyStatement
+from aws_cdk.aws_logs import FilterPattern, ILogGroup
+from aws_cdk.aws_scheduler import CfnSchedule
 from constructs import Construct, IDependable
 
-from infra.common.access import Network
-from infra.common.findings import resource_of, suppress_finding
-from infra.common.logs import log_group
-from infra.examiner.every_hour import create_alarms, create_schedule, metric_examined
+from infra.common.access import Network, allow, service_role
+from infra.common.alarms import alarm, alarm_of_none, count_lines, log_group
+from infra.common.findings import resource_of
 from infra.image.asset import Image
 from infra.lambda_target.function import create_function
 from infra.lambda_target.target import LambdaTarget
@@ -22,10 +23,7 @@ _SERVICE_TIMEOUT = Duration.seconds(660)
 
 
 class Examiner(Construct):
-    """Compare the targets' answers with the image's own, in another function of the image.
-
-    It has the variables of the function that it examines, and some of its own.
-    """
+    """Compare the targets' answers with the image's own, in another function of the image."""
 
     def __init__(
         self,
@@ -40,7 +38,7 @@ class Examiner(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._image = image
-        logs = log_group(self, "Logs", retention_days=log_retention_days)
+        logs = log_group(self, retention_days=log_retention_days)
         self.function = create_function(
             self,
             image=image,
@@ -55,20 +53,61 @@ class Examiner(Construct):
         actions = ["cloudformation:DescribeStacks", "cloudformation:DescribeStackResource"]
         statement = PolicyStatement(actions=actions, resources=[Aws.STACK_ID])
         self.function.add_to_role_policy(statement)
-        self.alarms: Sequence[Alarm] = create_alarms(self, logs) if every_hour else ()
+        self.examined: Metric | None = None
+        self.alarms = self._create_alarms(logs) if every_hour else []
 
     def examine(self, on_lambda: LambdaTarget | None, on_sagemaker: SageMakerTarget | None) -> None:
         """Examine the endpoint before the function changes, and its version before traffic."""
         if on_sagemaker:
             examined = self._examine_endpoint(on_sagemaker)
             if on_lambda:
-                on_lambda.deploy_after(examined)
+                on_lambda.function.node.add_dependency(examined)
         if on_lambda:
-            self._examine_versions(on_lambda)
+            self._examine_versions(on_lambda, on_sagemaker)
         if on_lambda and on_sagemaker and self.alarms:
-            wanted = {"Alias": on_lambda.alias.function_arn, **_about(on_sagemaker)}
-            create_schedule(self, self.function, wanted)
-            on_sagemaker.leave_out(metric_examined(self))
+            self._create_schedule({"Alias": on_lambda.alias.function_arn, **_about(on_sagemaker)})
+
+    def _create_alarms(self, logs: ILogGroup) -> list[Alarm]:
+        """Create an alarm on answers that differ, and one on three hours without an exam.
+
+        The first one stays in alarm until an hourly exam finds no difference.
+        """
+        by_schedule = FilterPattern.string_value("$.trigger", "=", "Schedule")
+        is_exam = FilterPattern.string_value("$.message", "=", "exam")
+        skews = count_lines(self, "Skew", logs, by_schedule, "$.skews", suffix="Filter")
+        exams = count_lines(self, "Examined", logs, is_exam, "$.endpointCalls", suffix="Filter")
+        hour = Duration.hours(1)
+        skews = skews.with_(statistic=Stats.MAXIMUM, period=hour)
+        # AWS includes the examiner's calls in the endpoint's calls.
+        self.examined = exams.with_(statistic=Stats.SUM, period=hour)
+        differs = "a target does not answer as its image does: see the examiner's log"
+        missing = "no exam for three hours, which looks like no skew: see its log"
+        return [
+            alarm(self, "Skew", skews, 0, differs, at_once=True),
+            alarm_of_none(self, "Unexamined", self.examined, 3, missing),
+        ]
+
+    def _create_schedule(self, wanted: Mapping[str, str]) -> None:
+        """Let EventBridge Scheduler call the examiner every hour with `wanted`."""
+        arn = self.function.function_arn
+        role = service_role(self, "ScheduleRole", "scheduler.amazonaws.com")
+        call = PolicyStatement(actions=["lambda:InvokeFunction"], resources=[arn])
+        policy = Policy(self, "SchedulePolicy", roles=[role], statements=[call])
+        schedule = CfnSchedule(
+            self,
+            "EveryHour",
+            schedule_expression="rate(1 hour)",
+            flexible_time_window=CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+            target=CfnSchedule.TargetProperty(
+                arn=arn,
+                role_arn=role.role_arn,
+                input=Stack.of(self).to_json_string(wanted),
+                retry_policy=CfnSchedule.RetryPolicyProperty(
+                    maximum_event_age_in_seconds=900, maximum_retry_attempts=2
+                ),
+            ),
+        )
+        schedule.node.add_dependency(policy)
 
     def _examine_endpoint(self, target: SageMakerTarget) -> CustomResource:
         """Return a resource that fails unless the endpoint runs its config and answers correctly.
@@ -88,32 +127,29 @@ class Examiner(Construct):
         properties = {"Target": "endpoint", **_about(target), **image}
         return self._exam("Endpoint", properties, after=[target.endpoint, policy])
 
-    def _examine_versions(self, target: LambdaTarget) -> None:
+    def _examine_versions(self, target: LambdaTarget, endpoint: SageMakerTarget | None) -> None:
         """Examine each version of the function before its alias points to it.
 
         CodeDeploy calls the examiner for every version but the first, which it does not deploy.
         """
-        if forwarding := target.forwarding:
-            compare = _about(forwarding.endpoint)["Compare"]
-            for name, value in {**forwarding.environment, "EXAMINER_COMPARE": compare}.items():
+        if endpoint and target.forward_environment:
+            for name, value in target.forward_environment.items():
                 self.function.add_environment(name, value)
+            self.function.add_environment("EXAMINER_COMPARE", _about(endpoint)["Compare"])
         version = target.function.current_version
         # With a reference to the version, the examiner and the endpoint's exam would wait for it.
         self.function.add_environment("EXAMINER_VERSION", resource_of(version).logical_id)
         function, versions = target.function.function_arn, f"{target.function.function_arn}:*"
+        group = target.rollout.deployment_group_arn
         policy = self._policy("Versions")
+        reason = "all versions of the one function: the next one has no number yet"
+        allow(policy, ["lambda:InvokeFunction"], versions, wildcard=reason)
         for action, resources in {
-            "lambda:InvokeFunction": [versions],
             "lambda:GetFunction": [versions, self.function.function_arn],
             "lambda:GetAlias": [function, versions],
-            "codedeploy:PutLifecycleEventHookExecutionStatus": [
-                target.rollout.deployment_group_arn
-            ],
+            "codedeploy:PutLifecycleEventHookExecutionStatus": [group],
         }.items():
             policy.add_statements(PolicyStatement(actions=[action], resources=resources))
-        name = Stack.of(self).get_logical_id(resource_of(target.function))
-        reason = "all versions of the one function: the next one has no number yet"
-        suppress_finding(policy, {f"AwsSolutions-IAM5[Resource::<{name}.Arn>:*]": reason})
         first = self._exam("FirstVersion", {"Target": "version"}, after=[version, policy])
         target.alias.node.add_dependency(first, policy)
 
