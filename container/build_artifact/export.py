@@ -45,23 +45,18 @@ def export(name: str, folder: Path) -> zoo.Authored:
 
 def _own(name: str, folder: Path) -> zoo.Authored:
     """Load the user's network, and run it once. Raises StartError."""
-    made, classes = Preprocessing.read(folder), labels.read(folder)
+    made = Preprocessing.read(folder)
+    files = str(folder / SYMBOL), ["data"], str(folder / PARAMS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MXNet guesses types correctly, but warns
-            files = str(folder / SYMBOL), ["data"], str(folder / PARAMS)
             net = mx.gluon.SymbolBlock.imports(*files)
-            shape = net(mx.nd.ones(made.input_shape)).shape
+            net(mx.nd.ones(made.input_shape)).wait_to_read()
     except Exception as error:  # mxnet raises MXNetError, AssertionError, ValueError and others
         size = "x".join(map(str, made.input_shape))
         problem = f"MXNet cannot run {name!r} on one input called data, {size}"
         raise StartError(f"{problem}: {reason(error)}") from None
-    if shape != (1, len(classes)):
-        raise StartError(
-            f"{name!r} answers with shape {shape}; for its {len(classes)} labels it must be "
-            f"(1, {len(classes)})"
-        )
-    return zoo.Authored(name, net, classes, made)
+    return zoo.Authored(name, net, labels.read(folder), made)
 
 
 def _compile(authored: zoo.Authored, folder: Path) -> None:

@@ -7,7 +7,6 @@ importing and loading the model.
 import hashlib
 import hmac
 import json
-import re
 import select
 import socket
 import ssl
@@ -15,8 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection, InvalidURL
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
 from urllib.parse import urlsplit
 
 from serving.core import errors, logs
@@ -24,15 +24,13 @@ from serving.core.contract import IDENTITY, JSON, JSON_LINES, Reply, Request, co
 from serving.core.errors import EndpointFailed, EndpointTimeout, EndpointUnavailable, StartError
 from serving.core.settings import Settings
 from serving.fetch.timeouts import CONNECT_SECONDS, MAX_CALLS, run_with_timeout
-from serving.model.custom_model import ModelFunctions
-from serving.model.protocol import Model
+from serving.model.custom_model import Model
 
 # InvokeEndpoint passes these headers to the container, each of at most 1,024 ASCII characters.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 _PASSED = ("content-type", "accept", IDENTITY.lower())
 _MAX_HEADER = 1024
 _INFERENCE_ID = "x-amzn-sagemaker-inference-id"
-_ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _MAX_ANSWER_BYTES = 6 * 1024**2
 _MARGIN_SECONDS = 1.0  # the part of the function's time in which it reports a slow endpoint
@@ -42,17 +40,16 @@ _KEPT_SECONDS = 20
 _NOT_JSON = (ValueError, TypeError, KeyError, RecursionError)
 _NO_ANSWER = (EndpointFailed, EndpointTimeout, EndpointUnavailable)
 
+_slots = threading.BoundedSemaphore(MAX_CALLS)
 
+
+@dataclass
 class Forwarder:
     """Answers calls from the endpoint, or returns None for those that the function answers."""
 
-    def __init__(
-        self, settings: Settings, endpoint: "Endpoint", remaining_seconds: Callable[[], float]
-    ) -> None:
-        """Take the share from the settings. `remaining_seconds` returns the time left to a call."""
-        self._percent, self._spill = settings.forward_percent, settings.forward_spill
-        self._endpoint, self._remaining_seconds = endpoint, remaining_seconds
-        self._slots = threading.BoundedSemaphore(MAX_CALLS)
+    settings: Settings
+    endpoint: "Endpoint"
+    remaining_seconds: Callable[[], float]  # returns the time left to a call
 
     def __call__(self, request: Request) -> Reply | None:
         """Return the endpoint's reply, or None if the function must answer. Raises _NO_ANSWER."""
@@ -60,19 +57,19 @@ class Forwarder:
         # InvokeEndpoint drops Content-Encoding, so the container could not refuse the body.
         is_compressed = compression_in(request.headers.get("content-encoding", ""))
         digest = hashlib.sha256(logs.request_id.get().encode()).digest()
-        if is_compressed or int.from_bytes(digest[:8]) % 100 >= self._percent:
+        if is_compressed or int.from_bytes(digest[:8]) % 100 >= self.settings.forward_percent:
             return None
         headers = _passed_headers(request)
         logs.note(target="sagemaker")
         started = time.perf_counter()
         try:
             reply = self._ask(headers, request.body)
-            if reply.status != 503 or not self._spill:
+            if reply.status != 503 or not self.settings.forward_spill:
                 return reply
             reason = "the endpoint answered 503"
         except _NO_ANSWER as error:
             reason = str(error)
-            if not self._spill:
+            if not self.settings.forward_spill:
                 logs.note(forwardError=reason)
                 raise
         finally:
@@ -82,20 +79,20 @@ class Forwarder:
 
     def _ask(self, headers: dict[str, str], body: bytes) -> Reply:
         """Return the endpoint's reply. Raises one of _NO_ANSWER, or TooLarge."""
-        seconds = min(_ENDPOINT_SECONDS, self._remaining_seconds() - _MARGIN_SECONDS)
-        ask = partial(self._endpoint.invoke, headers, body, time.monotonic() + seconds)
+        seconds = min(_ENDPOINT_SECONDS, self.remaining_seconds() - _MARGIN_SECONDS)
+        ask = partial(self.endpoint.invoke, headers, body, time.monotonic() + seconds)
         try:
             if seconds <= 0:
                 raise TimeoutError
             # A socket's timeout restarts with every byte, and a DNS look-up has none.
-            return run_with_timeout(ask, seconds, self._slots)
+            return run_with_timeout(ask, seconds, _slots)
         except TimeoutError:
-            self._endpoint.abandon()
+            self.endpoint.abandon()
             raise EndpointTimeout("the endpoint did not answer in time") from None
 
 
 # The model of a function that only forwards.
-NO_MODEL: Model = ModelFunctions(load_model=lambda _folder: None, infer=lambda _record, _net: None)
+NO_MODEL = Model(load_model=lambda _folder: None, infer=lambda _record, _net: None)
 
 
 class Endpoint:
@@ -113,24 +110,16 @@ class Endpoint:
             or environment.get("AWS_ENDPOINT_URL")
             or f"https://runtime.sagemaker.{region}.{domain}"
         )
-        parts = urlsplit(url)
-        if not _ENDPOINT_NAME.fullmatch(name):
-            raise StartError(f"FORWARD_ENDPOINT={name!r} is not the name of an endpoint")
         for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             if not environment.get(variable):
                 raise StartError(f"{variable} is not set: calls to an endpoint are signed")
+        parts = urlsplit(url)
         self._environment, self._region, self._host = environment, region, parts.netloc
         self._path = f"{parts.path.rstrip('/')}/endpoints/{name}/invocations"
         self._connect: Callable[..., HTTPConnection] = partial(HTTPConnection, parts.netloc)
         if parts.scheme == "https":
             tls = ssl.create_default_context()
             self._connect = partial(HTTPSConnection, parts.netloc, context=tls)
-        try:
-            if parts.scheme not in ("http", "https") or not self._connect().host:
-                raise InvalidURL
-        except InvalidURL:
-            problem = "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME is not the URL of a server"
-            raise StartError(problem) from None
         self._kept: HTTPConnection | None = None
         self._used_at = 0.0
         self._socket: socket.socket | None = None

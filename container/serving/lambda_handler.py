@@ -19,10 +19,9 @@ from awslambdaric.lambda_runtime_exception import FaultException
 
 from serving.artifact.resolve import Artifact, resolve
 from serving.core import logs
-from serving.core.contract import JSON, Request
+from serving.core.contract import JSON, MAX_DEPTH, Request
 from serving.core.errors import MalformedRequest, StartError
 from serving.core.settings import Settings, granted_cpus
-from serving.core.strict_json import MAX_DEPTH
 from serving.service import Service, model_of
 
 _remaining_ms: ContextVar[Callable[[], int]] = ContextVar("remaining_ms")
@@ -100,21 +99,16 @@ def handler(event: Any, context: Any) -> Any:
 
 
 def _sender(event: Any) -> str:
-    """Return the service that sent the event, such as `aws:sqs`, or an empty string.
-
-    EventBridge Pipes sends the records of a service as an array.
-    """
-    records = event.get("Records") if isinstance(event, dict) else event
+    """Return the service that sent the event, such as `aws:sqs`, or an empty string."""
+    records = event.get("Records") if isinstance(event, dict) else event  # Pipes sends an array
     first = records[0] if isinstance(records, list) and records else event
-    if isinstance(first, dict):
-        for name in ("eventSource", "EventSource"):  # SNS writes the second
-            if str(first.get(name)).startswith(("aws:", "SelfManagedKafka")):
-                return str(first[name])
-    if not isinstance(event, dict):
-        return ""
-    if event.keys() >= {"detail-type", "source", "detail"}:
+    found = first if isinstance(first, dict) else {}
+    source = str(found.get("eventSource") or found.get("EventSource"))  # SNS writes the second
+    if source.startswith(("aws:", "SelfManagedKafka")):
+        return source
+    if found.keys() >= {"detail-type", "source", "detail"}:
         return "EventBridge"
-    return "CloudWatch Logs" if "awslogs" in event else ""
+    return "CloudWatch Logs" if "awslogs" in found else ""
 
 
 def _respond_2(

@@ -35,16 +35,13 @@ def main() -> None:
     try:
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            socket.create_server((host, port), family=family).close()
-        except (OSError, OverflowError) as error:
-            raise StartError(f"cannot listen on {host}:{port}: {error}") from None
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()  # before the model is looked for
         path = options.model_path or DEFAULT_MODEL_PATH
         found = resolve(settings, path, required=options.model_path is not None)
         service = Service(settings, found, model_of(settings))
         status = serve(settings, service, host, port)
-    except StartError as error:
+    except (StartError, OSError, OverflowError) as error:  # such as a port in use
         logs.configure("INFO")
         _log.error(str(error))
         status = 1

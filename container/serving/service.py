@@ -14,7 +14,7 @@ from serving.core.contract import Answer, Record, Reply, Request, Shape
 from serving.core.errors import InternalError, NotReady, ServingError
 from serving.core.settings import Settings
 from serving.model import custom_model
-from serving.model.protocol import Model
+from serving.model.custom_model import Model
 from serving.model.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -75,11 +75,11 @@ class Service:
         self._settings, self._artifact, self._model = settings, artifact, model
         self._net: Any = None
         self._ready = threading.Event()
-        self._is_suspect = self._is_stuck = False
+        self._is_suspect = False
         self._probing = threading.Lock()  # one ping runs the warm-up; the others do not wait
         self._places = threading.BoundedSemaphore(settings.max_waiting)
         probe = self._warm_up if model.warm_up else None
-        self._watchdog = Watchdog(settings.stuck_seconds, settings.max_waiting, probe)
+        self.watchdog = Watchdog(settings.stuck_seconds, settings.max_waiting, probe)
         # SageMaker's header, and plain ones because a proxy or a function URL may drop the first.
         self.identity = {
             contract.IDENTITY: f"image={settings.image_id};model={artifact.model_id}",
@@ -134,14 +134,6 @@ class Service:
             headers["X-Served-By"] = str(target)
         return Reply(reply.status, body, tuple(headers.items()))
 
-    def is_stuck(self) -> bool:
-        """Return whether the model hangs. Pings fail from then on; replace the process."""
-        if not self._is_stuck and self._watchdog.is_stuck():
-            self._is_stuck = True
-            seconds = self._settings.stuck_seconds
-            _log.error("the model is stuck: no request has ended for %d s", seconds)
-        return self._is_stuck
-
     def _route(self, request: Request) -> Reply:
         methods = METHODS.get(request.path)
         if methods is None:
@@ -164,7 +156,7 @@ class Service:
                 _log.exception("the model no longer answers")
             finally:
                 self._probing.release()
-        if not self._ready.is_set() or self._is_suspect or self._is_stuck:
+        if not self._ready.is_set() or self._is_suspect:
             raise NotReady("the model does not answer")
         return Reply(200)
 
@@ -188,7 +180,7 @@ class Service:
         try:
             if not self._ready.wait(self._patience_seconds):
                 raise NotReady("the model is still being loaded")
-            with self._watchdog:
+            with self.watchdog:
                 answers = self._answers(records)
         finally:
             self._places.release()
@@ -238,4 +230,4 @@ class Service:
         """Log the exception, and make the next ping check that the model answers."""
         _log.error("fault", exc_info=error)
         self._is_suspect = True
-        return InternalError()
+        return InternalError("the model failed on this request; its log entry says why")

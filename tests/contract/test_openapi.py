@@ -11,7 +11,7 @@ import yaml
 from openapi_schema_validator import OAS31Validator
 
 from ops.local_servers import ROOT, HttpReply
-from serving.core import contract, errors, strict_json
+from serving.core import contract, errors
 from serving.core.errors import ServingError
 from serving.core.settings import DEFAULT_MAX_BODY_BYTES
 from serving.fetch import client as fetch
@@ -112,7 +112,7 @@ def test_it_has_every_media_type_and_limit() -> None:
     schemas, text = DOCUMENT["components"]["schemas"], FILE.read_text()
     assert schemas["Records"]["maxItems"] == contract.MAX_RECORDS
     assert f"{contract.MAX_RECORDS:,} records" in text
-    assert f"at most {strict_json.MAX_DEPTH} deep" in text
+    assert f"at most {contract.MAX_DEPTH} deep" in text
     assert f"at most {DEFAULT_MAX_BODY_BYTES // 1024**2} MiB" in text
     assert f"{headers.MAX_PIXELS // 10**6} million pixels and {headers.MAX_SCANS} scans" in text
     assert all(f"`{scheme}:`" in text for scheme in fetch.SCHEMES)

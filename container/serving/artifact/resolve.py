@@ -1,7 +1,4 @@
-"""Find the model's artifact, and check it.
-
-An artifact is one folder: symbol, params, `model.onnx`, `labels.txt` and the manifest.
-"""
+"""Find the model's artifact, and check it."""
 
 import os
 from collections.abc import Mapping
@@ -51,10 +48,8 @@ def resolve(
 
 
 def _find(settings: Settings, model_path: Path | None, required: bool) -> Artifact:
-    if model_path and model_path.is_dir() and any(model_path.iterdir()):
+    if model_path and (required or (model_path.is_dir() and any(model_path.iterdir()))):
         return check(model_path)
-    if required:
-        raise StartError(f"--model-path {model_path} is not a folder with an artifact")
     if settings.model_data_url:
         # A cold start with the image's artifact needs neither this import nor the zoo's.
         from serving.artifact.archive import unpack

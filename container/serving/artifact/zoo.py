@@ -1,7 +1,4 @@
-"""Get pretrained classifiers from the GluonCV zoo, and write a Gluon network as an artifact.
-
-Importing this module takes seconds, because it imports MXNet and GluonCV.
-"""
+"""Get pretrained classifiers from the GluonCV zoo, and write a Gluon network as an artifact."""
 
 import difflib
 import io

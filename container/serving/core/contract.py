@@ -5,13 +5,16 @@ Both faces use them, so no status, code or byte depends on the target.
 """
 
 import json
+import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import accumulate
 from typing import Any
 
-from serving.core import errors, strict_json
+from serving.core import errors
 from serving.core.errors import MalformedRequest, ServingError
 
 JSON, JSON_LINES = "application/json", "application/jsonlines"
@@ -20,6 +23,9 @@ IDENTITY = "X-Amzn-SageMaker-Custom-Attributes"  # the header that names image a
 # A record can be as small as two bytes and costs an inference, so a full body would take minutes.
 # Only a Batch Transform job waits that long.
 MAX_RECORDS = 1000
+# The largest depth of JSON. Python's parser allows a depth that depends on the remaining stack, so
+# it differs between faces.
+MAX_DEPTH = 64
 
 # The first bytes of a JPEG, PNG or WebP.
 _PICTURE = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP", re.DOTALL)
@@ -30,6 +36,8 @@ _VAGUE_TYPES = frozenset(
 _COMPRESSIONS = re.compile(r"\b(gzip|deflate|br|zstd|compress)\b", re.IGNORECASE)
 _JSON_NAMES = {type(None): "null", bool: "a boolean", str: "a string", list: "an array"}
 _WEIGHT = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
+_STEPS = bytes.maketrans(b"[{]}", b"\2\2\0\0")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 
 
 @dataclass(frozen=True)
@@ -65,12 +73,8 @@ Record = Mapping[str, Any] | Payload
 Answer = str | ServingError
 
 
-class Shape(Enum):
-    """The form of a body's records, and of the answers."""
-
-    ONE = "one"
-    ARRAY = "array"
-    LINES = "lines"
+# The form of a body's records, and of the answers.
+Shape = Enum("Shape", ["ONE", "ARRAY", "LINES"])
 
 
 def parse(
@@ -95,7 +99,7 @@ def parse(
         )
     content_type = _content_type(request, payload_types)
     if content_type == JSON:
-        value = strict_json.loads(request.body)
+        value = loads(request.body)
         if isinstance(value, list):
             _check_count(len(value), max_records)
             return [_record(item) for item in value], Shape.ARRAY
@@ -124,6 +128,40 @@ def _content_type(request: Request, payload_types: Collection[str]) -> str:
     if is_vague and X_IMAGE in payload_types and _PICTURE.match(request.body):
         return X_IMAGE
     return named or JSON
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+_decoder = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)  # constants: NaN, Infinity
+
+
+def loads(text: bytes) -> Any:
+    """Parse RFC 8259 JSON, with or without a byte order mark. Raises MalformedRequest."""
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise MalformedRequest(f"the JSON is nested more than {MAX_DEPTH} deep")
+    try:
+        return _decoder.decode(text.removeprefix(BOM_UTF8).decode())
+    except UnicodeDecodeError:
+        raise MalformedRequest("the body is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise MalformedRequest(f"the body is not JSON: {error}") from None
+    except ValueError:  # from `_finite`, or an integer of more than 4,300 digits
+        raise MalformedRequest("the body has a number that is not finite, or too long") from None
+
+
+def _depth(text: bytes) -> int:
+    """Return the depth of brackets outside strings, if the text is JSON.
+
+    Without escaped quotes, every other piece between quotes is a string.
+    """
+    plain = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    steps = b"".join(plain.split(b'"')[::2]).translate(_STEPS, _NO_BRACKETS)
+    return max(accumulate(steps, lambda depth, step: depth + step - 1, initial=0))
 
 
 def compression_in(content_encoding: str) -> str:
@@ -186,7 +224,7 @@ def _check_count(records: int, most: int) -> None:
 
 def _line(line: bytes) -> Record | ServingError:
     try:
-        return _record(strict_json.loads(line))
+        return _record(loads(line))
     except MalformedRequest as error:
         return error
 

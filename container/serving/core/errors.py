@@ -25,117 +25,87 @@ class ServingError(Exception):
     code: ClassVar[str] = "internal_error"
     headers: tuple[tuple[str, str], ...] = ()
 
+    def __init_subclass__(cls, status: int | None = None, code: str = "") -> None:
+        if status:
+            cls.status, cls.code = status, code
+        if cls.status == 503:
+            cls.headers = (("Retry-After", "1"),)
+
     def as_answer(self) -> dict[str, Any]:
         """Return the error object of the wire contract."""
         return {"error": {"code": self.code, "message": str(self)}}
 
 
-class MalformedRequest(ServingError):
+class MalformedRequest(ServingError, status=400, code="malformed_request"):
     """The body is not valid JSON or not an object, has no `uri`, or its `uri` has an unknown
     scheme; or the request is not valid HTTP."""
 
-    status, code = 400, "malformed_request"
 
-
-class UriNotAllowed(ServingError):
+class UriNotAllowed(ServingError, status=403, code="uri_not_allowed"):
     """`URI_ALLOWLIST` does not list the host, port or bucket of the URI or of a redirect, or the
     host has an address that is not public."""
 
-    status, code = 403, "uri_not_allowed"
 
-
-class NotFound(ServingError):
+class NotFound(ServingError, status=404, code="not_found"):
     """The path does not exist."""
 
-    status, code = 404, "not_found"
 
-
-class MethodNotAllowed(ServingError):
+class MethodNotAllowed(ServingError, status=405, code="method_not_allowed"):
     """The path does not accept this method; `Allow` lists those that it accepts."""
-
-    status, code = 405, "method_not_allowed"
 
     def __init__(self, path: str, allowed: tuple[str, ...]) -> None:
         super().__init__(f"{path} takes {allowed[0]}")
         self.headers = (("Allow", ", ".join(allowed)),)
 
 
-class NotAcceptable(ServingError):
+class NotAcceptable(ServingError, status=406, code="not_acceptable"):
     """`Accept` allows neither `application/json` nor `application/jsonlines`."""
 
-    status, code = 406, "not_acceptable"
 
-
-class TooLarge(ServingError):
+class TooLarge(ServingError, status=413, code="too_large"):
     """The body, the object behind the URI, or the number of records exceeds its limit."""
 
-    status, code = 413, "too_large"
 
-
-class UnsupportedMediaType(ServingError):
+class UnsupportedMediaType(ServingError, status=415, code="unsupported_media_type"):
     """The service does not accept this `Content-Type`, or the body is compressed."""
 
-    status, code = 415, "unsupported_media_type"
 
-
-class UndecodableImage(ServingError):
+class UndecodableImage(ServingError, status=422, code="undecodable_image"):
     """The bytes are not a JPEG, PNG or WebP image, are broken, or would cost too much to decode."""
 
-    status, code = 422, "undecodable_image"
 
-
-class UriFetchFailed(ServingError):
+# Not 502: the URI is the caller's, so its failure must not set off the operator's alarms.
+class UriFetchFailed(ServingError, status=424, code="uri_fetch_failed"):
     """The URI's host refused the connection, was too slow, or returned a status other than 200."""
 
-    # Not 502: the URI is the caller's, so its failure must not set off the operator's alarms.
-    status, code = 424, "uri_fetch_failed"
 
-
-class HeadersTooLarge(ServingError):
+class HeadersTooLarge(ServingError, status=431, code="headers_too_large"):
     """The request line or the headers exceed their limit."""
-
-    status, code = 431, "headers_too_large"
 
 
 class InternalError(ServingError):
     """The service or the model failed. The log entry with the request id has the traceback."""
 
-    def __init__(self) -> None:
-        super().__init__("the model failed on this request; its log entry says why")
 
-
-class NotReady(ServingError):
+class NotReady(ServingError, status=503, code="not_ready"):
     """The model is still loading or failed its last check. Retry after `Retry-After` seconds."""
 
-    status, code = 503, "not_ready"
-    headers = (("Retry-After", "1"),)
 
-
-class Overloaded(ServingError):
+class Overloaded(ServingError, status=503, code="overloaded"):
     """`MAX_WAITING` requests are already waiting. Retry after `Retry-After` seconds."""
 
-    status, code = 503, "overloaded"
-    headers = (("Retry-After", "1"),)
 
-
-class EndpointFailed(ServingError):
+class EndpointFailed(ServingError, status=502, code="endpoint_failed"):
     """The function forwarded the call. The endpoint does not exist, refused the call or failed."""
 
-    status, code = 502, "endpoint_failed"
 
-
-class EndpointUnavailable(ServingError):
+class EndpointUnavailable(ServingError, status=503, code="endpoint_unavailable"):
     """The function forwarded the call, and SageMaker has no capacity. Retry after `Retry-After`
     seconds."""
 
-    status, code = 503, "endpoint_unavailable"
-    headers = (("Retry-After", "1"),)
 
-
-class EndpointTimeout(ServingError):
+class EndpointTimeout(ServingError, status=504, code="endpoint_timeout"):
     """The function forwarded the call, and the endpoint did not answer in time."""
-
-    status, code = 504, "endpoint_timeout"
 
 
 def without_locals(error: Exception) -> Exception:

@@ -75,10 +75,7 @@ def redacted(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one JSON object, with the `extra` values as fields.
-
-    `version` is the function's, which the metrics of its URL do not show.
-    """
+    """Formats a record as JSON, with the `extra` values and the function's version as fields."""
 
     def __init__(self, version: str = "") -> None:
         super().__init__()

@@ -1,8 +1,4 @@
-"""The image's settings, from environment variables.
-
-A face reads them when it starts. `load_model` gets only the artifact's folder; if it needs the
-settings, it reads them again: `Settings.from_environment(os.environ)`.
-"""
+"""The image's settings, from environment variables."""
 
 import os
 from collections.abc import Mapping
@@ -73,8 +69,7 @@ class Settings:
         is_transform = text("SAGEMAKER_BATCH", "") == "true"
         # A Batch Transform job may send larger bodies than MAX_BODY_BYTES.
         # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html
-        payload_mb = text("SAGEMAKER_MAX_PAYLOAD_IN_MB", "") if is_transform else ""
-        is_known = payload_mb.isascii() and payload_mb.isdigit()
+        payload_mb = int(text("SAGEMAKER_MAX_PAYLOAD_IN_MB") or 0) if is_transform else 0
         image_id = text("IMAGE_ID", "") or cls.image_id
         if not (image_id.isascii() and image_id.isprintable()) or ";" in image_id:
             raise StartError(f"IMAGE_ID={image_id!r} is not printable ASCII without ';'")
@@ -88,8 +83,7 @@ class Settings:
             image_id=image_id,
             artifacts_dir=Path(text("ARTIFACTS_DIR", "") or cls.artifacts_dir),
             max_body_bytes=max(
-                _number(environment, "MAX_BODY_BYTES", cls.max_body_bytes),
-                int(payload_mb) * 1024**2 if is_known else 0,
+                _number(environment, "MAX_BODY_BYTES", cls.max_body_bytes), payload_mb * 1024**2
             ),
             max_waiting=_number(environment, "MAX_WAITING", cls.max_waiting),
             workers=_number(environment, "WORKERS", granted_cpus(environment)),
@@ -109,21 +103,16 @@ class Settings:
 def granted_cpus(environment: Mapping[str, str], cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the number of CPUs that this process may keep busy, at least 1.
 
-    A container's affinity ignores its quota, which is in the cgroup (v2 `cpu.max`, v1
-    `cpu.cfs_quota_us`). On Lambda, the memory size determines the quota.
+    A container's affinity ignores its quota, which is in the cgroup's `cpu.max`. On Lambda, the
+    memory size determines the quota.
     """
     cpus = float(len(os.sched_getaffinity(0)))
     memory_mb = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
     if memory_mb.isdigit():
         cpus = min(cpus, int(memory_mb) / LAMBDA_MB_PER_VCPU)
-    with suppress(OSError):  # no cgroup file system is mounted
-        if (cgroup / "cpu.max").exists():
-            quota, period = (cgroup / "cpu.max").read_text().split()
-        else:
-            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text()
-            period = (cgroup / "cpu/cpu.cfs_period_us").read_text()
-        if quota.strip().isdigit():
-            cpus = min(cpus, int(quota) / int(period))
+    with suppress(OSError, ValueError):  # there is no such file, or the quota is "max"
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        cpus = min(cpus, int(quota) / int(period))
     return max(1, round(cpus))
 
 

@@ -5,20 +5,17 @@ The first call loads the model, so that a caller gets the reason if it does not 
 
 import json
 import logging
-import os
 import time
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any
 
 import urllib3
 from awslambdaric.lambda_runtime_exception import FaultException
 
 from serving.core import logs
+from serving.core.contract import Reply
 from serving.core.errors import StartError
-from serving.core.settings import granted_cpus
-from serving.examiner.answers import difference
-from serving.examiner.exam import Exam, answered
+from serving.examiner.exam import Question, answered, difference
 from serving.examiner.targets import NO_ANSWER, Account, CannotExamine, Target, TargetFails
 
 _log = logging.getLogger(__name__)
@@ -40,7 +37,7 @@ def handler(event: Any, context: Any) -> None:
     """
     logs.configure("INFO")
     logs.request_id.set(context.aws_request_id)
-    account = Account(os.environ, context)
+    account = Account(context)
     try:
         if "ResponseURL" in event:
             _respond(event, _judge(account, event["ResourceProperties"], event["RequestType"]))
@@ -53,13 +50,6 @@ def handler(event: Any, context: Any) -> None:
             _examine([*account.versions(event["Alias"]), account.endpoint(event)], "Schedule")
     except (*NO_ANSWER, StartError) as error:
         raise FaultException("CannotExamine", str(error)) from None
-
-
-@cache
-def _exam() -> Exam:
-    # A forward may use every CPU. MXNet reads the variable.
-    os.environ.setdefault("OMP_NUM_THREADS", str(granted_cpus(os.environ)))
-    return answered(os.environ)
 
 
 def _judge(account: Account, wanted: Mapping[str, str], trigger: str) -> str:
@@ -87,7 +77,7 @@ def _judge(account: Account, wanted: Mapping[str, str], trigger: str) -> str:
 
 def _examine(targets: list[Target], trigger: str) -> list[str]:
     """Return every difference, and log the fields for the stack's metric filters."""
-    exam = _exam() if any(target.ask for target in targets) else ()
+    exam = answered() if any(target.ask for target in targets) else ()
     found = [f"{target.name}: {skew}" for target in targets for skew in _skews(target, exam)]
     share = sum(target.endpoint_share for target in targets if not target.faults)
     fields = {
@@ -102,7 +92,7 @@ def _examine(targets: list[Target], trigger: str) -> list[str]:
     return found
 
 
-def _skews(target: Target, exam: Exam) -> Iterable[str]:
+def _skews(target: Target, exam: Iterable[tuple[Question, Reply]]) -> Iterable[str]:
     """Yield a target's faults or, if it has none, its answers that differ from this image's."""
     yield from target.faults
     if target.faults or not target.ask:

@@ -5,14 +5,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from os import environ
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from serving.core.contract import IDENTITY
-from serving.examiner.answers import Answer
+from serving.core.contract import IDENTITY, Reply
 from serving.examiner.exam import Question
 
 # The examiner's own variables. It shares all others with the function.
@@ -42,7 +42,7 @@ class Target:
 
     name: str
     faults: tuple[str, ...]
-    ask: Callable[[Question], Answer] | None
+    ask: Callable[[Question], Reply] | None
     gives_same_bodies: bool = True  # False for a GPU, whose rounding may swap close classes
     endpoint_share: float = 0.0  # the share of its answers that the endpoint gives, 0 to 1
 
@@ -51,7 +51,6 @@ class Target:
 class Account:
     """The services of this account. Each method raises one of NO_ANSWER if AWS does not answer."""
 
-    environment: Mapping[str, str]
     context: Any  # Lambda's context of the examiner's call
 
     def has_time(self) -> bool:
@@ -60,7 +59,7 @@ class Account:
 
     def stack_status(self) -> str:
         """Return the status of the stack, such as UPDATE_IN_PROGRESS."""
-        found = _client("cloudformation").describe_stacks(StackName=self.environment[_STACK])
+        found = _client("cloudformation").describe_stacks(StackName=environ[_STACK])
         return str(found["Stacks"][0]["StackStatus"])
 
     def new_version(self) -> list[Target]:
@@ -69,13 +68,13 @@ class Account:
         An exam is too short to reach an endpoint with a small share through the function.
         """
         found = _client("cloudformation").describe_stack_resource(
-            StackName=self.environment[_STACK], LogicalResourceId=self.environment[_NEW_VERSION]
+            StackName=environ[_STACK], LogicalResourceId=environ[_NEW_VERSION]
         )
         version = self._version(found["StackResourceDetail"]["PhysicalResourceId"])
-        endpoint = self.environment.get("FORWARD_ENDPOINT")
+        endpoint = environ.get("FORWARD_ENDPOINT")
         if not endpoint:
             return [version]
-        return [version, self._endpoint(endpoint, self.environment[_COMPARE], ())]
+        return [version, self._endpoint(endpoint, environ[_COMPARE], ())]
 
     def versions(self, alias: str) -> list[Target]:
         """Return the versions of an alias. The alias's metrics exclude calls of a version."""
@@ -116,7 +115,7 @@ class Account:
     def _version(self, arn: str) -> Target:
         """Return a version, with a fault if its image or settings differ from the examiner's."""
         digest, variables = _running(arn)
-        own_digest, own_variables = _running(self.environment["AWS_LAMBDA_FUNCTION_NAME"])
+        own_digest, own_variables = _running(environ["AWS_LAMBDA_FUNCTION_NAME"])
         faults = []
         if digest != own_digest:
             faults.append(f"it runs the image {digest}, not {own_digest}")
@@ -127,11 +126,11 @@ class Account:
             f"version {arn.rpartition(':')[2]}",
             tuple(faults),
             partial(self._ask, arn),
-            gives_same_bodies=self.environment.get(_COMPARE, "answers") == "answers",
-            endpoint_share=int(self.environment.get("FORWARD_PERCENT", 0)) / 100,
+            gives_same_bodies=environ.get(_COMPARE, "answers") == "answers",
+            endpoint_share=int(environ.get("FORWARD_PERCENT", "0")) / 100,
         )
 
-    def _ask(self, arn: str, question: Question) -> Answer:
+    def _ask(self, arn: str, question: Question) -> Reply:
         """Invoke a version with a function URL's event, so that it answers status and headers."""
         event = {
             "version": "2.0",
@@ -147,12 +146,12 @@ class Account:
         if "FunctionError" in found:
             raise TargetFails(str(reply.get("errorMessage", reply)))
         status = reply["statusCode"]
-        if status in _NOT_FORWARDED and self.environment.get("FORWARD_ENDPOINT"):
+        if status in _NOT_FORWARDED and environ.get("FORWARD_ENDPOINT"):
             # Retry: the permission may be new, or the endpoint busy.
             raise CannotExamine(f"the function answers {status} for its endpoint: {reply['body']}")
-        return Answer(status, reply["body"].encode(), reply["headers"].get(IDENTITY))
+        return Reply(status, reply["body"].encode(), tuple(reply["headers"].items()))
 
-    def _ask_endpoint(self, name: str, question: Question) -> Answer:
+    def _ask_endpoint(self, name: str, question: Question) -> Reply:
         """Invoke the endpoint. SageMaker passes no headers of an error."""
         client = self._runtime("sagemaker-runtime")
         try:
@@ -165,8 +164,9 @@ class Account:
         except client.exceptions.ModelError as error:
             response = error.response
             status, body = response["OriginalStatusCode"], response["OriginalMessage"].encode()
-            return Answer(status, body, None)
-        return Answer(200, reply["Body"].read(), reply.get("CustomAttributes", ""))
+            return Reply(status, body)
+        identity = reply.get("CustomAttributes", "")
+        return Reply(200, reply["Body"].read(), ((IDENTITY, identity),))
 
     def _runtime(self, service: str) -> Any:
         """Return a client that invokes, unless a call could outlast the examiner."""

@@ -3,8 +3,6 @@
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import boto3
@@ -15,21 +13,16 @@ from serving.core.errors import MalformedRequest, UriFetchFailed
 from serving.fetch.timeouts import CONNECT_SECONDS, MAX_CALLS, run_with_timeout
 
 _CHUNK_BYTES = 64 * 1024
+_slots = threading.BoundedSemaphore(MAX_CALLS)
 
 
-@dataclass
 class S3Client:
     """Reads objects within a time limit. Threads may share it."""
 
-    read: Callable[[Iterable[bytes]], bytes]  # joins an object's chunks and limits their size
-    timeout_seconds: float
-
-    def __post_init__(self) -> None:
-        self._slots = threading.BoundedSemaphore(MAX_CALLS)
-
-    @cached_property
-    def boto(self) -> Any:
-        return boto_client(self.timeout_seconds)
+    def __init__(self, read: Callable[[Iterable[bytes]], bytes], timeout_seconds: float) -> None:
+        """Take a function that joins an object's chunks and limits their size."""
+        self._read, self._timeout_seconds = read, timeout_seconds
+        self.boto = boto_client(timeout_seconds)
 
     def get(self, bucket: str, key: str) -> bytes:
         """Return the object. Raises UriFetchFailed, or MalformedRequest for invalid names."""
@@ -39,11 +32,11 @@ class S3Client:
             body = self.boto.get_object(Bucket=bucket, Key=key)["Body"]
             bodies.append(body)
             with body:
-                return self.read(body.iter_chunks(_CHUNK_BYTES))
+                return self._read(body.iter_chunks(_CHUNK_BYTES))
 
         try:
             # botocore's own timeouts restart with every byte and every attempt.
-            return run_with_timeout(read, self.timeout_seconds, self._slots)
+            return run_with_timeout(read, self._timeout_seconds, _slots)
         except TimeoutError:
             for body in bodies:  # the abandoned thread then ends at the next byte
                 with suppress(AttributeError):

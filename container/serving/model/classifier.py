@@ -1,6 +1,7 @@
 """Classify images. The artifact builder compares this pipeline with the exported network."""
 
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,29 +18,21 @@ from serving.model.fifo_lock import FifoLock
 from serving.model.images import Transform, decode
 
 
+@dataclass
 class Classifier:
     """A loaded model. Its methods may be called from many threads."""
 
-    def __init__(
-        self,
-        forward: engines.Forward,
-        transform: Transform,
-        labels: tuple[str, ...],
-        output: str = LOGITS,
-    ) -> None:
-        self.forward, self.transform = forward, transform
-        self.labels, self.output = labels, output
-        # A process handles one picture at a time: two would compete for its core, and their decoded
-        # pixels would be in memory together.
-        self._lock = FifoLock()
+    forward: engines.Forward
+    transform: Transform
+    labels: tuple[str, ...]
+    output: str = LOGITS
+    # A process handles one picture at a time: two would compete for its core, and their decoded
+    # pixels would be in memory together.
+    lock: FifoLock = field(default_factory=FifoLock)
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1) -> "Classifier":
-        """Load and check the artifact in `folder`. Raises StartError.
-
-        The start, `ops package`, `build_artifact` and the image's build all load it here, so all
-        make the same checks.
-        """
+        """Load and check the artifact in `folder`. Raises StartError."""
         transform = Transform(Preprocessing.read(folder))
         output = manifest.read(folder).get("output", LOGITS)
         if output not in (LOGITS, PROBABILITIES):
@@ -90,12 +83,9 @@ class Classifier:
         return int(answer.size)
 
     def probabilities(self, image: bytes) -> engines.Tensor:
-        """Return the probability of each class, shape (classes,).
-
-        Raises UndecodableImage, and ArithmeticError if a probability is not finite.
-        """
+        """Return the probability of each class. Raises UndecodableImage or ArithmeticError."""
         asked = perf_counter()
-        with self._lock:
+        with self.lock:
             started = perf_counter()
             tensor = self.transform(decode(image))
             decoded = perf_counter()

@@ -54,10 +54,7 @@ def _load_onnx(path: Path, threads: int) -> Forward:
 
 
 def open_session(path: Path, options: Any) -> Any:
-    """Return an `onnxruntime.InferenceSession`, on a GPU if one can be used.
-
-    Logs that a GPU is idle, since it costs as much as a busy one. Raises StartError.
-    """
+    """Return an InferenceSession, on a GPU if one can be used. Raises StartError."""
     import onnxruntime
 
     providers: list[Any] = ["CPUExecutionProvider"]

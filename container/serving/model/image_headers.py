@@ -33,11 +33,7 @@ _JPEG_JFIF, _JPEG_EXIF, _JPEG_ADOBE = 0xE0, 0xE1, 0xEE
 
 
 def jpeg(data: bytes) -> tuple[int, int]:
-    """Return the number of components (4 for CMYK and YCCK) and the EXIF orientation.
-
-    Accepts the kinds of ITU-T T.81 that encoders write: baseline, extended and progressive JPEGs
-    with Huffman codes.
-    """
+    """Return the number of components (4 for CMYK and YCCK) and the EXIF orientation."""
     orientation, kind, frame = 0, 0, b""
     for marker, start, end in _segments(data):
         body = data[start:end]

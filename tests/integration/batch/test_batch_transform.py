@@ -214,7 +214,6 @@ def test_concurrent_payloads(workers: int, body_bytes: int, at_once: int, payloa
         ({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "6"}, 4 * MB),
         ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6"}, 6 * MB),
         ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "1"}, 4 * MB),
-        ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "?"}, 4 * MB),
     ],
 )
 def test_only_a_job_may_raise_the_limit_of_a_body(environment: dict[str, str], most: int) -> None:

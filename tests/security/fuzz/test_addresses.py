@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from security.fuzz.plan import fuzzed, saw
 from serving.core.allowlist import UriAllowlist
 from serving.core.errors import ServingError
-from serving.fetch.addresses import is_public
 from serving.fetch.client import Fetcher
+from serving.fetch.http import is_public
 
 ALLOWLIST = UriAllowlist.parse("example.com, *.example.com, s3://photos")
 

@@ -84,7 +84,7 @@ def test_reads_a_transposed_tensor(write: Callable[..., Path]) -> None:
 )
 def test_refuses_a_tensor_beyond_its_storage(write: Callable[..., Path], view: Any) -> None:
     """Such a tensor would expose the memory beside the storage."""
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises((TypeError, ValueError)):
         load_state_dict(write(view=view))
 
 

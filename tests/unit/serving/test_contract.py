@@ -6,10 +6,9 @@ from dataclasses import replace
 import pytest
 
 from serving.core import contract
-from serving.core.contract import Payload, Request, Shape, parse, reply_type
+from serving.core.contract import MAX_DEPTH, Payload, Request, Shape, parse, reply_type
 from serving.core.errors import MalformedRequest, NotAcceptable, ServingError, TooLarge
 from serving.core.errors import UnsupportedMediaType as Unsupported
-from serving.core.strict_json import MAX_DEPTH
 
 
 def parsed(

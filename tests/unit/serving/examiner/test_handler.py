@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from serving.artifact import manifest
 from serving.artifact.resolve import check
-from serving.examiner import handler
+from serving.examiner import exam, handler
 
 INFERENCE = """
 from serving.core.errors import MalformedRequest
@@ -159,7 +159,7 @@ def aws(artifact: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
         monkeypatch.setenv(name, value)
     aws = Aws(variables, f"image=a;model={check(artifact).model_id}")
     monkeypatch.setattr(boto3, "client", aws.client)
-    handler._exam.cache_clear()
+    exam.answered.cache_clear()
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield aws

@@ -9,8 +9,8 @@ from unittest.mock import Mock
 import pytest
 
 from serving.core.errors import MalformedRequest, TooLarge, UriFetchFailed, UriNotAllowed
-from serving.fetch.addresses import is_public
 from serving.fetch.client import Fetcher
+from serving.fetch.http import is_public
 from support.upstream import Upstream, answering
 
 guarded = Fetcher(max_bytes=1000, timeout_seconds=1)
