@@ -24,7 +24,8 @@ from serving.core.contract import IDENTITY, JSON, JSON_LINES, Reply, Request, co
 from serving.core.errors import EndpointFailed, EndpointTimeout, EndpointUnavailable, StartError
 from serving.core.settings import Settings
 from serving.fetch.timeouts import CONNECT_SECONDS, MAX_CALLS, run_with_timeout
-from serving.model.custom_model import Model
+from serving.model.custom_model import ModelFunctions
+from serving.model.protocol import Model
 
 # InvokeEndpoint passes these headers to the container, each of at most 1,024 ASCII characters.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
@@ -92,7 +93,7 @@ class Forwarder:
 
 
 # The model of a function that only forwards.
-NO_MODEL = Model(load_model=lambda _folder: None, infer=lambda _record, _net: None)
+NO_MODEL: Model = ModelFunctions(load_model=lambda _folder: None, infer=lambda _record, _net: None)
 
 
 class Endpoint:

@@ -14,7 +14,7 @@ from serving.core.contract import Answer, Record, Reply, Request, Shape
 from serving.core.errors import InternalError, NotReady, ServingError
 from serving.core.settings import Settings
 from serving.model import custom_model
-from serving.model.custom_model import Model
+from serving.model.protocol import Model
 from serving.model.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)

@@ -103,16 +103,21 @@ class Settings:
 def granted_cpus(environment: Mapping[str, str], cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the number of CPUs that this process may keep busy, at least 1.
 
-    A container's affinity ignores its quota, which is in the cgroup's `cpu.max`. On Lambda, the
-    memory size determines the quota.
+    A container's affinity ignores its quota, which is in the cgroup (v2 `cpu.max`, v1
+    `cpu.cfs_quota_us`). On Lambda, the memory size determines the quota.
     """
     cpus = float(len(os.sched_getaffinity(0)))
     memory_mb = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
     if memory_mb.isdigit():
         cpus = min(cpus, int(memory_mb) / LAMBDA_MB_PER_VCPU)
-    with suppress(OSError, ValueError):  # there is no such file, or the quota is "max"
-        quota, period = (cgroup / "cpu.max").read_text().split()
-        cpus = min(cpus, int(quota) / int(period))
+    with suppress(OSError):  # no cgroup file system is mounted
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text()
+            period = (cgroup / "cpu/cpu.cfs_period_us").read_text()
+        if quota.strip().isdigit():
+            cpus = min(cpus, int(quota) / int(period))
     return max(1, round(cpus))
 
 

@@ -15,7 +15,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -23,21 +22,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
-from werkzeug.datastructures import Headers
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from serving.core import logs
-from serving.core.contract import IDENTITY, Request
-from serving.core.errors import StartError, TooLarge
+from serving.core.contract import IDENTITY
+from serving.core.errors import StartError
 from serving.core.settings import Settings
+from serving.http.app import create_app
 from serving.service import METHODS, Service
 
 _log = logging.getLogger(__name__)
 
-_INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 _SPARE_THREADS = 8  # answer pings and refuse requests while the others wait for the model
 _GRACE_SECONDS = 25  # SageMaker kills the container 30 s after SIGTERM
 _AFTER_NGINX_SECONDS = 3  # gunicorn's grace behind nginx, which has waited for the answers
@@ -123,25 +119,7 @@ class _Gunicorn(BaseApplication):
         """Return a worker's application, which answers 503 until its model is loaded."""
         threading.Thread(target=self._start).start()
         threading.Thread(target=self._end_when_stuck, daemon=True).start()
-        app = Flask(__name__, static_folder=None)
-        app.config["MAX_CONTENT_LENGTH"] = self._settings.max_body_bytes
-        app.before_request(self._respond)  # `service.respond` answers every path
-        return app
-
-    def _respond(self) -> Response:
-        logs.request_id.set(request.headers.get(_INFERENCE_ID) or uuid.uuid4().hex)
-        body, problem = b"", None
-        try:
-            body = request.get_data()
-        except RequestEntityTooLarge:  # nginx refuses such bodies; gunicorn alone does not
-            most = self._settings.max_body_bytes
-            problem = TooLarge(f"the body is larger than {most} bytes")
-        headers = {name.lower(): value for name, value in request.headers}
-        path = request.environ["PATH_INFO"]  # as sent: `request.path` has merged slashes
-        reply = self._service.respond(Request(request.method, path, headers, body, problem))
-        response = Response(reply.body, reply.status)
-        response.headers = Headers(list(reply.headers))  # without Flask's default media type
-        return response
+        return create_app(self._service, self._settings.max_body_bytes)
 
     def _start(self) -> None:
         """Load the model. Stop the server on failure: gunicorn would restart workers for ever."""

@@ -1,4 +1,4 @@
-"""The interface to a model: to `inference.py`, or the file in INFERENCE."""
+"""Load a model's module: `inference.py`, or the file in INFERENCE."""
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -9,25 +9,20 @@ from typing import Any
 
 from serving.core.contract import Record
 from serving.core.errors import StartError, reason
+from serving.model.protocol import Model
 
 _NAME = "serving.inference"  # the module that the file replaces
 
 
 @dataclass
-class Model:
-    """A model as the service uses it. `Net` below is whatever `load_model` returns."""
+class ModelFunctions:
+    """A `Model` made of functions."""
 
     load_model: Callable[[Path], Any]
-    """Load the artifact in a folder and return the Net. Called once in each process."""
     infer: Callable[[Record, Any], object]
-    """Answer one request. Raise a ServingError to refuse it; any other exception is a 500."""
     infer_batch: Callable[[Sequence[Record], Any], Iterable[object]] | None = None
-    """Answer two or more requests in order, with an exception where `infer` would raise one.
-    None: the service calls `infer` for each of them."""
     warm_up: Callable[[Any], object] | None = None
-    """Run one inference, at start and to prove health. None: health is not proved."""
     payload_types: Collection[str] = frozenset()
-    """The media types whose bytes `infer` takes as a `Payload`."""
 
 
 def adapt(module: Any) -> Model:
@@ -35,7 +30,7 @@ def adapt(module: Any) -> Model:
     for name in ("load_model", "infer"):
         if not callable(getattr(module, name, None)):
             raise StartError(f"{module.__file__} has no function {name}")
-    return Model(
+    return ModelFunctions(
         module.load_model,
         module.infer,
         getattr(module, "infer_batch", None),

@@ -21,7 +21,7 @@ from serving.fetch.client import Fetcher
 from serving.fetch.prefetch import DEPTH, PLACES, Prefetcher
 from serving.inference import Net
 from serving.model.classifier import Classifier
-from serving.model.custom_model import Model
+from serving.model.custom_model import ModelFunctions
 from serving.model.engines import Tensor
 from serving.model.images import decode
 from serving.service import Service
@@ -81,7 +81,7 @@ def net(classifier: Classifier) -> Net:
 
 
 def started(net: Net) -> Service:
-    model = Model(lambda _folder: net, inference.infer, inference.infer_batch)
+    model = ModelFunctions(lambda _folder: net, inference.infer, inference.infer_batch)
     service = Service(Settings(), Artifact(Path("folder"), "id"), model)
     service.start()
     return service

@@ -29,7 +29,7 @@ from serving.core.contract import IDENTITY, JSON, Reply, Request
 from serving.core.errors import EndpointFailed, StartError
 from serving.core.settings import Settings
 from serving.forward import Endpoint, Forwarder
-from serving.model.custom_model import Model
+from serving.model.custom_model import ModelFunctions
 from serving.service import Service
 from support.farm import emulated
 from support.signature import verify
@@ -44,7 +44,7 @@ LONG = f'{{"error":{{"code":"malformed_request","message":"{"x" * 3000}"}}}}'[
 ]
 
 
-OWN_MODEL = Model(
+OWN_MODEL = ModelFunctions(
     lambda _folder: None, lambda _record, _net: {"by": "the function"}, payload_types={"image/jpeg"}
 )
 

@@ -15,6 +15,8 @@ from serving.core.settings import Settings, granted_cpus
     [
         ({"cpu.max": "max 100000\n"}, 8),
         ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
         ({}, 8),
     ],
 )
@@ -22,6 +24,7 @@ def test_cpus_that_the_cgroup_grants(
     files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    (tmp_path / "cpu").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert granted_cpus({}, cgroup=tmp_path) == expected
