@@ -10,7 +10,7 @@ from support.programs import BIN, run
 
 SOURCE = ("app.py", "container", "infra", "ops", "bench")
 MODULES_IN_A_FOLDER = 12
-# The aim is 12,000 lines of source and 20,000 of tests: lower the ceilings below when lines go.
+# The aims are 14,000 lines of source and 23,000 of tests: lower the first ceiling when lines go.
 
 
 def modules(*places: str) -> list[Path]:
@@ -19,7 +19,7 @@ def modules(*places: str) -> list[Path]:
     return files + [path for place in found for path in sorted(place.rglob("*.py"))]
 
 
-@pytest.mark.parametrize(("places", "ceiling"), [(SOURCE, 15_900), (("tests",), 24_300)])
+@pytest.mark.parametrize(("places", "ceiling"), [(SOURCE, 15_000), (("tests",), 23_000)])
 def test_lines(places: tuple[str, ...], ceiling: int) -> None:
     lines = Counter({path: len(path.read_text().splitlines()) for path in modules(*places)})
     largest = [f"{path.relative_to(ROOT)}: {n}" for path, n in lines.most_common(15)]
