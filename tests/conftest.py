@@ -18,8 +18,9 @@ from support.upstream import Upstream, bridge_address, upstream
 # Hypothesis stores Unicode tables even without a database.
 set_hypothesis_home_dir(ROOT / "build" / "hypothesis")
 
-# A background job of a script ignores Ctrl-C, and the programs that it starts would, too.
+# A background job of a script ignores Ctrl-C, and `nohup` a hangup; started programs would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 TESTS = ROOT / "tests"
 TEST_IMAGE = "one-image:test"
