@@ -23,6 +23,7 @@ from support.cases import PHOTOS
 from support.docker import docker
 
 BUCKET = "photos"
+BROKEN = ("/trickle", "/endless", "/hang", "/hang-up", "/rubbish", "/truncated")
 
 
 def bridge_address() -> str:
@@ -89,7 +90,7 @@ def listening(
 class PictureHandler(Handler):
     """Serve photographs by their names, and answers that a client must handle.
 
-    These are `/redirect?to=URI&status=302`, `/loop`, `/page`, `/large` and `/trickle`.
+    These are `/redirect?to=URI&status=302`, `/loop`, `/page`, `/large` and BROKEN.
     """
 
     other_paths = "none"  # the photograph at all other paths; if there is none, they are 404
@@ -109,16 +110,30 @@ class PictureHandler(Handler):
             self.answer(200, b"<p>a page")
         elif parts.path == "/large":
             self.answer(200, bytes(4 * 1024 * 1024 + 1))
-        elif parts.path == "/trickle":
+        elif parts.path in BROKEN:
             with suppress(OSError):  # a client that has had enough
-                self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
-                for _ in range(60):  # half a minute
-                    self.wfile.write(b"\0")
-                    time.sleep(0.5)
+                self._misbehave(parts.path)
         elif photo.is_file():
             self.answer(200, photo.read_bytes())
         else:
             self.answer(404, b"")
+
+    def _misbehave(self, path: str) -> None:
+        if path == "/trickle":
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+            for byte in bytes(60):  # half a minute
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.5)
+        elif path == "/endless":
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+            while True:
+                self.wfile.write(bytes(65536))
+        elif path == "/hang":
+            self.rfile.read(1)
+        elif path == "/rubbish":
+            self.wfile.write(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
+        elif path == "/truncated":
+            self.answer(200, bytes(1000), {"Content-Length": "100000"})
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ INVOKE = f"/2015-03-31/functions/{FUNCTION}/invocations"
 INVOKE_ENDPOINT = f"/endpoints/{ENDPOINT}/invocations"
 CUSTOM = "x-amzn-sagemaker-custom-attributes"
 PASSED = ("content-type", "accept", CUSTOM, "x-amzn-sagemaker-inference-id")
+FAULT = InternalError("the model failed on this request")
 MAX_MESSAGE = 2048  # characters of a container's error that SageMaker passes on
 SERVICES = {INVOKE: "lambda", INVOKE_ENDPOINT: "sagemaker", "/invocations": "lambda"}
 
@@ -76,7 +77,7 @@ class Aws:
         if not self.busy and not self.broken:
             return None
         busy = Overloaded("32 requests are waiting already")
-        reply = render_error(busy if self.busy else InternalError())
+        reply = render_error(busy if self.busy else FAULT)
         self.busy = max(0, self.busy - 1)
         return HttpReply(reply.status, dict(reply.headers), reply.body, 0.0)
 
@@ -110,8 +111,7 @@ class Aws:
             self.busy -= 1
             return _said(429, "TooManyRequestsException", message="Rate Exceeded.", Type="User")
         if self.broken:
-            fault = InternalError()
-            answer = {"errorMessage": str(fault), "errorType": fault.code, "stackTrace": []}
+            answer = {"errorMessage": str(FAULT), "errorType": FAULT.code, "stackTrace": []}
         else:
             answer = self.function.invoke(json.loads(asked.body))
         failed = isinstance(answer, dict) and "errorType" in answer
