@@ -91,7 +91,7 @@ def test_a_client_reports_a_fault(name: str, run: Run, aws: Aws) -> None:
 
 
 def test_a_client_that_signs_with_another_key_is_refused(run: Run) -> None:
-    done = run("url.sh", AWS_SECRET_ACCESS_KEY="another")  # noqa: S106
+    done = run("url.sh", AWS_SECRET_ACCESS_KEY="another")  # noqa: S106 - of the test
     assert done.returncode != 0
     assert re.search("signature|Forbidden", done.stdout + done.stderr), done
 

@@ -59,7 +59,7 @@ def test_the_code_is_asked_for_once_and_no_spinner_hides_the_question(
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
-        os.execve(sys.executable, [*TOOL, *line.split()], environment)  # noqa: S606
+        os.execve(sys.executable, [*TOOL, *line.split()], environment)  # noqa: S606 - fixed
     shown = b""
     while DEVICE.encode() + b": " not in shown:
         shown += os.read(terminal, 1000)
